@@ -1,0 +1,139 @@
+"""safetensors: eight bytes of header length, a JSON header, then the tensors' bytes.
+
+The format and its limits: https://github.com/huggingface/safetensors#format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from bitfit_probe.checkpoint.dtypes import BY_NAME
+from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.tensor import File, FileStorage, Tensor
+from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
+
+__all__ = ["read", "recognises"]
+
+#: The reference implementation refuses longer headers as well.
+_MAX_HEADER_BYTES = 100_000_000
+_LENGTH_BYTES = 8
+
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "C64": "complex64",
+}
+
+
+def recognises(head: bytes, file: File) -> bool:
+    """Whether a JSON object follows the eight bytes of a header length."""
+    named = file.path.suffix == ".safetensors"
+    return head[8:9] == b"{" or (named and not head.startswith(b"\x80"))
+
+
+def read(file: File, key: str | None = None) -> Checkpoint:
+    """Read the header; the tensors stay in the file.
+
+    Raises
+    ------
+    TruncatedError
+        The file ends before the header or the data it announces.
+    CorruptError
+        The header is no valid one, or sizes and offsets contradict each other.
+    """
+    header, start = _header(file)
+    header.pop("__metadata__", None)
+    tensors = {name: _tensor(file, name, entry, start) for name, entry in header.items()}
+    _check_disjoint(file, tensors)
+    return Checkpoint(file.path, "safetensors", tensors, (file,))
+
+
+def _header(file: File) -> tuple[dict[str, Any], int]:
+    if file.size < _LENGTH_BYTES:
+        raise TruncatedError("too short for safetensors", advice="copy or download it again", path=file.path)
+    length = int.from_bytes(file.read(0, _LENGTH_BYTES), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise CorruptError(
+            f"the header claims {length:,} bytes, more than the format's {_MAX_HEADER_BYTES:,}",
+            advice="check that this really is a safetensors file, and download it again",
+            path=file.path,
+        )
+    if _LENGTH_BYTES + length > file.size:
+        raise TruncatedError(
+            f"the header claims {length:,} bytes, but the file has {file.size:,}",
+            advice="copy or download it again",
+            path=file.path,
+        )
+    try:
+        header = json.loads(file.read(_LENGTH_BYTES, length), object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(file, f"the header is no valid JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise _corrupt(file, "the header is no JSON object")
+    return header, _LENGTH_BYTES + length
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("a key stands twice")
+    return out
+
+
+def _corrupt(file: File, what: str) -> UnreadableError:
+    return CorruptError(what, advice="copy or download it again", path=file.path)
+
+
+def _tensor(file: File, name: str, entry: Any, start: int) -> Tensor:
+    try:
+        shape, (begin, end), code = tuple(entry["shape"]), entry["data_offsets"], entry["dtype"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise _corrupt(file, f"the header's entry for {name!r} is incomplete") from error
+    numbers = (*shape, begin, end)
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise _corrupt(file, f"the header's entry for {name!r} has a size that is no whole number")
+    if not isinstance(code, str) or code not in _DTYPES:
+        raise UnsupportedError(
+            f"{name!r} has the element type {code!r}, which is not read",
+            advice="convert the file to float32, float16 or bfloat16",
+            path=file.path,
+        )
+    dtype = BY_NAME[_DTYPES[code]]
+    if math.prod(shape) * dtype.itemsize != end - begin:
+        raise _corrupt(file, f"{name!r} has a shape and a number of bytes that don't agree")
+    if start + end > file.size:
+        raise TruncatedError(
+            f"the data of {name!r} would end behind the end of the file",
+            advice="copy or download it again",
+            path=file.path,
+        )
+    return Tensor.contiguous(name, dtype, shape, FileStorage(file, start + begin, end - begin))
+
+
+def _check_disjoint(file: File, tensors: dict[str, Tensor]) -> None:
+    ranges = sorted(
+        (storage.start, storage.start + storage.nbytes, name)
+        for name, tensor in tensors.items()
+        if isinstance(storage := tensor.storage, FileStorage) and storage.nbytes
+    )
+    for (_, end, name), (begin, _, other) in zip(ranges, ranges[1:], strict=False):
+        if begin < end:
+            raise _corrupt(file, f"the data of {name!r} and {other!r} overlap")

@@ -1,0 +1,76 @@
+"""Everything else that torch can read safely: sparse and quantised tensors, archives from 2016.
+
+Slow (it imports torch) and held in memory, so it is taken only where the readers without torch can't go.
+``weights_only=True`` always: nothing that a pickle names is run.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitfit_probe.checkpoint.dtypes import BY_NAME
+from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.tensor import File, MemoryStorage, Tensor
+from bitfit_probe.errors import NoStateDictError, UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["read", "recognises"]
+
+
+def recognises(head: bytes, file: File) -> bool:
+    """Whether the file is a tar archive, the form of torch.save in 2016."""
+    return head[257:262] == b"ustar"
+
+
+def read(file: File, key: str | None = None) -> Checkpoint:
+    """Load with torch, densify and dequantise, and keep the values in memory.
+
+    Raises
+    ------
+    UnsupportedError
+        torch refuses the file.
+    NoStateDictError
+        It holds no tensors under `key`.
+    """
+    import torch
+
+    try:
+        loaded = torch.load(file.path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, ValueError, KeyError, EOFError) as error:
+        raise UnsupportedError(
+            f"torch.load(weights_only=True) refuses it ({str(error).splitlines()[0][:120]})",
+            advice="where it was made, save the state_dict() with a current torch.save or as .safetensors",
+            path=file.path,
+        ) from error
+    for step in filter(None, (key or "").split(".")):
+        loaded = loaded[step] if isinstance(loaded, dict) and step in loaded else loaded
+    found = loaded if isinstance(loaded, dict) else {}
+    tensors = {
+        name: _tensor(name, value)
+        for name, value in found.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+    if not tensors:
+        raise NoStateDictError(
+            "maps no names to tensors", advice="save model.state_dict() with torch.save", path=file.path
+        )
+    return Checkpoint(file.path, "torch (loaded)", tensors, (file,))
+
+
+def _tensor(name: str, value: torch.Tensor) -> Tensor:
+    import torch
+
+    dense: Any = value.detach()
+    if dense.is_quantized:
+        dense = dense.dequantize()
+    if dense.layout != torch.strided:
+        dense = dense.to_dense()
+    dense = dense.contiguous()
+    dtype = BY_NAME[str(dense.dtype).removeprefix("torch.")]
+    data = dense.reshape(-1).view(torch.uint8).numpy() if dense.numel() else np.empty(0, np.uint8)
+    return Tensor.contiguous(name, dtype, tuple(dense.shape), MemoryStorage(data))

@@ -1,0 +1,300 @@
+"""Tensors that lie in files, and are read a block at a time.
+
+A `Tensor` is a strided window on a `Storage`, just as in PyTorch; parts of fused tensors, common
+rows of resized ones and non-contiguous views are all windows, so one reader serves them all.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bitfit_probe.checkpoint.dtypes import DType
+from bitfit_probe.errors import ChangedError, CorruptError, NotFoundError, TruncatedError
+from bitfit_probe.records import Part
+
+__all__ = ["File", "FileStorage", "MemoryStorage", "Storage", "Tensor", "contiguous_strides"]
+
+Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+
+class File:
+    """A regular file held open for reading, that notices when it is rewritten or replaced.
+
+    Reads go through ``pread`` rather than through a memory map: a map of a file that is cut short
+    meanwhile ends the process with SIGBUS, a read ends with an error that can be told.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Opening a pipe would wait for a writer; devices and pipes hold no checkpoint.
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise NotFoundError(
+                f"can't be opened ({error.strerror})", advice="check the path", path=path
+            ) from error
+        self._lock = threading.Lock()
+        self._seen = os.fstat(self._fd)
+        self.size = self._seen.st_size
+
+    def __del__(self) -> None:
+        fd = getattr(self, "_fd", None)
+        if fd is not None:
+            os.close(fd)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes from `offset`; raises TruncatedError where the file is shorter."""
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise self._too_short()
+        out = np.empty(count, np.uint8)
+        self.read_into(out, offset)
+        return out.tobytes()
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out`, shape (n,) of uint8, from `offset`."""
+        view = memoryview(out)
+        while len(view):
+            got = self._read_some(view, offset)
+            if not got:
+                raise self._too_short()
+            view, offset = view[got:], offset + got
+
+    def _read_some(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [view], offset)
+        with self._lock:  # no positioned read on this system: seek and read must stay together
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            piece = os.read(self._fd, len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def map(self) -> Bytes:
+        """The whole file as a read-only map, for windows that no single read covers."""
+        mapped = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where the file is not what it was when it was opened."""
+        now = os.fstat(self._fd)
+        try:
+            named = os.stat(self.path)
+        except OSError:
+            named = None
+        same_content = (now.st_size, now.st_mtime_ns) == (self._seen.st_size, self._seen.st_mtime_ns)
+        same_name = named is not None and (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino)
+        if not (same_content and same_name):
+            raise ChangedError(
+                "the file changed while it was read",
+                advice="run again when nothing writes to it",
+                path=self.path,
+            )
+
+    def _too_short(self) -> TruncatedError:
+        return TruncatedError(
+            "the file ends before the data it announces",
+            advice="copy or download it again",
+            path=self.path,
+        )
+
+
+class Storage(Protocol):
+    """Bytes that tensors look at."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+
+    @property
+    def crc32(self) -> int | None:
+        """A CRC-32 that the container claims for the bytes, None where it claims none."""
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out`, shape (n,) of uint8, from byte `offset`."""
+
+    def whole(self) -> Bytes:
+        """All bytes, without a copy where that can be."""
+
+
+@dataclass(frozen=True)
+class FileStorage:
+    """Bytes ``[start, start + nbytes)`` of a file."""
+
+    file: File
+    start: int
+    nbytes: int
+    crc32: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.nbytes < 0 or self.start + self.nbytes > self.file.size:
+            raise CorruptError(
+                "a tensor's data would lie outside the file",
+                advice="copy or download it again",
+                path=self.file.path,
+            )
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out` from byte `offset` of the storage."""
+        self.file.read_into(out, self.start + offset)
+
+    def whole(self) -> Bytes:
+        """All bytes as a read-only map."""
+        return self.file.map()[self.start : self.start + self.nbytes]
+
+
+@dataclass(frozen=True)
+class MemoryStorage:
+    """Bytes in memory, for the readers that can't leave them in the file."""
+
+    data: Bytes
+    crc32: None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return int(self.data.nbytes)
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out` from byte `offset`."""
+        np.copyto(out, self.data[offset : offset + len(out)])
+
+    def whole(self) -> Bytes:
+        """All bytes."""
+        return self.data
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides in elements of a C-ordered array of `shape`."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named tensor in a file.
+
+    Attributes
+    ----------
+    name
+        The name that the checkpoint gives it.
+    dtype
+        Its element type.
+    shape
+        Its shape; () for a scalar.
+    storage
+        The bytes that it looks at; several tensors may share them.
+    offset, strides
+        Where its first element stands and how far apart its elements are, in elements.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    storage: Storage
+    offset: int
+    strides: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if min((*self.shape, *self.strides, self.offset), default=0) < 0:
+            raise ValueError(f"{self.name}: negative shape, stride or offset")
+        reach = self.offset + sum(
+            (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)
+        )
+        if self.size and (reach + 1) * self.dtype.itemsize > self.storage.nbytes:
+            raise ValueError(f"{self.name}: looks beyond its storage")
+
+    @classmethod
+    def contiguous(cls, name: str, dtype: DType, shape: tuple[int, ...], storage: Storage) -> Tensor:
+        """A C-ordered tensor at the start of `storage`."""
+        return cls(name, dtype, shape, storage, 0, contiguous_strides(shape))
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the elements in bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements stand in C order without gaps."""
+        expected = contiguous_strides(self.shape)
+        return not self.size or all(
+            size == 1 or stride == want
+            for size, stride, want in zip(self.shape, self.strides, expected, strict=True)
+        )
+
+    @property
+    def crc32(self) -> int | None:
+        """The container's CRC-32 of just this tensor's bytes, None where there is none."""
+        covers = self.is_contiguous and self.nbytes == self.storage.nbytes
+        return self.storage.crc32 if covers else None
+
+    def part(self, part: Part) -> Tensor:
+        """The window on one part of this fused tensor, which must be contiguous."""
+        if not self.is_contiguous or math.prod(part.shape) != self.size:
+            raise ValueError(f"{self.name}: can't be split into {part.shape}")
+        strides = contiguous_strides(part.shape)
+        shape = list(part.shape)
+        shape[part.axis] = part.stop - part.start
+        return replace(
+            self,
+            shape=tuple(shape),
+            strides=strides,
+            offset=self.offset + part.start * strides[part.axis],
+        )
+
+    def rows(self, count: int) -> Tensor:
+        """The window on the first `count` rows."""
+        return replace(self, shape=(count, *self.shape[1:]))
+
+    def read(self, start: int, stop: int, out: Array) -> None:
+        """Fill `out` with elements ``[start, stop)`` in C order, still encoded.
+
+        Parameters
+        ----------
+        start, stop
+            Range of flat indices.
+        out
+            Shape (stop - start,), of ``dtype.storage``, contiguous.
+        """
+        if self.is_contiguous:
+            at = (self.offset + start) * self.dtype.itemsize
+            self.storage.read_into(out.view(np.uint8), at)
+            return
+        view = self._strided()
+        row = max(math.prod(self.shape[1:]), 1)
+        first, last = start // row, -(-stop // row)
+        np.copyto(out, view[first:last].reshape(-1)[start - first * row : stop - first * row])
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """All elements, decoded to float64, in this tensor's shape. For small tensors."""
+        raw = np.empty(self.size, self.dtype.storage)
+        self.read(0, self.size, raw)
+        out = np.empty(self.size)
+        self.dtype.decode(raw, out)
+        return out.reshape(self.shape)
+
+    def _strided(self) -> Array:
+        item = self.dtype.itemsize
+        flat = self.storage.whole()[self.offset * item :]
+        whole = flat[: len(flat) // item * item].view(self.dtype.storage)
+        return np.lib.stride_tricks.as_strided(
+            whole, self.shape, [stride * item for stride in self.strides], writeable=False
+        )

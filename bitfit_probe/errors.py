@@ -1,0 +1,201 @@
+"""What can stop the work, as one tree.
+
+An error says that the work could not be done; a *finding* (``BPxxx``, see
+``records.Finding``) says something about a checkpoint. A code never changes
+its meaning.
+
+::
+
+    BitfitProbeError
+    ├── UnreadableError           BE1xx  the bytes are not what they should be
+    │   ├── NotFoundError         BE101  no such file or directory
+    │   ├── EmptyError            BE102  nothing to read in there
+    │   ├── UnknownFormatError    BE103  the content is no checkpoint that we know
+    │   ├── PointerError          BE104  a Git LFS pointer instead of the file
+    │   ├── WebPageError          BE105  an HTML page instead of the file
+    │   ├── TruncatedError        BE106  the file ends too early
+    │   ├── CorruptError          BE107  lengths, offsets or counts contradict each other
+    │   ├── UnsafeError           BE108  the file would run code when loaded
+    │   ├── EscapesError          BE109  a path inside leaves its directory
+    │   ├── MissingShardError     BE110  an index names a file or tensor that is absent
+    │   ├── NoStateDictError      BE111  no state dict inside
+    │   ├── AmbiguousError        BE112  several state dicts inside, none chosen
+    │   ├── UnsupportedError      BE113  a known format that is not read directly
+    │   └── ChangedError          BE114  the file changed while it was read
+    ├── AlignmentError            BE2xx
+    │   ├── NothingAlignsError    BE201  no tensor of one side is a tensor of the other
+    │   └── ShapesError           BE202  names align, no shape does
+    └── OutputError               BE3xx
+        └── OverwriteError        BE301  the output would overwrite an input
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "AlignmentError",
+    "AmbiguousError",
+    "BitfitProbeError",
+    "ChangedError",
+    "CorruptError",
+    "EmptyError",
+    "EscapesError",
+    "MissingShardError",
+    "NoStateDictError",
+    "NotFoundError",
+    "NothingAlignsError",
+    "OutputError",
+    "OverwriteError",
+    "PointerError",
+    "ShapesError",
+    "TruncatedError",
+    "UnknownFormatError",
+    "UnreadableError",
+    "UnsafeError",
+    "UnsupportedError",
+    "WebPageError",
+]
+
+
+class BitfitProbeError(Exception):
+    """The work could not be done.
+
+    Parameters
+    ----------
+    what
+        What is wrong, without the file's name.
+    advice
+        What to do about it.
+    path
+        The file or directory at fault, where there is one.
+    """
+
+    code = "BE000"
+
+    def __init__(self, what: str, *, advice: str, path: Path | str | None = None) -> None:
+        self.what = what
+        self.advice = advice
+        self.path = path
+        where = f"{path}: " if path is not None else ""
+        super().__init__(f"{where}{what}; {advice}")
+
+
+class UnreadableError(BitfitProbeError):
+    """The bytes are not what they should be."""
+
+    code = "BE100"
+
+
+class NotFoundError(UnreadableError):
+    """No such file or directory."""
+
+    code = "BE101"
+
+
+class EmptyError(UnreadableError):
+    """An empty file, or a directory without a checkpoint."""
+
+    code = "BE102"
+
+
+class UnknownFormatError(UnreadableError):
+    """The content is no checkpoint format that we know."""
+
+    code = "BE103"
+
+
+class PointerError(UnreadableError):
+    """A Git LFS pointer stands where the file should be."""
+
+    code = "BE104"
+
+
+class WebPageError(UnreadableError):
+    """An HTML page stands where the file should be."""
+
+    code = "BE105"
+
+
+class TruncatedError(UnreadableError):
+    """The file ends before the data it announces."""
+
+    code = "BE106"
+
+
+class CorruptError(UnreadableError):
+    """Lengths, offsets or counts inside the file contradict each other."""
+
+    code = "BE107"
+
+
+class UnsafeError(UnreadableError):
+    """The file would run code when loaded; nothing of it was run."""
+
+    code = "BE108"
+
+
+class EscapesError(UnreadableError):
+    """A path inside the checkpoint leaves the checkpoint's directory."""
+
+    code = "BE109"
+
+
+class MissingShardError(UnreadableError):
+    """An index names a file that is absent, or a tensor that its file lacks."""
+
+    code = "BE110"
+
+
+class NoStateDictError(UnreadableError):
+    """No mapping from names to tensors inside."""
+
+    code = "BE111"
+
+
+class AmbiguousError(UnreadableError):
+    """Several state dicts inside, and nothing says which is meant."""
+
+    code = "BE112"
+
+
+class UnsupportedError(UnreadableError):
+    """A format or an object that is known, but not read directly."""
+
+    code = "BE113"
+
+
+class ChangedError(UnreadableError):
+    """The file was replaced or rewritten while it was read."""
+
+    code = "BE114"
+
+
+class AlignmentError(BitfitProbeError):
+    """The two checkpoints can't be laid side by side."""
+
+    code = "BE200"
+
+
+class NothingAlignsError(AlignmentError):
+    """No tensor of one side is a tensor of the other."""
+
+    code = "BE201"
+
+
+class ShapesError(AlignmentError):
+    """Names align, but no shape does."""
+
+    code = "BE202"
+
+
+class OutputError(BitfitProbeError):
+    """A result could not be written."""
+
+    code = "BE300"
+
+
+class OverwriteError(OutputError):
+    """The output would overwrite an input."""
+
+    code = "BE301"
