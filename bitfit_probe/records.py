@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["Kind", "Part", "Place"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "Comparison",
+    "Diff",
+    "JudgedBy",
+    "Kind",
+    "Part",
+    "Place",
+    "RoleDelta",
+    "Side",
+    "Summary",
+    "TensorDelta",
+    "Unmatched",
+    "Verdict",
+]
 
 #: What a parameter is to a method that trains some of them.
 Kind = Literal["bias", "weight", "norm", "embedding", "head", "buffer"]
@@ -57,3 +74,234 @@ class Part:
     axis: int
     start: int
     stop: int
+
+
+#: How a tensor was judged: its bytes were compared; its container claims an equal checksum; not at all.
+JudgedBy = Literal["compared", "checksum", "not-checked"]
+
+#: What a tuned checkpoint is, seen from its base.
+Verdict = Literal[
+    "identical",
+    "rounding-only",
+    "bitfit",
+    "bitfit+norm",
+    "head-only",
+    "partial",
+    "full",
+    "merged-lora",
+    "adapter",
+    "incomparable",
+]
+
+
+@dataclass(frozen=True)
+class TensorDelta:
+    """How far one tensor moved. A figure that was not computed is None.
+
+    With b the base, t the tuned tensor, Δ = t − b, n the number of elements; sums run over the
+    elements that are finite on both sides.
+
+    Attributes
+    ----------
+    name, tuned_name
+        The tensor's name in either checkpoint.
+    part
+        Which part of a fused tensor the row is about (``q``, ``k``, ``v``), or None for the whole.
+    place
+        Role, layer, stack and kind.
+    shape
+        Shape that was compared.
+    base_dtype, tuned_dtype
+        Stored element types.
+    identical
+        The same bits in the same element type; None where not checked.
+    judged_by
+        How that was found out.
+    mean_abs_delta
+        Σ|Δ| / n, the amount of change of the BitFit paper (Ben Zaken et al. 2022, §5).
+    l1_delta, l2_delta, max_abs_delta
+        ‖Δ‖₁, ‖Δ‖₂, max|Δ|.
+    relative_l2
+        ‖Δ‖₂ / max(‖b‖₂, ‖t‖₂), in [0, 2]; 0 where both are zero. The larger of both norms as the scale
+        keeps it meaningful for all-zero bases, for which it is 1.
+    mean_shift
+        ΣΔ / n.
+    cosine
+        ⟨b, t⟩ / (‖b‖₂ ‖t‖₂); exactly 1 where t has the values of b. None where a norm is 0.
+    changed_fraction
+        Share of elements with another value.
+    sign_flips
+        Number of elements whose sign turned, zeros aside.
+    nonfinite_base, nonfinite_tuned
+        Number of NaN and infinite elements.
+    rounding_floor
+        u·‖b‖₂ + √n·s/2, the most that rounding b to the coarser element type can add to ‖Δ‖₂, with u its
+        unit roundoff and s its smallest subnormal (Higham 2002, §2.2).
+    above_rounding
+        Share of elements that differ by more than a cast to the other side's element type explains.
+    cast_through
+        Element type that the tuned values went through before they were stored in a finer one.
+    """
+
+    name: str
+    tuned_name: str
+    part: str | None
+    place: Place
+    shape: tuple[int, ...]
+    base_dtype: str
+    tuned_dtype: str
+    identical: bool | None
+    judged_by: JudgedBy
+    mean_abs_delta: float | None = None
+    l1_delta: float | None = None
+    l2_delta: float | None = None
+    max_abs_delta: float | None = None
+    relative_l2: float | None = None
+    mean_shift: float | None = None
+    cosine: float | None = None
+    changed_fraction: float | None = None
+    sign_flips: int | None = None
+    nonfinite_base: int | None = None
+    nonfinite_tuned: int | None = None
+    rounding_floor: float | None = None
+    above_rounding: float | None = None
+    cast_through: str | None = None
+    base_l2: float | None = None
+    tuned_l2: float | None = None
+
+    @property
+    def moved(self) -> bool | None:
+        """Whether it changed by more than rounding; None where not checked."""
+        if self.identical is None or self.identical:
+            return None if self.identical is None else False
+        if self.above_rounding is None:  # compared as bytes only
+            return True
+        return self.above_rounding > 0
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A tensor that has no partner on the other side.
+
+    Attributes
+    ----------
+    name, shape, place
+        Which one.
+    why
+        ``absent`` (no such tensor), ``shape`` (a partner of another shape), ``tied`` (stored once under
+        another name), ``rows`` (rows beyond those that both sides have).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    place: Place
+    why: Literal["absent", "shape", "tied", "rows"]
+
+
+@dataclass(frozen=True)
+class RoleDelta:
+    """The biases of one role in one layer, taken together."""
+
+    role: str
+    stack: str | None
+    layer: int | None
+    tensors: int
+    moved: int
+    mean_abs_delta: float | None
+    max_abs_delta: float | None
+    relative_l2: float | None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One checkpoint in figures."""
+
+    path: str
+    format: str
+    tensors: int
+    parameters: int
+    biases: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A comparison in figures. Fused tensors count once.
+
+    Attributes
+    ----------
+    changed_tensors, compared_tensors, changed_parameters, compared_parameters
+        Counts over everything that both sides have; *changed* means by more than rounding.
+    bias_parameters, changed_bias_parameters, biases, changed_biases
+        The same over biases outside the head: elements, then tensors.
+    relative_l2
+        ‖Δ‖₂ / ‖b‖₂ over all compared tensors outside the head.
+    head_changed
+        The tuned head has other values than the base's, or the base has none.
+    head
+        ``none``, ``same``, ``changed``, ``new`` or ``dropped``.
+    offenders
+        Tensors that moved although the verdict's method leaves them alone.
+    judged_by
+        How many tensors were compared, taken by checksum, and not checked.
+    rounded_to
+        Element type through which the tuned side was cast, where it is coarser than the base's.
+    """
+
+    changed_tensors: int
+    compared_tensors: int
+    changed_parameters: int
+    compared_parameters: int
+    bias_parameters: int
+    changed_bias_parameters: int
+    biases: int
+    changed_biases: int
+    relative_l2: float | None
+    head_changed: bool
+    head: Literal["none", "same", "changed", "new", "dropped"]
+    offenders: tuple[str, ...]
+    judged_by: dict[str, int]
+    rounded_to: str | None = None
+    nonfinite_tensors: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One tuned checkpoint beside the base."""
+
+    tuned: Side
+    verdict: Verdict
+    summary: Summary
+    tensors: tuple[TensorDelta, ...]
+    roles: tuple[RoleDelta, ...]
+    unmatched_base: tuple[Unmatched, ...]
+    unmatched_tuned: tuple[Unmatched, ...]
+    notes: tuple[str, ...] = ()
+    key_bias_cancels: bool | None = None
+
+
+@dataclass(frozen=True)
+class Diff:
+    """A base and what was tuned from it."""
+
+    base: Side
+    architecture: str
+    architecture_known_from: str
+    comparisons: tuple[Comparison, ...] = field(default=())
+
+    def frame(self) -> pandas.DataFrame:
+        """One row a tensor and tuned checkpoint, as a pandas frame."""
+        import pandas
+
+        rows: list[dict[str, Any]] = []
+        for comparison in self.comparisons:
+            for row in comparison.tensors:
+                place = asdict(row.place)
+                figures = {name: value for name, value in vars(row).items() if name != "place"}
+                rows.append({"tuned": comparison.tuned.path, **place, **figures})
+        return pandas.DataFrame(rows)

@@ -1,0 +1,50 @@
+"""bitfit-probe: what did fine-tuning change, did it train as intended, and was BitFit the right tool?
+
+The names below are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+    from bitfit_probe.errors import BitfitProbeError
+    from bitfit_probe.probe import diff
+    from bitfit_probe.records import Comparison, Diff, TensorDelta
+
+__all__ = [
+    "BitfitProbeError",
+    "Checkpoint",
+    "Comparison",
+    "Diff",
+    "TensorDelta",
+    "__version__",
+    "diff",
+    "open_checkpoint",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BitfitProbeError": "errors",
+    "Checkpoint": "checkpoint",
+    "Comparison": "records",
+    "Diff": "records",
+    "TensorDelta": "records",
+    "diff": "probe",
+    "open_checkpoint": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,193 @@
+"""The inner loop: two ranges of elements in, sums out, in blocks that stay in the processor's cache.
+
+Every figure is summed in float64 from exactly widened values, so heavy tails, large offsets and
+cancellation cost no digits; a float32 loop is faster on paper only, since memory sets the pace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitfit_probe.checkpoint.dtypes import BY_NAME, DType
+from bitfit_probe.checkpoint.tensor import Tensor
+
+__all__ = ["BLOCK", "Sums", "Workspace", "add_statistics", "cast_through", "same_bytes"]
+
+#: Elements a block: seven float64 buffers of it fit into a second-level cache of 2 MiB.
+BLOCK = 32 * 1024
+#: Bytes compared at once; the first bite is small, since where all changed it is the only one.
+_FIRST_BITE, _BITE = 64 * 1024, 1024 * 1024
+#: Fewer elements than this may be short in bits by chance.
+_ENOUGH_TO_TELL = 64
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass
+class Sums:
+    """What one pass over a pair adds up; ranges of a pair are merged by `add`."""
+
+    count: int = 0
+    base_square: float = 0.0
+    tuned_square: float = 0.0
+    product: float = 0.0
+    delta_square: float = 0.0
+    delta: float = 0.0
+    delta_abs: float = 0.0
+    delta_max: float = 0.0
+    changed: int = 0
+    above_rounding: int = 0
+    sign_flips: int = 0
+    nonfinite_base: int = 0
+    nonfinite_tuned: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Take in the sums of another range."""
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.delta_max = max(self.delta_max, other.delta_max)
+
+
+_ADDED = tuple(field.name for field in fields(Sums) if field.name != "delta_max")
+
+
+class Workspace:
+    """Buffers of one thread, allocated once."""
+
+    def __init__(self) -> None:
+        self.bites = np.empty((2, _BITE), np.uint8)
+        self.raw = np.empty((2, BLOCK * 8), np.uint8)
+        self.base, self.tuned, self.delta, self.scratch = np.empty((4, BLOCK))
+        self.ones = np.ones(BLOCK)
+        self.mask = np.empty(BLOCK, np.bool_)
+
+    def load(self, side: int, tensor: Tensor, start: int, stop: int) -> npt.NDArray[Any]:
+        """Elements ``[start, stop)`` of `tensor`, still encoded, in the buffer of one side."""
+        raw = self.raw[side, : (stop - start) * tensor.dtype.itemsize].view(tensor.dtype.storage)
+        tensor.read(start, stop, raw)
+        return raw
+
+
+def same_bytes(base: Tensor, tuned: Tensor, start: int, stop: int, work: Workspace) -> bool:
+    """Whether elements ``[start, stop)`` have the same bits; both tensors have one element type."""
+    item = base.dtype.itemsize
+    at, bite = start, max(_FIRST_BITE // item, 1)
+    while at < stop:
+        end = min(at + bite, stop)
+        one, two = (buffer[: (end - at) * item] for buffer in work.bites)
+        base.read(at, end, one.view(base.dtype.storage))
+        tuned.read(at, end, two.view(tuned.dtype.storage))
+        if not _equal(one, two):
+            return False
+        at, bite = end, _BITE // item
+    return True
+
+
+def _equal(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8]) -> bool:
+    whole = len(one) // 8 * 8  # eight bytes at a time is close to memcmp, one is far from it
+    words = np.array_equal(one[:whole].view(np.uint64), two[:whole].view(np.uint64))
+    return words and np.array_equal(one[whole:], two[whole:])
+
+
+def cast_through(base: Tensor, tuned: Tensor, work: Workspace) -> DType | None:
+    """The coarser type that a float32 tensor went through before it was stored.
+
+    Told from its first block: all of the tuned values are values of that type, and not all of the base's
+    are. A later element that is none would only be counted as moved, as it should be.
+    """
+    if not (base.dtype.name == tuned.dtype.name == "float32") or base.size < _ENOUGH_TO_TELL:
+        return None
+    stop = min(base.size, BLOCK)
+    ours, theirs = (work.load(side, tensor, 0, stop) for side, tensor in enumerate((base, tuned)))
+    for name in ("bfloat16", "float16"):
+        dtype = BY_NAME[name]
+        if _representable(theirs, dtype) and not _representable(ours, dtype):
+            return dtype
+    return None
+
+
+def _representable(raw: npt.NDArray[Any], dtype: DType) -> bool:
+    values = raw.astype(np.float64)
+    return bool(np.array_equal(dtype.round(values), values, equal_nan=True))
+
+
+def add_statistics(
+    sums: Sums,
+    base: Tensor,
+    tuned: Tensor,
+    start: int,
+    stop: int,
+    work: Workspace,
+    cast: DType | None = None,
+) -> None:
+    """Add elements ``[start, stop)`` of a pair of one shape to `sums`.
+
+    `cast` is the type that the tuned side went through, where that is known to be coarser than the
+    type in which it is stored.
+    """
+    target = cast or tuned.dtype
+    rounded = target.name != base.dtype.name
+    for at in range(start, stop, BLOCK):
+        end = min(at + BLOCK, stop)
+        count = end - at
+        b, t, d = work.base[:count], work.tuned[:count], work.delta[:count]
+        base.dtype.decode(work.load(0, base, at, end), b)
+        tuned.dtype.decode(work.load(1, tuned, at, end), t)
+        squares = float(np.dot(b, b)), float(np.dot(t, t))
+        above: int | None = None
+        if not np.isfinite(sum(squares)):
+            changed = _changed(b, t)
+            above = _above(b, t, base.dtype, target) if rounded else changed
+            _set_nonfinite_apart(sums, b, t)
+            squares = float(np.dot(b, b)), float(np.dot(t, t))
+        np.subtract(t, b, out=d)
+        _add_block(sums, b, t, d, squares, work)
+        if above is None:
+            changed = int(np.count_nonzero(np.not_equal(d, 0, out=work.mask[:count])))
+            above = _above(b, t, base.dtype, target) if rounded and changed else changed
+        sums.changed += changed
+        sums.above_rounding += above
+
+
+def _add_block(
+    sums: Sums, b: Float64, t: Float64, d: Float64, squares: tuple[float, float], work: Workspace
+) -> None:
+    count = len(b)
+    a, ones, mask = work.scratch[:count], work.ones[:count], work.mask[:count]
+    sums.count += count
+    sums.base_square += squares[0]
+    sums.tuned_square += squares[1]
+    np.multiply(b, t, out=a)
+    sums.product += float(np.dot(a, ones))
+    sums.sign_flips += int(np.count_nonzero(np.less(a, 0, out=mask)))
+    sums.delta_square += float(np.dot(d, d))
+    sums.delta += float(np.dot(d, ones))
+    np.abs(d, out=a)
+    sums.delta_abs += float(np.dot(a, ones))
+    sums.delta_max = max(sums.delta_max, float(np.maximum.reduce(a)))
+
+
+def _changed(b: Float64, t: Float64) -> int:
+    """Number of elements with another value, NaN being the value NaN."""
+    return int(np.count_nonzero((b != t) & ~(np.isnan(b) & np.isnan(t))))
+
+
+def _above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
+    """Number of elements that no cast between the two types explains, in either direction."""
+    with np.errstate(invalid="ignore"):
+        cast = (theirs.round(b) == t) | (ours.round(t) == b) | (np.isnan(b) & np.isnan(t))
+    return int(len(b) - np.count_nonzero(cast))
+
+
+def _set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:
+    """Count NaN and infinities, and zero their places on both sides so that no sum sees them."""
+    bad_b, bad_t = ~np.isfinite(b), ~np.isfinite(t)
+    sums.nonfinite_base += int(np.count_nonzero(bad_b))
+    sums.nonfinite_tuned += int(np.count_nonzero(bad_t))
+    bad = bad_b | bad_t
+    b[bad] = t[bad] = 0.0
+    sums.count -= int(np.count_nonzero(bad))

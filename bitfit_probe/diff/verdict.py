@@ -1,0 +1,172 @@
+"""What a tuned checkpoint is, from what moved: the verdict, its offenders, and the summary's counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bitfit_probe.records import Summary, TensorDelta, Unmatched, Verdict
+
+__all__ = ["judge", "summarise"]
+
+#: A method that leaves tensors alone still explains a run in which a few of them moved; these are its
+#: offenders. With more than this share of what should rest it is another method.
+_FEW_OFFENDERS = 0.05
+#: Full fine-tuning moves every matrix; one that gets no gradient (an unused table) is no objection.
+_NEARLY_ALL = 0.95
+#: With less than half of a model's parameters compared, nothing can be said about the model.
+_ENOUGH_COMPARED = 0.5
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """Names of the compared tensors outside the head, by kind, and those that moved. Fused ones count once."""
+
+    all: dict[str, set[str]]
+    moved: dict[str, set[str]]
+
+    @classmethod
+    def of(cls, rows: Iterable[TensorDelta]) -> _Tensors:
+        groups: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
+        for row in rows:
+            groups[0].setdefault(row.place.kind, set()).add(row.name)
+            if row.moved:
+                groups[1].setdefault(row.place.kind, set()).add(row.name)
+        return cls(*groups)
+
+    def count(self, *kinds: str) -> int:
+        return sum(len(self.all.get(kind, ())) for kind in kinds)
+
+    def moving(self, *kinds: str) -> set[str]:
+        return set().union(*(self.moved.get(kind, ()) for kind in kinds))
+
+
+def judge(
+    rows: Sequence[TensorDelta],
+    unmatched_base: Sequence[Unmatched],
+    unmatched_tuned: Sequence[Unmatched],
+    low_rank: Callable[[], bool],
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict, and the tensors that speak against it.
+
+    Parameters
+    ----------
+    rows
+        Every tensor of both sides.
+    unmatched_base, unmatched_tuned
+        What has no partner.
+    low_rank
+        Whether the matrices' changes are of low rank; asked only where the verdict hangs on it.
+    """
+    body = [row for row in rows if row.place.kind not in ("head", "buffer")]
+    if not _enough(body, unmatched_base, unmatched_tuned):
+        return "incomparable", ()
+    tensors = _Tensors.of(body)
+    moved = tensors.moving("bias", "norm", "weight", "embedding")
+    if not moved:
+        return _unmoved(rows, unmatched_tuned), ()
+    for method, kinds in (("bitfit", ("bias",)), ("bitfit+norm", ("bias", "norm"))):
+        offenders = _offenders(tensors, kinds)
+        if offenders is not None:
+            return ("bitfit" if method == "bitfit" else "bitfit+norm"), offenders
+    matrices = tensors.moving("weight")
+    if matrices and moved == matrices and low_rank():
+        return "merged-lora", ()
+    every = len(matrices) >= _NEARLY_ALL * tensors.count("weight") > 0
+    return ("full" if every else "partial"), ()
+
+
+def _enough(
+    body: Sequence[TensorDelta],
+    unmatched_base: Iterable[Unmatched],
+    unmatched_tuned: Iterable[Unmatched],
+) -> bool:
+    compared = sum(row.parameters for row in body)
+    left = min(_size(unmatched_base), _size(unmatched_tuned))
+    return compared > 0 and compared >= _ENOUGH_COMPARED * (compared + left)
+
+
+def _size(unmatched: Iterable[Unmatched]) -> int:
+    from math import prod
+
+    return sum(prod(item.shape) for item in unmatched if item.place.kind not in ("head", "buffer"))
+
+
+def _offenders(tensors: _Tensors, trained: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Moved tensors outside the `trained` kinds; None where the method does not explain the run."""
+    kinds = ("bias", "norm", "weight", "embedding")
+    resting = tuple(kind for kind in kinds if kind not in trained)
+    offenders = tensors.moving(*resting)
+    if any(not tensors.moving(kind) for kind in trained):
+        return None
+    if not offenders:
+        return ()
+    mostly = len(tensors.moving("bias")) >= tensors.count("bias") / 2
+    few = len(offenders) <= max(1.0, _FEW_OFFENDERS * tensors.count(*resting))
+    # A single norm scale among matrices at rest is an offender; many of them are a variant with norms.
+    return tuple(sorted(offenders)) if mostly and few else None
+
+
+def _unmoved(rows: Sequence[TensorDelta], unmatched_tuned: Iterable[Unmatched]) -> Verdict:
+    if head_state(rows, (), unmatched_tuned) in ("changed", "new"):
+        return "head-only"
+    # A tensor that was not checked is not known to be identical; the summary says how many there are.
+    return "identical" if all(row.identical is not False for row in rows) else "rounding-only"
+
+
+def head_state(
+    rows: Iterable[TensorDelta],
+    unmatched_base: Iterable[Unmatched],
+    unmatched_tuned: Iterable[Unmatched],
+) -> Literal["none", "same", "changed", "new", "dropped"]:
+    """What became of the head."""
+    heads = [row for row in rows if row.place.kind == "head"]
+    if any(item.place.kind == "head" and item.why != "tied" for item in unmatched_tuned):
+        return "new"
+    if heads:
+        return "changed" if any(row.moved for row in heads) else "same"
+    dropped = any(item.place.kind == "head" and item.why != "tied" for item in unmatched_base)
+    return "dropped" if dropped else "none"
+
+
+def summarise(
+    rows: Sequence[TensorDelta],
+    unmatched_base: Sequence[Unmatched],
+    unmatched_tuned: Sequence[Unmatched],
+    offenders: tuple[str, ...],
+) -> Summary:
+    """Count what the verdict rests on."""
+    body = [row for row in rows if row.place.kind not in ("head", "buffer")]
+    biases = [row for row in body if row.place.kind == "bias"]
+    head = head_state(rows, unmatched_base, unmatched_tuned)
+    casts = {row.cast_through or row.tuned_dtype for row in body if row.identical is False and not row.moved}
+    judged: dict[str, set[str]] = {"compared": set(), "checksum": set(), "not-checked": set()}
+    for row in rows:
+        judged[row.judged_by].add(row.name)
+    return Summary(
+        changed_tensors=len({row.name for row in rows if row.moved}),
+        compared_tensors=len({row.name for row in rows if row.judged_by != "not-checked"}),
+        changed_parameters=sum(row.parameters for row in rows if row.moved),
+        compared_parameters=sum(row.parameters for row in rows if row.judged_by != "not-checked"),
+        bias_parameters=sum(row.parameters for row in biases),
+        changed_bias_parameters=sum(row.parameters for row in biases if row.moved),
+        biases=len({row.name for row in biases}),
+        changed_biases=len({row.name for row in biases if row.moved}),
+        relative_l2=_pooled([row for row in body if row.l2_delta is not None]),
+        head_changed=head in ("changed", "new"),
+        head=head,
+        offenders=offenders,
+        judged_by={how: len(names) for how, names in judged.items()},
+        rounded_to=casts.pop() if len(casts) == 1 else None,
+        nonfinite_tensors=len({row.name for row in rows if row.nonfinite_tuned}),
+    )
+
+
+def _pooled(rows: Sequence[TensorDelta]) -> float | None:
+    """‖Δ‖ / ‖b‖ over `rows`; None where an identical tensor's norm was not needed, and so is not known."""
+    if not rows or any(row.base_l2 is None or row.l2_delta is None for row in rows):
+        return None
+    delta = sum((row.l2_delta or 0.0) ** 2 for row in rows)
+    base = sum((row.base_l2 or 0.0) ** 2 for row in rows)
+    return float((delta / base) ** 0.5) if base else None
