@@ -1,0 +1,54 @@
+"""The command line: one command a library call. Only here is anything printed, and does the process exit."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bitfit_probe import __version__
+from bitfit_probe.cli.demo import demo
+from bitfit_probe.cli.diff import diff
+from bitfit_probe.errors import BitfitProbeError
+
+__all__ = ["cli", "main"]
+
+_FINDINGS, _FAILED, _INTERRUPTED = 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bitfit-probe")
+def cli() -> None:
+    """What did fine-tuning change, and did it train as intended?
+
+    Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 findings, 2 could not run.
+    """
+
+
+cli.add_command(diff)
+cli.add_command(demo)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(_run(args))
+
+
+def _run(args: list[str] | None) -> int:
+    try:
+        cli.main(args, prog_name="bitfit-probe", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
+    except BitfitProbeError as error:
+        from bitfit_probe.report.words import printable
+
+        click.echo(f"error {error.code}: {printable(str(error))}", err=True)
+        return _FAILED
+    except BrokenPipeError:  # the reader of the pipe has seen enough
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return 0

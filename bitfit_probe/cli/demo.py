@@ -1,0 +1,37 @@
+"""``bitfit-probe demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bitfit_probe.cli.output import one_blas_thread, terminal_width, write_whole
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also write diff.txt, diff.json and diff.csv into this directory.",
+)
+def demo(out: Path | None) -> None:
+    """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint. Needs no network."""
+    one_blas_thread()
+    from bitfit_probe import sample
+    from bitfit_probe.probe import diff
+    from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text
+
+    result = diff(sample.base_path(), sample.tuned_path())
+    text = diff_to_text(result, width=terminal_width())
+    click.echo(text, nl=False)
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    files = {"diff.txt": text, "diff.json": diff_to_json(result), "diff.csv": diff_to_csv(result)}
+    for name, content in files.items():
+        write_whole(out / name, content, ())
+    click.echo(f"\nWrote {', '.join(files)} to {out}", err=True)

@@ -1,0 +1,114 @@
+"""Where results go: stdout, or a file that appears whole or not at all; and the progress bar."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bitfit_probe.errors import OutputError, OverwriteError
+
+__all__ = ["ProgressBar", "colours", "deliver", "one_blas_thread", "terminal_width", "write_whole"]
+
+_WIDEST = 120
+
+
+def one_blas_thread() -> None:
+    """Keep BLAS from starting threads of its own beside ours; works only before numpy is imported."""
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def terminal_width() -> int:
+    """Columns to use: the terminal's, at most 120; 80 where there is none."""
+    return max(min(shutil.get_terminal_size((80, 24)).columns, _WIDEST), 40)
+
+
+def colours() -> bool:
+    """Whether stdout takes colours: a terminal, and NO_COLOR (no-color.org) is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def deliver(text: str, out: Path | None, inputs: Iterable[Path]) -> None:
+    """Print `text`, or write it to `out`."""
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_whole(out, text, inputs)
+
+
+def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
+    """Write a file that is there whole or not at all.
+
+    Raises
+    ------
+    OverwriteError
+        `out` is one of the inputs, or lies over a file in one of them.
+    OutputError
+        It can't be written.
+    """
+    for path in inputs:
+        inside = path.is_dir() and out.exists() and out.resolve().is_relative_to(path.resolve())
+        if inside or (out.exists() and path.exists() and out.samefile(path)):
+            raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(out)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"can't be written ({error.strerror})", advice="check the directory and its space", path=out
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class ProgressBar:
+    """A bar on stderr once the work has taken a second; nothing in pipes.
+
+    Used as a context manager; calling it reports the bytes done and to do.
+    """
+
+    def __init__(self, label: str, *, quiet: bool) -> None:
+        self._label = label
+        self._shown = not quiet and sys.stderr.isatty()
+        self._start, self._done = time.monotonic(), 0
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._shown:
+            return
+        if self._bar is None and time.monotonic() - self._start > 1:
+            self._bar = click.progressbar(length=total, label=self._label, file=sys.stderr)
+            self._bar.__enter__()
+            self._done = 0
+        if self._bar is not None:
+            self._bar.update(done - self._done)
+            self._done = done
+
+    def __exit__(self, *problem: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*problem)

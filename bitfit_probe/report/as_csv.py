@@ -1,0 +1,37 @@
+"""One row a tensor, for spreadsheets and frames."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+
+from bitfit_probe.records import Diff
+
+__all__ = ["diff_to_csv"]
+
+#: A cell that begins like this is run as a formula by spreadsheets.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def diff_to_csv(diff: Diff) -> str:
+    """The tensors of every comparison as CSV text; a figure that was not computed is an empty cell."""
+    rows = []
+    for comparison in diff.comparisons:
+        for row in comparison.tensors:
+            figures = dict(vars(row))
+            place = asdict(figures.pop("place"))
+            shape = "x".join(map(str, figures.pop("shape"))) or "scalar"
+            rows.append({"tuned": comparison.tuned.path, **place, "shape": shape, **figures})
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

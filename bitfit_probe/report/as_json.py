@@ -1,0 +1,65 @@
+"""The JSON that other programs rely on: keys may be added, and never change their meaning."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
+from bitfit_probe.report.words import headline
+
+__all__ = ["FORMAT_VERSION", "diff_to_json"]
+
+#: Raised when a key changes its meaning or goes away.
+FORMAT_VERSION = 1
+
+
+def diff_to_json(diff: Diff) -> str:
+    """The diff as JSON text, with a line break at its end. A figure that was not computed is null."""
+    document = {
+        "format_version": FORMAT_VERSION,
+        "base": asdict(diff.base),
+        "architecture": {"family": diff.architecture, "known_from": diff.architecture_known_from},
+        "comparisons": [_comparison(comparison) for comparison in diff.comparisons],
+    }
+    return json.dumps(_finite(document), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "tuned": asdict(comparison.tuned),
+        "verdict": comparison.verdict,
+        "headline": headline(comparison),
+        "key_bias_cancels": comparison.key_bias_cancels,
+        "summary": asdict(comparison.summary),
+        "tensors": [_tensor(row) for row in comparison.tensors],
+        "roles": [asdict(role) for role in comparison.roles],
+        "unmatched_base": [_unmatched(item) for item in comparison.unmatched_base],
+        "unmatched_tuned": [_unmatched(item) for item in comparison.unmatched_tuned],
+        "notes": list(comparison.notes),
+    }
+
+
+def _tensor(row: TensorDelta) -> dict[str, Any]:
+    figures = dict(vars(row))
+    place = figures.pop("place")
+    start = {name: figures.pop(name) for name in ("name", "tuned_name", "part")}
+    return start | asdict(place) | figures
+
+
+def _unmatched(item: Unmatched) -> dict[str, Any]:
+    return {"name": item.name, "shape": item.shape, "why": item.why, **asdict(item.place)}
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for NaN and infinities, which JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,181 @@
+"""The sentence that a person pastes into a chat, and text from files made safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bitfit_probe.records import Comparison, TensorDelta
+
+__all__ = ["headline", "plural", "printable", "shorten"]
+
+
+def printable(text: str) -> str:
+    r"""`text` with everything that a terminal would obey written out.
+
+    >>> printable("layer\x1b[31m.0")
+    'layer\\x1b[31m.0'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for char in text
+    )
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` in at most `width` columns, with its middle left out where it is longer.
+
+    >>> shorten("encoder.layer.0.output.dense.bias", 20)
+    'encoder.l…dense.bias'
+    """
+    if len(text) <= width:
+        return text
+    tail = width // 2
+    return f"{text[: max(width - tail - 1, 0)]}…{text[-tail:]}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`count` with the noun in its number.
+
+    >>> plural(1, "bias", "biases"), plural(3, "tensor")
+    ('1 bias', '3 tensors')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict in one sentence, with its figures."""
+    sentence = _SENTENCES[comparison.verdict](comparison)
+    head = _HEADS.get(comparison.summary.head, "")
+    if comparison.verdict == "head-only":
+        head = ""
+    bad = comparison.summary.nonfinite_tensors
+    warning = f" {plural(bad, 'tensor')} of it hold NaN or infinite values!" if bad else ""
+    return f"{sentence}{head}.{_unchecked(comparison)}{warning}"
+
+
+_HEADS = {
+    "new": "; the head is new",
+    "changed": "; the head changed too",
+    "dropped": "; the base's head was dropped",
+}
+
+
+def _unchecked(comparison: Comparison) -> str:
+    count = comparison.summary.judged_by["not-checked"]
+    return f" {plural(count, 'tensor')} not checked." if count else ""
+
+
+def _moved(comparison: Comparison, kind: str) -> tuple[int, int]:
+    rows = [row for row in comparison.tensors if row.place.kind == kind]
+    return len({row.name for row in rows if row.moved}), len({row.name for row in rows})
+
+
+def _of(comparison: Comparison, kind: str, one: str, many: str) -> str:
+    moved, total = _moved(comparison, kind)
+    return f"{moved:,} of {plural(total, one, many)}"
+
+
+def _biases(comparison: Comparison) -> str:
+    return _of(comparison, "bias", "bias", "biases")
+
+
+def _offenders(comparison: Comparison) -> str:
+    names = comparison.summary.offenders
+    if not names:
+        return "nothing else" if not comparison.summary.judged_by["not-checked"] else "nothing else checked"
+    shown = ", ".join(printable(name) for name in names[:3])
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"but so did {plural(len(names), 'tensor')} that should rest: {shown}{rest}"
+
+
+def _bitfit(comparison: Comparison) -> str:
+    return f"BitFit: {_biases(comparison)} moved, {_offenders(comparison)}"
+
+
+def _bitfit_norm(comparison: Comparison) -> str:
+    norms = _of(comparison, "norm", "norm scale", "norm scales")
+    return f"BitFit with norms: {_biases(comparison)} and {norms} moved, {_offenders(comparison)}"
+
+
+def _identical(comparison: Comparison) -> str:
+    summary = comparison.summary
+    if summary.judged_by["not-checked"]:
+        return f"Identical where checked: {plural(summary.compared_tensors, 'tensor')}"
+    how = "by checksum" if summary.judged_by["checksum"] else "bit for bit"
+    return f"Identical: nothing changed in {plural(summary.compared_tensors, 'tensor')}, {how}"
+
+
+def _rounding(comparison: Comparison) -> str:
+    to = comparison.summary.rounded_to
+    what = f"the tuned side is the base cast to {to}" if to else "a cast explains every difference"
+    return f"Rounding only: nothing was trained; {what}"
+
+
+def _head_only(comparison: Comparison) -> str:
+    state = "is new" if comparison.summary.head == "new" else "changed"
+    checked = comparison.summary.compared_tensors - len(
+        {row.name for row in comparison.tensors if row.place.kind == "head" and row.judged_by != "not-checked"}
+    )
+    return f"Head only: the head {state}, none of the other {plural(checked, 'tensor')} moved"
+
+
+def _matrices(comparison: Comparison) -> str:
+    return _of(comparison, "weight", "matrix", "matrices")
+
+
+def _change(comparison: Comparison) -> str:
+    change = comparison.summary.relative_l2
+    return "" if change is None else f"; relative change {change:.3g}"
+
+
+def _full(comparison: Comparison) -> str:
+    return (
+        f"Full fine-tuning: {_matrices(comparison)} and {_biases(comparison)} moved{_change(comparison)}"
+    )
+
+
+def _partial(comparison: Comparison) -> str:
+    parts = [_matrices(comparison), _biases(comparison)]
+    for kind, one, many in (
+        ("norm", "norm scale", "norm scales"),
+        ("embedding", "embedding", "embeddings"),
+    ):
+        if _moved(comparison, kind)[0]:
+            parts.append(_of(comparison, kind, one, many))
+    return f"Partly tuned: {', '.join(parts[:-1])} and {parts[-1]} moved{_change(comparison)}"
+
+
+def _merged_lora(comparison: Comparison) -> str:
+    return f"Merged LoRA: {_matrices(comparison)} moved, each by a low-rank change; no bias moved"
+
+
+def _adapter(comparison: Comparison) -> str:
+    return "An adapter"
+
+
+def _incomparable(comparison: Comparison) -> str:
+    shared = sum(row.parameters for row in _body(comparison.tensors))
+    return (
+        f"Incomparable: only {shared:,} of the base's parameters have a partner of their shape, "
+        "too few to say what the tuned model is"
+    )
+
+
+def _body(rows: Iterable[TensorDelta]) -> list[TensorDelta]:
+    return [row for row in rows if row.place.kind not in ("head", "buffer")]
+
+
+_SENTENCES = {
+    "identical": _identical,
+    "rounding-only": _rounding,
+    "bitfit": _bitfit,
+    "bitfit+norm": _bitfit_norm,
+    "head-only": _head_only,
+    "partial": _partial,
+    "full": _full,
+    "merged-lora": _merged_lora,
+    "adapter": _adapter,
+    "incomparable": _incomparable,
+}
