@@ -1,11 +1,13 @@
-"""bitfit-probe: what did fine-tuning change, did it train as intended, and was BitFit the right tool?
+"""What did fine-tuning change, did it train as intended, and was BitFit the right tool.
 
 The names below are loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +38,17 @@ _HOMES = {
     "diff": "probe",
     "open_checkpoint": "checkpoint",
 }
+
+
+class _Package(ModuleType):
+    """Keeps `diff` the function: loading the room of that name would put the module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""Which tensor of the base is which tensor of the tuned checkpoint: by name, shape and layout, never by value."""
+"""Which tensor of the base is which of the tuned checkpoint: by name, shape and layout, never by value."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.tensor import ComputedStorage
+from bitfit_probe.checkpoint.tensor import Bytes, ComputedStorage
 from bitfit_probe.errors import NothingAlignsError, ShapesError
 from bitfit_probe.records import Part, Place, Unmatched
 
@@ -124,6 +125,7 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     ours, theirs, renaming = _keyed(plain_base, plain_tuned, left, right)
     matcher = _Matcher(_Names(left, ours), _Names(right, theirs))
     matcher.match_names()
+    matcher.match_wrapped_heads()
     matcher.match_weight_norm()
     matcher.match_fused()
     pairs = matcher.pairs_in_order()
@@ -138,9 +140,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by unwrapped name; a name that two of them would share stays as it is."""
     plain = {name: unwrapped(name) for name in tensors}
     count = Counter(plain.values())
-    return {
-        plain[name] if count[plain[name]] == 1 else name: tensor for name, tensor in tensors.items()
-    }
+    return {plain[name] if count[plain[name]] == 1 else name: tensor for name, tensor in tensors.items()}
 
 
 def _architectures(
@@ -154,6 +154,10 @@ def _architectures(
             left = recognise(ours, tuned.config)
         else:
             right = recognise(theirs, base.config)
+    if left.family == "generic" or right.family == "generic":
+        # One side split, the other fused: only the names of one are telling, and both share the prefix.
+        known = right if left.family == "generic" else left
+        return known, known
     return left, right
 
 
@@ -189,8 +193,15 @@ def _rename(tensors: dict[str, Tensor], rename: Callable[[str], str]) -> dict[st
     out: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         key = rename(name)
-        out[key if key not in out else name] = tensor
+        if key in out:  # two names that mean the same: the later one stays apart
+            key = next(free for free in _spellings(name) if free not in out)
+        out[key] = tensor
     return out
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}#{number}" for number in itertools.count())
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
@@ -257,6 +268,17 @@ class _Matcher:
         rest = (longer.shape[0] - common, *longer.shape[1:])
         self.extra[side].append(Unmatched(longer.name, rest, place, "rows"))
 
+    def match_wrapped_heads(self) -> None:
+        """Pair a head with the same one in a container: lm_head.weight and lm_head.0.weight."""
+        theirs = {_uncontained(key): key for key in self.right}
+        for key in list(self.left):
+            other = theirs.get(_uncontained(key))
+            if other not in self.right or self.ours.place(key).kind != "head":
+                continue
+            base, tuned = self.left[key], self.right[other]
+            if base.shape == tuned.shape:
+                self._take(key, other, [Pair(base, tuned, self.ours.place(key))])
+
     def match_weight_norm(self) -> None:
         """Pair a plain weight with the product that weight_norm keeps in two tensors."""
         for one, other, swap in ((self.left, self.right, False), (self.right, self.left, True)):
@@ -317,6 +339,12 @@ class _Matcher:
             yield Unmatched(tensor.name, tensor.shape, names.place(key), why)
 
 
+def _uncontained(key: str) -> str:
+    """`key` without the number of a container's only element before the last component."""
+    module, _, leaf = key.rpartition(".")
+    return f"{module.removesuffix('.0')}.{leaf}"
+
+
 def _split_pairs(
     names: _Names, key: str, tensor: Tensor, split: dict[str, Tensor], swap: bool
 ) -> Iterator[Pair]:
@@ -334,13 +362,14 @@ def _split_pairs(
 
 
 def _product(gain: Tensor, direction: Tensor) -> Tensor:
-    """The weight that weight_norm computes: g·v/‖v‖, the norm over all axes but g's (Salimans & Kingma 2016)."""
+    """The weight of weight_norm: g·v/‖v‖, the norm over all axes but g's (Salimans & Kingma 2016)."""
 
-    def compute() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def compute() -> Bytes:
         g, v = gain.values(), direction.values()
         axes = tuple(axis for axis, size in enumerate(g.shape) if size == 1)
         norm = np.sqrt(np.sum(v * v, axis=axes, keepdims=True))
-        return (g * v / norm).astype("<f4").reshape(-1).view(np.uint8)
+        weight: Bytes = (g * v / norm).astype("<f4").reshape(-1).view(np.uint8)
+        return weight
 
     float32 = BY_NAME["float32"]
     storage = ComputedStorage(direction.size * float32.itemsize, compute)

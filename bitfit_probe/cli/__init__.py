@@ -19,7 +19,7 @@ _FINDINGS, _FAILED, _INTERRUPTED = 1, 2, 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitfit-probe")
 def cli() -> None:
-    """What did fine-tuning change, and did it train as intended?
+    """Say what fine-tuning changed, and whether it trained as intended.
 
     Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 findings, 2 could not run.
     """
@@ -48,7 +48,9 @@ def _run(args: list[str] | None) -> int:
 
         click.echo(f"error {error.code}: {printable(str(error))}", err=True)
         return _FAILED
-    except BrokenPipeError:  # the reader of the pipe has seen enough
-        sys.stdout = None  # type: ignore[assignment]
-        return 0
+    except SystemExit:
+        # The reader of a pipe has seen enough: click exits with 1, which would mean findings.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            return 0
+        raise
     return 0

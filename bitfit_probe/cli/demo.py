@@ -19,7 +19,7 @@ __all__ = ["demo"]
     help="Also write diff.txt, diff.json and diff.csv into this directory.",
 )
 def demo(out: Path | None) -> None:
-    """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint. Needs no network."""
+    """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint, offline."""
     one_blas_thread()
     from bitfit_probe import sample
     from bitfit_probe.probe import diff

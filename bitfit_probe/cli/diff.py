@@ -78,6 +78,6 @@ def diff(
         text = diff_to_text(result, width=terminal_width(), top=top, by=by)
         if out is None and colours():
             for comparison in result.comparisons:
-                verdict, colon, rest = headline(comparison).partition(":")
-                text = text.replace(f"{verdict}{colon}", click.style(f"{verdict}{colon}", bold=True), 1)
+                verdict = headline(comparison).partition(":")[0]
+                text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
     deliver(text, out, (base, *tuned))

@@ -54,11 +54,8 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
     OutputError
         It can't be written.
     """
-    for path in inputs:
-        inside = path.is_dir() and out.exists() and out.resolve().is_relative_to(path.resolve())
-        if inside or (out.exists() and path.exists() and out.samefile(path)):
-            raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
     try:
+        _check_target(out, inputs)
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
         temporary = Path(name)
         try:
@@ -71,10 +68,26 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise OutputError(
-            f"can't be written ({error.strerror})", advice="check the directory and its space", path=out
+            f"can't be written ({why})", advice="check the directory and its space", path=out
         ) from error
+
+
+def _check_target(out: Path, inputs: Iterable[Path]) -> None:
+    if not out.exists():
+        return
+    for path in inputs:
+        # An index stands for the shards beside it.
+        home = path.parent if path.name.endswith(".index.json") else path
+        inside = home.is_dir() and out.resolve().is_relative_to(home.resolve())
+        if home.is_dir():  # a Hub snapshot links to files that lie elsewhere
+            inside = inside or any(file.exists() and out.samefile(file) for file in home.iterdir())
+        if inside or (path.exists() and out.samefile(path)):
+            raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
+    if not out.is_file():  # renaming over a device would replace the device
+        raise OutputError("is no regular file", advice="choose another file", path=out)
 
 
 def _umask() -> int:
@@ -99,6 +112,7 @@ class ProgressBar:
         return self
 
     def __call__(self, done: int, total: int) -> None:
+        """Show that `done` bytes of `total` are done."""
         if not self._shown:
             return
         if self._bar is None and time.monotonic() - self._start > 1:

@@ -74,9 +74,9 @@ def compare(
 def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> Side:
     """One checkpoint in figures."""
     unmatched = alignment.unmatched_tuned if tuned_side else alignment.unmatched_base
-    places = {
-        (pair.tuned if tuned_side else pair.base).name: pair.place for pair in alignment.pairs
-    } | {item.name: item.place for item in unmatched}
+    places = {(pair.tuned if tuned_side else pair.base).name: pair.place for pair in alignment.pairs} | {
+        item.name: item.place for item in unmatched
+    }
     notes = checkpoint.notes
     if checkpoint.siblings:
         names = ", ".join(path.name for path in checkpoint.siblings)
@@ -126,7 +126,9 @@ def _figures(item: Measured) -> dict[str, Any]:
     base, tuned = math.sqrt(sums.base_square), math.sqrt(sums.tuned_square)
     delta = math.sqrt(sums.delta_square)
     scale = max(base, tuned)
-    coarse = max((item.pair.base.dtype, item.cast or item.pair.tuned.dtype), key=lambda t: t.roundoff or 0)
+    types = item.pair.base.dtype, item.cast or item.pair.tuned.dtype
+    # Not of one type: bfloat16 has the coarser digits, float16 the coarser steps near zero.
+    roundoff, step = max(t.roundoff or 0 for t in types), max(t.subnormal for t in types)
     mean = 1 / sums.count if sums.count else None
     return {
         "mean_abs_delta": sums.delta_abs * mean if mean else None,
@@ -140,7 +142,7 @@ def _figures(item: Measured) -> dict[str, Any]:
         "sign_flips": sums.sign_flips,
         "nonfinite_base": sums.nonfinite_base,
         "nonfinite_tuned": sums.nonfinite_tuned,
-        "rounding_floor": (coarse.roundoff or 0) * base + math.sqrt(size) * coarse.subnormal / 2,
+        "rounding_floor": roundoff * base + math.sqrt(size) * step / 2,
         "above_rounding": sums.above_rounding / size if size else None,
         "base_l2": base,
         "tuned_l2": tuned,
@@ -177,9 +179,7 @@ def _roles(rows: Sequence[TensorDelta]) -> tuple[RoleDelta, ...]:
     return tuple(_role(*key, group) for key, group in groups.items())
 
 
-def _role(
-    stack: str | None, role: str, layer: int | None, rows: Sequence[TensorDelta]
-) -> RoleDelta:
+def _role(stack: str | None, role: str, layer: int | None, rows: Sequence[TensorDelta]) -> RoleDelta:
     known = [row for row in rows if row.l1_delta is not None]
     size = sum(row.parameters for row in known)
     scale = math.hypot(*(max(row.base_l2 or 0.0, row.tuned_l2 or 0.0) for row in known)) if known else 0

@@ -42,6 +42,8 @@ def is_low_rank(pair: Pair) -> bool:
     for start in range(0, rows, step):
         base, tuned = (_rows(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
         delta = tuned - base
+        if not np.isfinite(delta).all():
+            return False
         sketch[start : start + step] = delta @ test
         total += float(np.sum(delta * delta))
         size += float(np.sum(tuned * tuned))
@@ -50,7 +52,7 @@ def is_low_rank(pair: Pair) -> bool:
     for start in range(0, rows, step):
         base, tuned = (_rows(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
         captured += basis[start : start + step].T @ (tuned - base)
-    if not np.isfinite(total) or total == 0:
+    if total == 0:
         return False
     rest = max(total - float(np.sum(captured * captured)), 0.0)
     rounding = (pair.tuned.dtype.roundoff or 0.0) ** 2 * size

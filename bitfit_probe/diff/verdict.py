@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.records import Summary, TensorDelta, Unmatched, Verdict
 
 __all__ = ["judge", "summarise"]
@@ -21,7 +22,7 @@ _ENOUGH_COMPARED = 0.5
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Names of the compared tensors outside the head, by kind, and those that moved. Fused ones count once."""
+    """Names of the tensors outside the head by kind, and those that moved; fused ones count once."""
 
     all: dict[str, set[str]]
     moved: dict[str, set[str]]
@@ -112,7 +113,9 @@ def _unmoved(rows: Sequence[TensorDelta], unmatched_tuned: Iterable[Unmatched]) 
     if head_state(rows, (), unmatched_tuned) in ("changed", "new"):
         return "head-only"
     # A tensor that was not checked is not known to be identical; the summary says how many there are.
-    return "identical" if all(row.identical is not False for row in rows) else "rounding-only"
+    # Buffers are no parameters: a mask of another kind is no rounding.
+    parameters = [row for row in rows if row.place.kind != "buffer"]
+    return "identical" if all(row.identical is not False for row in parameters) else "rounding-only"
 
 
 def head_state(
@@ -122,11 +125,12 @@ def head_state(
 ) -> Literal["none", "same", "changed", "new", "dropped"]:
     """What became of the head."""
     heads = [row for row in rows if row.place.kind == "head"]
-    if any(item.place.kind == "head" and item.why != "tied" for item in unmatched_tuned):
+    # Rows beyond the base's are those of a longer vocabulary, not another head.
+    if any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_tuned):
         return "new"
     if heads:
         return "changed" if any(row.moved for row in heads) else "same"
-    dropped = any(item.place.kind == "head" and item.why != "tied" for item in unmatched_base)
+    dropped = any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_base)
     return "dropped" if dropped else "none"
 
 
@@ -140,7 +144,7 @@ def summarise(
     body = [row for row in rows if row.place.kind not in ("head", "buffer")]
     biases = [row for row in body if row.place.kind == "bias"]
     head = head_state(rows, unmatched_base, unmatched_tuned)
-    casts = {row.cast_through or row.tuned_dtype for row in body if row.identical is False and not row.moved}
+    casts = {_coarser(row) for row in body if row.identical is False and not row.moved}
     judged: dict[str, set[str]] = {"compared": set(), "checksum": set(), "not-checked": set()}
     for row in rows:
         judged[row.judged_by].add(row.name)
@@ -161,6 +165,13 @@ def summarise(
         rounded_to=casts.pop() if len(casts) == 1 else None,
         nonfinite_tensors=len({row.name for row in rows if row.nonfinite_tuned}),
     )
+
+
+def _coarser(row: TensorDelta) -> str | None:
+    """The type that the tuned side was cast to, where it is coarser than the base's."""
+    to = row.cast_through or row.tuned_dtype
+    ours, theirs = BY_NAME[row.base_dtype].roundoff, BY_NAME[to].roundoff
+    return to if (theirs or 0) > (ours or 0) else None
 
 
 def _pooled(rows: Sequence[TensorDelta]) -> float | None:

@@ -7,11 +7,12 @@ import io
 from dataclasses import asdict
 
 from bitfit_probe.records import Diff
+from bitfit_probe.report.words import printable
 
 __all__ = ["diff_to_csv"]
 
 #: A cell that begins like this is run as a formula by spreadsheets.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def diff_to_csv(diff: Diff) -> str:
@@ -32,6 +33,7 @@ def diff_to_csv(diff: Diff) -> str:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

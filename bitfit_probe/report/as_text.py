@@ -16,6 +16,10 @@ By = Literal["tensor", "role", "layer"]
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CELL = 5
 _MOST_NAMES = 4
+#: Columns from which a name has room beside three figures.
+_ROOMY = 60
+#: 10 to a lower power is 0 in float64.
+_LEAST_POWER = -307
 
 
 def diff_to_text(diff: Diff, *, width: int = 80, top: int = 10, by: By | None = None) -> str:
@@ -48,7 +52,7 @@ def _sections(comparison: Comparison, width: int, top: int, by: By | None) -> It
     elif by == "tensor":
         yield from _top(comparison.tensors, width, top)
     else:
-        yield from _grouped(comparison.roles, by, top)
+        yield from _grouped(comparison.roles, by, width, top)
 
 
 def _wrap(text: str, width: int, indent: str = "") -> list[str]:
@@ -63,9 +67,8 @@ def _side(label: str, side: Side, width: int) -> Iterator[str]:
         f" · {plural(side.biases, 'bias', 'biases')}"
     )
     yield f"{label}  {shorten(printable(side.path), width - 7)}"
-    yield f"       {facts}"
-    for note in side.notes:
-        yield from ("       " + line for line in _wrap(printable(note), width - 7))
+    for text in (facts, *map(printable, side.notes)):
+        yield from ("       " + line for line in _wrap(text, width - 7))
 
 
 # Roles × layers -----------------------------------------------------------------------------------
@@ -76,10 +79,10 @@ def _heat(roles: Sequence[RoleDelta], width: int) -> Iterator[str]:
     if not any(role.moved for role in roles):
         return
     peak = max(role.mean_abs_delta or 0.0 for role in roles)
-    power = math.floor(math.log10(peak)) if peak > 0 else 0
+    power = max(math.floor(math.log10(peak)), _LEAST_POWER) if peak > 0 else 0
     unit = "" if power == 0 else f", in units of 10{str(power).translate(_SUPERSCRIPT)}"
     rest = "" if all(role.moved for role in roles) else "  (· did not move)"
-    yield f"Biases, mean|Δb| by role and layer{unit}{rest}"
+    yield from _wrap(f"Biases, mean|Δb| by role and layer{unit}{rest}", width, "  ")
     for stack in dict.fromkeys(role.stack for role in roles):
         inside = [role for role in roles if role.stack == stack and role.layer is not None]
         if stack and inside:
@@ -116,13 +119,9 @@ def _heat_blocks(roles: Sequence[RoleDelta], power: int, width: int) -> Iterator
             yield f"{name:<{label}}{row}" + (f" {_number(means[name], power)}" if last else "")
 
 
-def _total(
-    cells: dict[tuple[str, int | None], RoleDelta], layers: Sequence[int]
-) -> Callable[[str], float]:
+def _total(cells: dict[tuple[str, int | None], RoleDelta], layers: Sequence[int]) -> Callable[[str], float]:
     def key(name: str) -> float:
-        return -sum(
-            cells[name, layer].mean_abs_delta or 0.0 for layer in layers if (name, layer) in cells
-        )
+        return -sum(cells[name, layer].mean_abs_delta or 0.0 for layer in layers if (name, layer) in cells)
 
     return key
 
@@ -162,31 +161,33 @@ def _top(rows: Sequence[TensorDelta], width: int, top: int) -> Iterator[str]:
     )
     if not moved or top <= 0:
         return
-    title = f"The {min(top, len(moved))} tensors of {len(moved):,} that moved most" if len(moved) > 1 else (
-        "The tensor that moved"
-    )
-    yield title
-    yield f"{'mean|Δ|':>9} {'max|Δ|':>9} {'relative':>9}  tensor"
+    shown = min(top, len(moved))
+    yield f"The {plural(shown, 'tensor')} of {len(moved):,} that moved most"
+    count = 3 if width >= _ROOMY else 1
+    yield " ".join(f"{title:>9}" for title in ("mean|Δ|", "max|Δ|", "relative")[:count]) + "  tensor"
     for row in moved[:top]:
-        figures = " ".join(map(_figure, (row.mean_abs_delta, row.max_abs_delta, row.relative_l2)))
+        figures = " ".join(map(_figure, (row.mean_abs_delta, row.max_abs_delta, row.relative_l2)[:count]))
         name = printable(row.name) + (f" [{row.part}]" if row.part else "")
-        yield f"{figures}  {shorten(name, max(width - 31, 20))}"
+        yield f"{figures}  {shorten(name, width - 10 * count - 1)}"
     yield ""
 
 
-def _grouped(roles: Sequence[RoleDelta], by: Literal["role", "layer"], top: int) -> Iterator[str]:
+def _grouped(
+    roles: Sequence[RoleDelta], by: Literal["role", "layer"], width: int, top: int
+) -> Iterator[str]:
     """Biases by role or by layer, those that moved most first; each tensor weighs the same."""
     groups: dict[str, list[RoleDelta]] = {}
     for role in roles:
         label = role.role if by == "role" else _layer(role)
         groups.setdefault(label, []).append(role)
     means = {label: _average(group) for label, group in groups.items()}
-    yield f"{by:<14} {'moved':>9} {'mean|Δb|':>9} {'max|Δb|':>9}"
+    room = min(max((len(label) for label in groups), default=0) + 5, width - 30)
+    yield f"{by:<{room}} {'moved':>9} {'mean|Δb|':>9} {'max|Δb|':>9}"
     for label in sorted(groups, key=lambda label: -(means[label] or 0.0))[: top or None]:
         group = groups[label]
         moved, total = sum(role.moved for role in group), sum(role.tensors for role in group)
         peak = max((role.max_abs_delta for role in group if role.max_abs_delta is not None), default=None)
-        yield f"{label:<14} {f'{moved}/{total}':>9} {_figure(means[label])} {_figure(peak)}"
+        yield f"{shorten(label, room):<{room}} {f'{moved}/{total}':>9} {_figure(means[label])} {_figure(peak)}"
     yield ""
 
 
@@ -239,7 +240,8 @@ def _judged(diff: Diff, comparison: Comparison, width: int) -> Iterator[str]:
     ]
     known = {"config": "config.json", "names": "tensor names", "heuristics": "name heuristics only"}
     source = known[diff.architecture_known_from]
-    yield from _wrap(f"Judged: {', '.join(ways)}; architecture {diff.architecture} from {source}.", width, "  ")
+    sentence = f"Judged: {', '.join(ways)}; architecture {diff.architecture} from {source}."
+    yield from _wrap(sentence, width, "  ")
     for note in comparison.notes:
         yield from _wrap(f"Names: {printable(note)}.", width, "  ")
     yield ""

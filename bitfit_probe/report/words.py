@@ -51,7 +51,8 @@ def headline(comparison: Comparison) -> str:
     if comparison.verdict == "head-only":
         head = ""
     bad = comparison.summary.nonfinite_tensors
-    warning = f" {plural(bad, 'tensor')} of it hold NaN or infinite values!" if bad else ""
+    hold = "holds" if bad == 1 else "hold"
+    warning = f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
     return f"{sentence}{head}.{_unchecked(comparison)}{warning}"
 
 
@@ -101,6 +102,9 @@ def _bitfit_norm(comparison: Comparison) -> str:
 
 def _identical(comparison: Comparison) -> str:
     summary = comparison.summary
+    if summary.changed_tensors:  # of the parameters none, so these are buffers
+        changed = plural(summary.changed_tensors, "buffer")
+        return f"Identical: nothing changed but {changed}, which no training sets"
     if summary.judged_by["not-checked"]:
         return f"Identical where checked: {plural(summary.compared_tensors, 'tensor')}"
     how = "by checksum" if summary.judged_by["checksum"] else "bit for bit"
@@ -115,9 +119,9 @@ def _rounding(comparison: Comparison) -> str:
 
 def _head_only(comparison: Comparison) -> str:
     state = "is new" if comparison.summary.head == "new" else "changed"
-    checked = comparison.summary.compared_tensors - len(
-        {row.name for row in comparison.tensors if row.place.kind == "head" and row.judged_by != "not-checked"}
-    )
+    rows = [row for row in comparison.tensors if row.judged_by != "not-checked"]
+    heads = {row.name for row in rows if row.place.kind == "head"}
+    checked = comparison.summary.compared_tensors - len(heads)
     return f"Head only: the head {state}, none of the other {plural(checked, 'tensor')} moved"
 
 
@@ -131,9 +135,7 @@ def _change(comparison: Comparison) -> str:
 
 
 def _full(comparison: Comparison) -> str:
-    return (
-        f"Full fine-tuning: {_matrices(comparison)} and {_biases(comparison)} moved{_change(comparison)}"
-    )
+    return f"Full fine-tuning: {_matrices(comparison)} and {_biases(comparison)} moved{_change(comparison)}"
 
 
 def _partial(comparison: Comparison) -> str:
