@@ -1,0 +1,222 @@
+"""One family of architectures, read from its TOML file: what every tensor name means in it.
+
+A file under ``families/`` has these entries; all but the first two are optional::
+
+    model_types        what ``model_type`` in config.json may be
+    key_bias_cancels   whether softmax drops the key bias; ``key_bias_unless`` turns it round
+                       where the configuration says so
+    classes            beginnings of class names in ``architectures`` of config.json
+    bodies             attribute under which task models hold the body, to tell families apart
+                       that share all names
+    needs, never       tensors or modules of which the names alone must show one, or none
+    heads              modules beside the body that belong to a head (besides the usual ones)
+    buffers            tensors that no optimiser touches (besides the usual ones)
+    stacks             first component -> stack, where there is more than one
+    [modules]          module -> role of its ``weight`` and ``bias``
+    [tensors]          tensor that is no module's weight or bias -> role
+    [aliases]          old name of a module or tensor -> present one
+    [head_aliases]     old name of a head -> present one
+    [tied]             tensor -> tensor that it shares storage with when the model ties weights
+    [figures]          name -> entries of config.json that may hold it, first one first
+    [[fused]]          see :class:`~bitfit_probe.architectures.fused.Fused`
+
+``{layer}`` stands for the layer's number, ``{n}`` for a number that counts something else. A table
+inside ``[modules]``, ``[tensors]`` or ``[aliases]`` is a common beginning of its entries.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from bitfit_probe.architectures.fused import Fused
+from bitfit_probe.architectures.names import Name, Tail, tails
+from bitfit_probe.architectures.roles import NORM_ROLES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Family", "Found", "load_families", "load_generic"]
+
+_MODULE_LEAVES = frozenset({"weight", "bias"})
+_NORM_LEAVES = _MODULE_LEAVES | {"gamma", "beta"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a family says of one module or tensor."""
+
+    role: str | None
+    #: Canonical name, with placeholders.
+    template: str
+    #: Numbered components and placeholders of the name that the entry is found by, in order.
+    numbered: tuple[str, ...]
+    is_module: bool
+    is_buffer: bool = False
+
+    def read(self, numbers: list[str]) -> dict[str, str] | None:
+        """Give the placeholders their numbers; None where a literal number differs."""
+        if len(numbers) < len(self.numbered):
+            return None
+        own = numbers[len(numbers) - len(self.numbered) :]
+        pairs = list(zip(self.numbered, own, strict=True))
+        if any(not token.startswith("{") and token != number for token, number in pairs):
+            return None
+        return {token: number for token, number in pairs if token.startswith("{")}
+
+
+class Found(NamedTuple):
+    """An entry that a name matches, without its first `dropped` components."""
+
+    entry: Entry
+    dropped: int
+    numbers: dict[str, str]
+    leaf: str | None
+
+    @property
+    def layer(self) -> int | None:
+        """Number of the layer."""
+        number = self.numbers.get("{layer}")
+        return None if number is None else int(number)
+
+    def fill(self, template: str) -> str:
+        """Put the name's numbers into a template."""
+        for token, number in self.numbers.items():
+            template = template.replace(token, number)
+        return template
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What is known about one family of architectures."""
+
+    name: str
+    model_types: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    bodies: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+    heads: frozenset[str] = frozenset()
+    stacks: Mapping[str, str] = field(default_factory=dict)
+    head_aliases: Mapping[str, str] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fused: Mapping[str, tuple[Fused, ...]] = field(default_factory=dict)
+    key_bias_cancels: bool | None = None
+    key_bias_unless: Mapping[str, bool | str] | None = None
+    entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+
+    def find(self, name: Name) -> Found | None:
+        """Find the entry of a name, dropping as few leading components as possible."""
+        for tail, entry in _candidates(self, name.shape):
+            numbers = entry.read(name.numbers)
+            if numbers is not None:
+                leaf = tail.leaf if entry.is_module else None
+                return Found(entry, tail.dropped, numbers, leaf)
+        return None
+
+    def at(self, tail: Tail) -> tuple[Entry, ...]:
+        """Give the entries that a tail may be, whatever its numbers are."""
+        entries = self.entries.get(tail.path)
+        if entries is not None and not entries[0].is_module:
+            return entries
+        entries = self.entries.get(tail.module)
+        if entries is None or not entries[0].is_module:
+            return ()
+        leaves = _NORM_LEAVES if entries[0].role in NORM_ROLES else _MODULE_LEAVES
+        return entries if tail.leaf in leaves else ()
+
+
+@lru_cache(maxsize=4096)
+def _candidates(family: Family, shape: str) -> tuple[tuple[Tail, Entry], ...]:
+    return tuple((tail, entry) for tail in tails(shape) for entry in family.at(tail))
+
+
+def _flatten(table: Mapping[str, Any], beginning: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{beginning}{key}.")
+        else:
+            yield beginning + key, value
+
+
+def _shape_of(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """Give a pattern's shape and its numbered components."""
+    name = Name(pattern.replace("{layer}", "0").replace("{n}", "0"))
+    numbered = [part for part in pattern.split(".") if part.startswith("{") or part.isdecimal()]
+    return name.shape, tuple(numbered)
+
+
+def _entries(table: Mapping[str, Any]) -> dict[str, tuple[Entry, ...]]:
+    modules = dict(_flatten(table.get("modules", {})))
+    tensors = dict(_flatten(table.get("tensors", {})))
+    buffers = table.get("buffers", [])
+    rows: list[tuple[str, str, str | None, bool, bool]]
+    rows = [(name, name, role, True, False) for name, role in modules.items()]
+    rows += [(name, name, role, False, False) for name, role in tensors.items()]
+    rows += [(name, name, None, False, True) for name in buffers]
+    for old, present in _flatten(table.get("aliases", {})):
+        is_module = present in modules
+        role_there = modules[present] if is_module else tensors[present]
+        rows.append((old, present, role_there, is_module, False))
+    entries: dict[str, tuple[Entry, ...]] = {}
+    for name, template, role, is_module, is_buffer in rows:
+        shape, numbered = _shape_of(name)
+        entry = Entry(role, template, numbered, is_module, is_buffer)
+        entries[shape] = (*entries.get(shape, ()), entry)
+    return entries
+
+
+def _layouts(tables: list[dict[str, Any]]) -> dict[str, tuple[Fused, ...]]:
+    layouts: dict[str, tuple[Fused, ...]] = {}
+    for table in tables:
+        tensor = table["tensor"]
+        layouts[tensor] = (*layouts.get(tensor, ()), Fused.from_toml(table))
+    return layouts
+
+
+def _family(name: str, text: str, usual_heads: frozenset[str]) -> Family:
+    table = tomllib.loads(text)
+    return Family(
+        name=name,
+        model_types=tuple(table["model_types"]),
+        classes=tuple(table.get("classes", ())),
+        bodies=frozenset(table.get("bodies", ())),
+        needs=frozenset(_shape_of(pattern)[0] for pattern in table.get("needs", ())),
+        never=frozenset(_shape_of(pattern)[0] for pattern in table.get("never", ())),
+        heads=usual_heads.union(table.get("heads", ())),
+        stacks=table.get("stacks", {}),
+        head_aliases=table.get("head_aliases", {}),
+        tied=table.get("tied", {}),
+        figures={key: tuple(entries) for key, entries in table.get("figures", {}).items()},
+        fused=_layouts(table.get("fused", [])),
+        key_bias_cancels=table["key_bias_cancels"],
+        key_bias_unless=table.get("key_bias_unless"),
+        entries=_entries(table),
+    )
+
+
+@cache
+def load_generic() -> dict[str, Any]:
+    """Read what names mean where no family knows them."""
+    text = files(__package__).joinpath("generic.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def load_families() -> Mapping[str, Family]:
+    """Read all families, in alphabetical order."""
+    heads = frozenset(load_generic()["heads"])
+    folder = files(__package__).joinpath("families")
+    texts = {
+        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+    }
+    return {name: _family(name, texts[name], heads) for name in sorted(texts)}

@@ -1,0 +1,92 @@
+"""The family files themselves: what a new one must keep to."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from importlib.resources import files
+
+import pytest
+
+from bitfit_probe.architectures import ROLES, families
+from bitfit_probe.architectures import family as family_module
+from bitfit_probe.architectures.family import load_families, load_generic
+
+if family_module.sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+TABLES = {
+    name: tomllib.loads(
+        files("bitfit_probe.architectures").joinpath("families", f"{name}.toml").read_text("utf-8")
+    )
+    for name in families()
+}
+#: Roles that arise from others by rule, in heuristics.py.
+BY_RULE = {"xqkv", "LN"}
+
+
+@pytest.mark.parametrize("name", families())
+def test_entries_are_documented(name):
+    documented = {
+        word.strip(",")
+        for line in (family_module.__doc__ or "").splitlines()
+        if line.startswith("    ")
+        for word in line[4:22].replace("[", " ").replace("]", " ").split()
+    }
+    documented.add("key_bias_unless")
+    assert set(TABLES[name]) <= documented
+
+
+@pytest.mark.parametrize("key", ["model_types", "classes"])
+def test_nothing_names_two_families(key):
+    counts = Counter(kind for table in TABLES.values() for kind in table.get(key, ()))
+    assert [kind for kind, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", families())
+def test_roles_are_documented(name):
+    family = load_families()[name]
+    entries = [entry for same in family.entries.values() for entry in same]
+    assert {entry.role for entry in entries if not entry.is_buffer} <= set(ROLES)
+    parts = {role for layouts in family.fused.values() for f in layouts for role, _ in f.parts}
+    assert parts <= set(ROLES)
+
+
+def test_no_role_is_left_over():
+    used = {
+        entry.role
+        for family in load_families().values()
+        for same in family.entries.values()
+        for entry in same
+    }
+    used |= set(load_generic()["roles"])
+    assert set(ROLES) - used == BY_RULE - used
+
+
+@pytest.mark.parametrize("name", families())
+def test_references_lead_somewhere(name):
+    """Layouts, ties and split forms speak of modules that the family has."""
+    family = load_families()[name]
+    templates = {entry.template for same in family.entries.values() for entry in same}
+    assert set(family.fused) <= templates
+    for layouts in family.fused.values():
+        for layout in layouts:
+            assert set((layout.split or {}).values()) <= templates
+            figures = {layout.groups, *(count for _, count in layout.parts)}
+            assert {figure for figure in figures if isinstance(figure, str)} <= set(family.figures)
+    for tied, target in family.tied.items():
+        assert target.rpartition(".")[0] in templates or target.partition(".")[0] in family.heads
+        assert tied != target
+
+
+def test_a_family_file_is_all_that_a_family_needs():
+    """No module of the room speaks of a family by its name."""
+    names = set(families()) | {kind for table in TABLES.values() for kind in table["model_types"]}
+    for file in files("bitfit_probe.architectures").iterdir():
+        if not file.name.endswith(".py"):
+            continue
+        tree = ast.parse(file.read_text("utf-8"))
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert strings & names == set(), file.name
