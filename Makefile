@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: demo test check format bench materials samples clean
+
+demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
+	$(BIN)/bitfit-probe demo -o demo-output
+
+test: $(VENV)/dev.stamp ## all tests, and the examples in the docstrings
+	$(BIN)/pytest --doctest-modules bitfit_probe tests
+
+check: $(VENV)/dev.stamp ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## rewrite the code in the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
+
+materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
+	$(BIN)/python -m benchmarks.materials
+
+samples: $(VENV)/core.stamp ## rebuild the sample results in reports/
+	$(BIN)/bitfit-probe demo -o reports/sample
+
+clean:
+	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/core.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[all,dev]'
+	touch $@
