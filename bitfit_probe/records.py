@@ -135,8 +135,8 @@ class TensorDelta:
     nonfinite_base, nonfinite_tuned
         Number of NaN and infinite elements.
     rounding_floor
-        u·‖b‖₂ + √n·s/2, the most that rounding b to the coarser element type can add to ‖Δ‖₂, with u its
-        unit roundoff and s its smallest subnormal (Higham 2002, §2.2).
+        u·‖b‖₂ + √n·s/2, the most that rounding b between the two element types can add to ‖Δ‖₂, with u the
+        larger unit roundoff of both and s the larger smallest subnormal (Higham 2002, §2.2).
     above_rounding
         Share of elements that differ by more than a cast to the other side's element type explains.
     cast_through
@@ -172,8 +172,10 @@ class TensorDelta:
     @property
     def moved(self) -> bool | None:
         """Whether it changed by more than rounding; None where not checked."""
-        if self.identical is None or self.identical:
-            return None if self.identical is None else False
+        if self.identical is None:
+            return None
+        if self.identical or not self.parameters:
+            return False
         if self.above_rounding is None:  # compared as bytes only
             return True
         return self.above_rounding > 0

@@ -137,13 +137,13 @@ def add_statistics(
         b, t, d = work.base[:count], work.tuned[:count], work.delta[:count]
         base.dtype.decode(work.load(0, base, at, end), b)
         tuned.dtype.decode(work.load(1, tuned, at, end), t)
-        squares = float(np.dot(b, b)), float(np.dot(t, t))
+        squares = _dot(b, b), _dot(t, t)
         above: int | None = None
         if not np.isfinite(sum(squares)):
             changed = _changed(b, t)
             above = _above(b, t, base.dtype, target) if rounded else changed
             _set_nonfinite_apart(sums, b, t)
-            squares = float(np.dot(b, b)), float(np.dot(t, t))
+            squares = _dot(b, b), _dot(t, t)
         np.subtract(t, b, out=d)
         _add_block(sums, b, t, d, squares, work)
         if above is None:
@@ -162,13 +162,18 @@ def _add_block(
     sums.base_square += squares[0]
     sums.tuned_square += squares[1]
     np.multiply(b, t, out=a)
-    sums.product += float(np.dot(a, ones))
+    sums.product += _dot(a, ones)
     sums.sign_flips += int(np.count_nonzero(np.less(a, 0, out=mask)))
-    sums.delta_square += float(np.dot(d, d))
-    sums.delta += float(np.dot(d, ones))
+    sums.delta_square += _dot(d, d)
+    sums.delta += _dot(d, ones)
     np.abs(d, out=a)
-    sums.delta_abs += float(np.dot(a, ones))
+    sums.delta_abs += _dot(a, ones)
     sums.delta_max = max(sums.delta_max, float(np.maximum.reduce(a)))
+
+
+def _dot(one: Float64, two: Float64) -> float:
+    """⟨one, two⟩ without BLAS, whose own threads would fight with ours over blocks this short."""
+    return float(np.einsum("i,i->", one, two))
 
 
 def _changed(b: Float64, t: Float64) -> int:

@@ -187,7 +187,8 @@ def _grouped(
         group = groups[label]
         moved, total = sum(role.moved for role in group), sum(role.tensors for role in group)
         peak = max((role.max_abs_delta for role in group if role.max_abs_delta is not None), default=None)
-        yield f"{shorten(label, room):<{room}} {f'{moved}/{total}':>9} {_figure(means[label])} {_figure(peak)}"
+        share = f"{moved}/{total}"
+        yield f"{shorten(label, room):<{room}} {share:>9} {_figure(means[label])} {_figure(peak)}"
     yield ""
 
 
