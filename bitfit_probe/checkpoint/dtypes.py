@@ -63,10 +63,11 @@ class DType:
 
     def decode(self, raw: Raw, out: Float64) -> None:
         """Write the values of `raw`, shape (n,) of `storage`, to `out`, shape (n,) of float64."""
-        if self._decode is None:
-            np.copyto(out, raw)
-        else:
-            self._decode(raw, out)
+        with np.errstate(invalid="ignore"):  # widening a signalling NaN is no news
+            if self._decode is None:
+                np.copyto(out, raw)
+            else:
+                self._decode(raw, out)
 
     def round(self, values: Float64) -> Float64:
         """Round float64 `values` to this type, to nearest with ties to even, as a cast would."""
@@ -157,9 +158,7 @@ _TYPES = (
     DType("float64", np.dtype("<f8"), 2.0**-53, 2.0**-1074),
     DType("float32", np.dtype("<f4"), 2.0**-24, 2.0**-149, _round=_round_through("<f4")),
     DType("float16", np.dtype("<f2"), 2.0**-11, 2.0**-24, _round=_round_through("<f2")),
-    DType(
-        "bfloat16", np.dtype("<u2"), 2.0**-8, 2.0**-133, _decode_bfloat16, _round_bfloat16
-    ),
+    DType("bfloat16", np.dtype("<u2"), 2.0**-8, 2.0**-133, _decode_bfloat16, _round_bfloat16),
     _float8("float8_e4m3fn", 4, 3, 7, finite=True, zero_nan=False),
     _float8("float8_e5m2", 5, 2, 15, finite=False, zero_nan=False),
     _float8("float8_e4m3fnuz", 4, 3, 8, finite=True, zero_nan=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +29,11 @@ def inside(folder: Path, name: str) -> Path:
     EscapesError
         The name, or the link behind it, leaves the folder.
     """
-    path = folder / name
-    real, home = path.resolve(), folder.resolve()
-    allowed = (home, home.parent.parent / "blobs")
-    lexical = Path(name)
+    path, lexical = folder / name, Path(name)
     plain = not lexical.is_absolute() and ".." not in lexical.parts and name.isprintable()
+    # realpath, as Path.resolve raises for a link to itself.
+    real, home = Path(os.path.realpath(path)) if plain else path, folder.resolve()
+    allowed = (home, home.parent.parent / "blobs")
     if not plain or not any(real.is_relative_to(place) for place in allowed):
         raise EscapesError(
             f"the index names {name!r}, which lies outside its directory",
@@ -76,7 +77,7 @@ def read_shards(index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
 
 def _shard(index: Path, name: str, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     path = inside(index.parent, name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         raise MissingShardError(
             f"the index names {name!r}, which is absent",
             advice="download the missing shard",

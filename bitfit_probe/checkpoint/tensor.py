@@ -7,10 +7,9 @@ rows of resized ones and non-contiguous views are all windows, so one reader ser
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,13 +18,28 @@ import numpy as np
 import numpy.typing as npt
 
 from bitfit_probe.checkpoint.dtypes import DType
+from bitfit_probe.checkpoint.strided import Window
 from bitfit_probe.errors import ChangedError, CorruptError, NotFoundError, TruncatedError
 from bitfit_probe.records import Part
 
-__all__ = ["File", "FileStorage", "MemoryStorage", "Storage", "Tensor", "contiguous_strides"]
+__all__ = [
+    "ComputedStorage",
+    "File",
+    "FileStorage",
+    "MemoryStorage",
+    "Storage",
+    "Tensor",
+    "contiguous_strides",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
+
+#: Axes that every version of numpy can hold, and elements that stay within its 64-bit sizes.
+_MAX_AXES = 32
+_MAX_ELEMENTS = 1 << 58
+#: Elements of a window that repeats its storage (stride 0); reading more would take for ever.
+_MAX_REPEATED = 1 << 32
 
 
 class File:
@@ -63,7 +77,7 @@ class File:
 
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out`, shape (n,) of uint8, from `offset`."""
-        view = memoryview(out)
+        view = out.data
         while len(view):
             got = self._read_some(view, offset)
             if not got:
@@ -79,16 +93,11 @@ class File:
         view[: len(piece)] = piece
         return len(piece)
 
-    def map(self) -> Bytes:
-        """The whole file as a read-only map, for windows that no single read covers."""
-        mapped = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapped, np.uint8)
-
     def check_unchanged(self) -> None:
         """Raise ChangedError where the file is not what it was when it was opened."""
         now = os.fstat(self._fd)
         try:
-            named = os.stat(self.path)
+            named = self.path.stat()
         except OSError:
             named = None
         same_content = (now.st_size, now.st_mtime_ns) == (self._seen.st_size, self._seen.st_mtime_ns)
@@ -122,9 +131,6 @@ class Storage(Protocol):
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out`, shape (n,) of uint8, from byte `offset`."""
 
-    def whole(self) -> Bytes:
-        """All bytes, without a copy where that can be."""
-
 
 @dataclass(frozen=True)
 class FileStorage:
@@ -147,10 +153,6 @@ class FileStorage:
         """Fill `out` from byte `offset` of the storage."""
         self.file.read_into(out, self.start + offset)
 
-    def whole(self) -> Bytes:
-        """All bytes as a read-only map."""
-        return self.file.map()[self.start : self.start + self.nbytes]
-
 
 @dataclass(frozen=True)
 class MemoryStorage:
@@ -168,9 +170,28 @@ class MemoryStorage:
         """Fill `out` from byte `offset`."""
         np.copyto(out, self.data[offset : offset + len(out)])
 
+
+class ComputedStorage:
+    """Bytes that are computed from other tensors when they are first asked for."""
+
+    crc32: int | None = None
+
+    def __init__(self, nbytes: int, compute: Callable[[], Bytes]) -> None:
+        self.nbytes = nbytes
+        self._compute = compute
+        self._lock = threading.Lock()
+        self._data: Bytes | None = None
+
     def whole(self) -> Bytes:
         """All bytes."""
-        return self.data
+        with self._lock:
+            if self._data is None:
+                self._data = self._compute()
+        return self._data
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out` from byte `offset`."""
+        np.copyto(out, self.whole()[offset : offset + len(out)])
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -210,11 +231,17 @@ class Tensor:
     def __post_init__(self) -> None:
         if min((*self.shape, *self.strides, self.offset), default=0) < 0:
             raise ValueError(f"{self.name}: negative shape, stride or offset")
+        if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_AXES:
+            raise ValueError(f"{self.name}: too many axes, or not one stride for each")
+        if math.prod(max(size, 1) for size in self.shape) > _MAX_ELEMENTS:
+            raise ValueError(f"{self.name}: a shape that no memory holds")
         reach = self.offset + sum(
             (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)
         )
         if self.size and (reach + 1) * self.dtype.itemsize > self.storage.nbytes:
             raise ValueError(f"{self.name}: looks beyond its storage")
+        if self.size > _MAX_REPEATED and self.nbytes > self.storage.nbytes:
+            raise ValueError(f"{self.name}: {self.size:,} elements that repeat those of a small storage")
 
     @classmethod
     def contiguous(cls, name: str, dtype: DType, shape: tuple[int, ...], storage: Storage) -> Tensor:
@@ -278,10 +305,7 @@ class Tensor:
             at = (self.offset + start) * self.dtype.itemsize
             self.storage.read_into(out.view(np.uint8), at)
             return
-        view = self._strided()
-        row = max(math.prod(self.shape[1:]), 1)
-        first, last = start // row, -(-stop // row)
-        np.copyto(out, view[first:last].reshape(-1)[start - first * row : stop - first * row])
+        Window(self.offset, self.shape, self.strides).read(self.storage.read_into, start, stop, out)
 
     def values(self) -> npt.NDArray[np.float64]:
         """All elements, decoded to float64, in this tensor's shape. For small tensors."""
@@ -290,11 +314,3 @@ class Tensor:
         out = np.empty(self.size)
         self.dtype.decode(raw, out)
         return out.reshape(self.shape)
-
-    def _strided(self) -> Array:
-        item = self.dtype.itemsize
-        flat = self.storage.whole()[self.offset * item :]
-        whole = flat[: len(flat) // item * item].view(self.dtype.storage)
-        return np.lib.stride_tricks.as_strided(
-            whole, self.shape, [stride * item for stride in self.strides], writeable=False
-        )

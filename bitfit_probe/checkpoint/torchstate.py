@@ -56,9 +56,7 @@ def storage_dtype(ref: StorageRef, path: Path) -> DType:
     return BY_NAME[_STORAGE_TYPES[ref.kind]]
 
 
-def tensors_of(
-    state: StateDict, storage: Callable[[StorageRef], Storage], path: Path
-) -> dict[str, Tensor]:
+def tensors_of(state: StateDict, storage: Callable[[StorageRef], Storage], path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict; entries that are none (counters, versions) are left out.
 
     Raises
@@ -72,7 +70,7 @@ def tensors_of(
     for name, ref in state.entries.items():
         if not isinstance(ref, TensorRef):
             continue
-        dtype = BY_NAME.get(ref.dtype or "") or storage_dtype(ref.storage, path)
+        dtype = _dtype(ref, path)
         try:
             out[name] = Tensor(
                 name,
@@ -85,6 +83,18 @@ def tensors_of(
         except ValueError as error:
             raise CorruptError(str(error), advice="copy or download it again", path=path) from error
     return out
+
+
+def _dtype(ref: TensorRef, path: Path) -> DType:
+    if ref.dtype is None:
+        return storage_dtype(ref.storage, path)
+    if ref.dtype not in BY_NAME:
+        raise UnsupportedError(
+            f"a tensor has the element type {ref.dtype}, which is not read",
+            advice="convert it to float32, float16 or bfloat16",
+            path=path,
+        )
+    return BY_NAME[ref.dtype]
 
 
 def needs_torch(state: StateDict) -> bool:
@@ -121,9 +131,7 @@ def unwrap(root: Any, key: str | None, path: Path) -> tuple[StateDict, tuple[str
         others = ", ".join(state.key for state in found if state is not live[0])
         return live[0], (f"read {live[0].key!r}; the file also holds {others} (choose with --key)",)
     choices = ", ".join(state.key or "(root)" for state in found)
-    raise AmbiguousError(
-        f"holds several state dicts: {choices}", advice="choose one with --key", path=path
-    )
+    raise AmbiguousError(f"holds several state dicts: {choices}", advice="choose one with --key", path=path)
 
 
 def _is_average(key: str) -> bool:

@@ -87,20 +87,23 @@ class Described:
     storages: dict[str, StorageRef]
 
 
+#: Axes that every version of numpy can hold.
+_MAX_AXES = 32
 #: Modules that have no business in a checkpoint but to run code when it is loaded.
 _RUNS_CODE = frozenset(
-    "asyncio bdb cProfile code codeop commands ctypes http httplib importlib multiprocessing nt os pdb "
+    "asyncio bdb cProfile code codeop commands ctypes http httplib importlib multiprocessing nt os pdb "  # noqa: SIM905
     "pickle _pickle pip platform posix profile pty pydoc requests runpy shutil signal site socket "
     "subprocess sys threading timeit trace urllib urllib2 venv webbrowser _posixsubprocess".split()
 )
+#: Without getattr and functools.partial: enums of Python 3.11 and saved hyperparameters need them, and
+#: they can do harm only with another global, which is then refused itself.
 _RUNS_CODE_NAMES = frozenset(
     {
-        *(("builtins", name) for name in ("eval", "exec", "compile", "open", "getattr", "setattr")),
+        *(("builtins", name) for name in ("eval", "exec", "compile", "open", "setattr")),
         *(("builtins", name) for name in ("__import__", "apply", "execfile", "input", "breakpoint")),
         ("operator", "attrgetter"),
         ("operator", "methodcaller"),
         ("operator", "itemgetter"),
-        ("functools", "partial"),
         ("functools", "reduce"),
         ("types", "FunctionType"),
         ("types", "CodeType"),
@@ -124,8 +127,10 @@ def _refuse_code(what: Global, path: Path) -> None:
 
 
 def _integers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or not all(type(item) is int for item in value):
-        raise ValueError("a shape or stride is not a sequence of whole numbers")
+    if not isinstance(value, (tuple, list)) or len(value) > _MAX_AXES:
+        raise ValueError("a shape or stride is not a short sequence")
+    if not all(type(item) is int and item.bit_length() < 64 for item in value):
+        raise ValueError("a shape or stride is not made of whole numbers of 64 bits")
     return tuple(value)
 
 
@@ -135,10 +140,20 @@ def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Te
     return TensorRef(storage, offset, _integers(shape), _integers(strides))
 
 
+def _rebuild_v2(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any = None, hooks: Any = None, view: Any = None
+) -> TensorRef | Inert:
+    if view:  # a lazily negated or conjugated view: its bytes are not its values
+        return Inert(Global("torch._utils", "_rebuild_tensor_v2"), (storage, offset, shape, strides, view))
+    return _rebuild(storage, offset, shape, strides)
+
+
 def _rebuild_v3(
-    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
-) -> TensorRef:
-    ref = _rebuild(storage, offset, shape, strides)
+    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any, _hooks: Any, dtype: Any, view: Any = None
+) -> TensorRef | Inert:
+    ref = _rebuild_v2(storage, offset, shape, strides, view=view)
+    if isinstance(ref, Inert):
+        return ref
     if not isinstance(dtype, Global):
         raise ValueError("a tensor without a dtype")
     return TensorRef(ref.storage, ref.offset, ref.shape, ref.strides, dtype.name)
@@ -152,9 +167,10 @@ def _rebuild_from_type(function: Any, _type: Any, args: Any, *_: Any) -> Any:
 def _mapping(*args: Any) -> dict[Any, Any]:
     # OrderedDict() or OrderedDict([(key, value), …]); defaultdict(factory) starts empty as well.
     out: dict[Any, Any] = {}
-    if args and isinstance(args[-1], (list, tuple)):
+    if args and isinstance(args[-1], list):
         for key, value in args[-1]:
             out[_key(key)] = value
+        args[-1].clear()  # the pairs move: a list shared by a million calls must not fill the memory
     return out
 
 
@@ -162,18 +178,18 @@ _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _mapping,
     ("collections", "defaultdict"): _mapping,
     ("torch._utils", "_rebuild_tensor"): _rebuild,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_v2,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_v3,
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
-    ("torch", "Size"): lambda *args: tuple(args[0]) if args else (),
+    ("torch", "Size"): lambda *args: _integers(args[0]) if args else (),
     ("torch.nn.parameter", "Parameter"): lambda *args: args[0] if args else None,
 }
 
 
 def _call(function: Any, args: Any) -> Any:
-    arguments = tuple(args) if isinstance(args, (tuple, list)) else ()
+    arguments = args if isinstance(args, tuple) else ()
     if isinstance(function, Global):
         known = _CALLS.get((function.module, function.name))
         return known(*arguments) if known else Inert(function, arguments)
@@ -185,7 +201,9 @@ def _key(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bytes, type(None))) else f"<{id(value)}>"
 
 
-def _persistent(pid: Any) -> StorageRef:
+def _persistent(pid: Any) -> StorageRef | Global:
+    if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and isinstance(pid[1], Global):
+        return pid[1]  # a class of modules, of which legacy files keep the source code
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
         raise ValueError("an unknown kind of persistent id")
     kind, key, count = pid[1], pid[2], pid[4]
@@ -338,11 +356,11 @@ class _Machine:
     def op_inst(self, arg: str) -> None:
         args = self._since_mark()
         self.op_global(arg)
-        self.stack.append(_call(self.stack.pop(), args))
+        self.stack.append(_call(self.stack.pop(), tuple(args)))
 
     def op_obj(self, _: Any) -> None:
         function, *args = self._since_mark()
-        self.stack.append(_call(function, args))
+        self.stack.append(_call(function, tuple(args)))
 
     def op_build(self, _: Any) -> None:
         state = self.stack.pop()
@@ -350,18 +368,21 @@ class _Machine:
             self.stack[-1].state = state
 
     def op_binpersid(self, _: Any) -> None:
-        storage = _persistent(self.stack.pop())
-        self.storages[storage.key] = storage
-        self.stack.append(storage)
+        found = _persistent(self.stack.pop())
+        if isinstance(found, StorageRef):
+            self.storages[found.key] = found
+        self.stack.append(found)
 
 
 _PUSHES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "  # noqa: SIM905
     "BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT".split()
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MAKERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
 _NOTHING = frozenset(("PROTO", "FRAME"))
+#: How `pickletools` says that its input ended within an opcode or between two.
+_ENDS_TOO_EARLY = ("exhausted before", "not enough data", "remain", "no newline found")
 
 
 def describe(data: io.BytesIO, path: Path) -> Described:
@@ -393,7 +414,7 @@ def describe(data: io.BytesIO, path: Path) -> Described:
         machine = _Machine(path)
         return Described(machine.run(data), machine.storages)
     except (ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        if "exhausted" in str(error) or "not enough data" in str(error) or "expected" in str(error):
+        if any(phrase in str(error) for phrase in _ENDS_TOO_EARLY):
             raise TruncatedError(
                 "the pickle inside ends too early", advice="copy or download it again", path=path
             ) from error

@@ -5,6 +5,7 @@ The format and its limits: https://github.com/huggingface/safetensors#format.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -46,7 +47,7 @@ _DTYPES = {
 def recognises(head: bytes, file: File) -> bool:
     """Whether a JSON object follows the eight bytes of a header length."""
     named = file.path.suffix == ".safetensors"
-    return head[8:9] == b"{" or (named and not head.startswith(b"\x80"))
+    return head[8:9] == b"{" or (named and not head.startswith((b"\x80", b"PK\x03\x04")))
 
 
 def read(file: File, key: str | None = None) -> Checkpoint:
@@ -125,7 +126,10 @@ def _tensor(file: File, name: str, entry: Any, start: int) -> Tensor:
             advice="copy or download it again",
             path=file.path,
         )
-    return Tensor.contiguous(name, dtype, shape, FileStorage(file, start + begin, end - begin))
+    try:
+        return Tensor.contiguous(name, dtype, shape, FileStorage(file, start + begin, end - begin))
+    except ValueError as error:
+        raise _corrupt(file, str(error)) from error
 
 
 def _check_disjoint(file: File, tensors: dict[str, Tensor]) -> None:
@@ -134,6 +138,6 @@ def _check_disjoint(file: File, tensors: dict[str, Tensor]) -> None:
         for name, tensor in tensors.items()
         if isinstance(storage := tensor.storage, FileStorage) and storage.nbytes
     )
-    for (_, end, name), (begin, _, other) in zip(ranges, ranges[1:], strict=False):
+    for (_, end, name), (begin, _, other) in itertools.pairwise(ranges):
         if begin < end:
             raise _corrupt(file, f"the data of {name!r} and {other!r} overlap")

@@ -51,7 +51,7 @@ def read(file: File, key: str | None = None) -> Checkpoint:
         loaded = loaded[step] if isinstance(loaded, dict) and step in loaded else loaded
     found = loaded if isinstance(loaded, dict) else {}
     tensors = {
-        name: _tensor(name, value)
+        name: _tensor(name, value, file)
         for name, value in found.items()
         if isinstance(name, str) and isinstance(value, torch.Tensor)
     }
@@ -62,15 +62,27 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     return Checkpoint(file.path, "torch (loaded)", tensors, (file,))
 
 
-def _tensor(name: str, value: torch.Tensor) -> Tensor:
+def _tensor(name: str, value: torch.Tensor, file: File) -> Tensor:
     import torch
 
     dense: Any = value.detach()
+    if dense.is_meta or dense.is_nested:
+        raise UnsupportedError(
+            f"{name!r} is a tensor without data of its own, or of uneven rows",
+            advice="save the state_dict() of the loaded model",
+            path=file.path,
+        )
     if dense.is_quantized:
         dense = dense.dequantize()
     if dense.layout != torch.strided:
         dense = dense.to_dense()
-    dense = dense.contiguous()
-    dtype = BY_NAME[str(dense.dtype).removeprefix("torch.")]
+    dense = dense.resolve_conj().resolve_neg().contiguous()
+    dtype = BY_NAME.get(str(dense.dtype).removeprefix("torch."))
+    if dtype is None:
+        raise UnsupportedError(
+            f"{name!r} has the element type {dense.dtype}, which is not read",
+            advice="convert it to float32, float16 or bfloat16",
+            path=file.path,
+        )
     data = dense.reshape(-1).view(torch.uint8).numpy() if dense.numel() else np.empty(0, np.uint8)
     return Tensor.contiguous(name, dtype, tuple(dense.shape), MemoryStorage(data))

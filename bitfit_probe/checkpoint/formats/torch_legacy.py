@@ -8,6 +8,7 @@ element count before its bytes.
 from __future__ import annotations
 
 import io
+
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.tensor import File, FileStorage
@@ -19,8 +20,10 @@ __all__ = ["read", "recognises"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-#: torch.save's first pickle: protocol 2, LONG1 of ten bytes, the magic number, STOP.
-_HEAD = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+#: torch.save's first pickle behind its protocol: LONG1 of ten bytes, the magic number, STOP.
+_HEAD = b"\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+#: From protocol 4 on, a frame of nine bytes stands before it.
+_PLACES = (2, 11)
 _COUNT_BYTES = 8
 #: The pickles stand before the data; most fit into the first bite, few need more.
 _BITES = (1 << 20, 8 << 20, 64 << 20)
@@ -28,7 +31,7 @@ _BITES = (1 << 20, 8 << 20, 64 << 20)
 
 def recognises(head: bytes, file: File) -> bool:
     """Whether the file starts with the magic number's pickle."""
-    return head.startswith(_HEAD)
+    return head[:1] == b"\x80" and any(head.startswith(_HEAD, place) for place in _PLACES)
 
 
 def read(file: File, key: str | None = None) -> Checkpoint:
@@ -85,9 +88,7 @@ def _pickles(file: File) -> tuple[Described, list[str], int]:
     return described, keys.root, data.tell()
 
 
-def _extents(
-    file: File, refs: dict[str, StorageRef], keys: list[str], start: int
-) -> dict[str, FileStorage]:
+def _extents(file: File, refs: dict[str, StorageRef], keys: list[str], start: int) -> dict[str, FileStorage]:
     out: dict[str, FileStorage] = {}
     for key in keys:
         if key not in refs:

@@ -102,7 +102,7 @@ class _Seekable(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         left = max(self._file.size - self._at, 0)
-        count = left if size is None or size < 0 else min(size, left)
+        count = left if size < 0 else min(size, left)
         data = self._file.read(self._at, count)
         self._at += count
         return data
@@ -110,7 +110,7 @@ class _Seekable(io.RawIOBase):
 
 def _entries(file: File) -> dict[str, zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(_Seekable(file)) as archive:  # type: ignore[arg-type]
+        with zipfile.ZipFile(_Seekable(file)) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
         raise TruncatedError(
