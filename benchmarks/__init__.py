@@ -1,0 +1,1 @@
+"""Measurements, and what is made once: speed, real materials, the embedded sample."""

