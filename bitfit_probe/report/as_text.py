@@ -172,9 +172,7 @@ def _top(rows: Sequence[TensorDelta], width: int, top: int) -> Iterator[str]:
     yield ""
 
 
-def _grouped(
-    roles: Sequence[RoleDelta], by: Literal["role", "layer"], width: int, top: int
-) -> Iterator[str]:
+def _grouped(roles: Sequence[RoleDelta], by: Literal["role", "layer"], width: int, top: int) -> Iterator[str]:
     """Biases by role or by layer, those that moved most first; each tensor weighs the same."""
     groups: dict[str, list[RoleDelta]] = {}
     for role in roles:
