@@ -81,6 +81,7 @@ class _Names:
 
     architecture: Architecture
     tensors: dict[str, Tensor]
+    ties: bool = True
 
     def own(self, key: str) -> str:
         """The name that the architecture knows the tensor by."""
@@ -123,7 +124,7 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     plain_base, plain_tuned = _plain(base.tensors), _plain(tuned.tensors)
     left, right = _architectures(plain_base, plain_tuned, base, tuned)
     ours, theirs, renaming = _keyed(plain_base, plain_tuned, left, right)
-    matcher = _Matcher(_Names(left, ours), _Names(right, theirs))
+    matcher = _Matcher(_Names(left, ours, _ties(base)), _Names(right, theirs, _ties(tuned)))
     matcher.match_names()
     matcher.match_wrapped_heads()
     matcher.match_weight_norm()
@@ -134,6 +135,11 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     unmatched_base, unmatched_tuned = matcher.leftovers()
     architecture = right if left.family == "generic" else left
     return Alignment(architecture, pairs, unmatched_base, unmatched_tuned, renaming)
+
+
+def _ties(checkpoint: Checkpoint) -> bool:
+    """Whether a tied tensor that is absent stands under another name: where config.json does not object."""
+    return checkpoint.config.get("tie_word_embeddings") is not False
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -332,7 +338,7 @@ class _Matcher:
             tied = names.architecture.tied_to(names.own(key))
             if key in other.tensors:
                 why: Any = "shape"
-            elif tied is not None and tied in other.tensors:
+            elif tied is not None and tied in other.tensors and other.ties:
                 why = "tied"
             else:
                 why = "absent"

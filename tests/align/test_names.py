@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from support.builders import biases, compare, copied, move, moved, row, state, write
 
 import bitfit_probe
@@ -97,6 +99,19 @@ def test_a_tied_head_stored_or_not(stored, other, tmp_path):
     found = compare(tmp_path, one, two)
     assert (found.verdict, found.summary.head_changed) == ("identical", False)
     assert [item.why for item in found.unmatched_base + found.unmatched_tuned] == ["tied"] * (stored != other)
+
+
+def test_a_head_that_the_config_unties_is_missing(tmp_path):
+    """Without its own output matrix an untied model is not the model: absent, not tied."""
+    base = state("gpt2")
+    for name, tensors in (("base", base | {"lm_head.weight": torch.ones(64, 32)}), ("tuned", base)):
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "model.safetensors")
+        config = {"model_type": "gpt2", "tie_word_embeddings": False}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    (found,) = bitfit_probe.diff(tmp_path / "base", tmp_path / "tuned").comparisons
+    assert [(item.name, item.why) for item in found.unmatched_base] == [("lm_head.weight", "absent")]
+    assert found.summary.head == "dropped"
 
 
 def test_a_longer_vocabulary_compares_the_common_rows(tmp_path):

@@ -37,8 +37,14 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     NoStateDictError
         It holds no tensors under `key`.
     """
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise UnsupportedError(
+            "holds tensors that only torch can rebuild, and torch is not installed",
+            advice="pip install 'bitfit-probe[torch]'",
+            path=file.path,
+        ) from error
     try:
         loaded = torch.load(file.path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, ValueError, KeyError, EOFError) as error:
