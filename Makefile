@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: demo test check format bench materials samples clean
 

@@ -17,12 +17,14 @@ from bitfit_probe.checkpoint.tensor import Tensor
 
 __all__ = ["BLOCK", "Sums", "Workspace", "add_statistics", "cast_through", "same_bytes"]
 
-#: Elements a block: seven float64 buffers of it fit into a second-level cache of 2 MiB.
-BLOCK = 32 * 1024
+#: Elements a block: with less, threads spend their time on handing the interpreter lock to each other.
+BLOCK = 128 * 1024
 #: Bytes compared at once; the first bite is small, since where all changed it is the only one.
 _FIRST_BITE, _BITE = 64 * 1024, 1024 * 1024
-#: Fewer elements than this may be short in bits by chance.
-_ENOUGH_TO_TELL = 64
+#: Elements that are rounded at once, so that temporaries stay in cache.
+_PIECE = 128 * 1024
+#: Fewer elements than this may be short in bits by chance; more than the other bring no further proof.
+_ENOUGH_TO_TELL, _PROOF = 64, 4096
 
 Float64 = npt.NDArray[np.float64]
 
@@ -62,7 +64,6 @@ class Workspace:
         self.bites = np.empty((2, _BITE), np.uint8)
         self.raw = np.empty((2, BLOCK * 8), np.uint8)
         self.base, self.tuned, self.delta, self.scratch = np.empty((4, BLOCK))
-        self.ones = np.ones(BLOCK)
         self.mask = np.empty(BLOCK, np.bool_)
 
     def load(self, side: int, tensor: Tensor, start: int, stop: int) -> npt.NDArray[Any]:
@@ -96,16 +97,17 @@ def _equal(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8]) -> bool:
 def cast_through(base: Tensor, tuned: Tensor, work: Workspace) -> DType | None:
     """The coarser type that a float32 tensor went through before it was stored.
 
-    Told from its first block: all of the tuned values are values of that type, and not all of the base's
+    Told from its first elements: all of the tuned values are values of that type, and not all of the base's
     are. A later element that is none would only be counted as moved, as it should be.
     """
     if not (base.dtype.name == tuned.dtype.name == "float32") or base.size < _ENOUGH_TO_TELL:
         return None
-    stop = min(base.size, BLOCK)
+    stop = min(base.size, _PROOF)
     ours, theirs = (work.load(side, tensor, 0, stop) for side, tensor in enumerate((base, tuned)))
     for name in ("bfloat16", "float16"):
         dtype = BY_NAME[name]
-        if _representable(theirs, dtype) and not _representable(ours, dtype):
+        few = theirs[:_ENOUGH_TO_TELL]  # mostly these already say no
+        if all(_representable(raw, dtype) for raw in (few, theirs)) and not _representable(ours, dtype):
             return dtype
     return None
 
@@ -157,23 +159,23 @@ def _add_block(
     sums: Sums, b: Float64, t: Float64, d: Float64, squares: tuple[float, float], work: Workspace
 ) -> None:
     count = len(b)
-    a, ones, mask = work.scratch[:count], work.ones[:count], work.mask[:count]
+    a, mask = work.scratch[:count], work.mask[:count]
     sums.count += count
     sums.base_square += squares[0]
     sums.tuned_square += squares[1]
     np.multiply(b, t, out=a)
-    sums.product += _dot(a, ones)
+    sums.product += float(np.add.reduce(a))
     sums.sign_flips += int(np.count_nonzero(np.less(a, 0, out=mask)))
     sums.delta_square += _dot(d, d)
-    sums.delta += _dot(d, ones)
+    sums.delta += float(np.add.reduce(d))
     np.abs(d, out=a)
-    sums.delta_abs += _dot(a, ones)
+    sums.delta_abs += float(np.add.reduce(a))
     sums.delta_max = max(sums.delta_max, float(np.maximum.reduce(a)))
 
 
 def _dot(one: Float64, two: Float64) -> float:
-    """⟨one, two⟩ without BLAS, whose own threads would fight with ours over blocks this short."""
-    return float(np.einsum("i,i->", one, two))
+    """⟨one, two⟩ through BLAS, which must be kept to one thread: see `bitfit_probe.diff.stream`."""
+    return float(np.dot(one, two))
 
 
 def _changed(b: Float64, t: Float64) -> int:
@@ -183,10 +185,19 @@ def _changed(b: Float64, t: Float64) -> int:
 
 def _above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
     """Number of elements that no cast between the two types explains, in either direction."""
-    with np.errstate(invalid="ignore"):
-        cast = (theirs.round(b) == t) | (ours.round(t) == b) | (np.isnan(b) & np.isnan(t))
-        if ours.name == "float64":  # torch rounds it to float32 first, numpy doesn't
-            cast |= theirs.round(BY_NAME["float32"].round(b)) == t
+    count = 0
+    for at in range(0, len(b), _PIECE):
+        one, two = b[at : at + _PIECE], t[at : at + _PIECE]
+        rest = theirs.round(one) != two
+        if rest.any():  # nearly always it is the cast of a tensor at rest, and the rest is empty
+            count += _unexplained(one[rest], two[rest], ours, theirs)
+    return count
+
+
+def _unexplained(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
+    cast = (ours.round(t) == b) | (np.isnan(b) & np.isnan(t))
+    if ours.name == "float64":  # torch rounds it to float32 first, numpy doesn't
+        cast |= theirs.round(BY_NAME["float32"].round(b)) == t
     return int(len(b) - np.count_nonzero(cast))
 
 

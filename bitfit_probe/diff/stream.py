@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,7 +28,8 @@ Progress = Callable[[int, int], None]
 _RANGE = 1 << 22
 #: Tensors up to this size always get their figures: it costs nothing, and biases are among them.
 _SMALL = 1 << 16
-_MAX_THREADS = 4
+#: Each takes 8 MiB of buffers, and two already reach the memory's speed.
+_MAX_THREADS = 2
 
 Item = TypeVar("Item")
 
@@ -78,6 +80,12 @@ def measure(
             item.judged_by, item.identical = "checksum", True
         else:
             todo.append(item)
+    with _one_blas_thread():
+        _run(todo, progress)
+    return out
+
+
+def _run(todo: list[Measured], progress: Progress | None) -> None:
     team = _Team(sum(item.pair.base.nbytes + item.pair.tuned.nbytes for item in todo), progress)
     team.each(_ranges(item for item in todo if _same_type(item.pair)), team.compare)
     for item in todo:
@@ -86,7 +94,18 @@ def measure(
     team.each(((item, 0, 0) for item in differing if not item.identical), team.find_cast)
     _spread_cast(differing)
     team.each(_ranges(differing), team.sum_up)
-    return out
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep BLAS from starting threads of its own, which would fight with ours over every block."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") == os.environ.get("MKL_NUM_THREADS") == "1":
+        yield  # as the command line sets it before numpy is loaded
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _same_type(pair: Pair) -> bool:

@@ -25,7 +25,7 @@ def diff_to_json(diff: Diff) -> str:
         "architecture": {"family": diff.architecture, "known_from": diff.architecture_known_from},
         "comparisons": [_comparison(comparison) for comparison in diff.comparisons],
     }
-    return json.dumps(_finite(document), indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
