@@ -32,7 +32,7 @@ def diff(
     trust_checksums
         Take equal CRC-32 of two zip archives for equal bytes, without reading them.
     progress
-        Called with the bytes done and the bytes to do, from any thread.
+        Called with the bytes done and the bytes to do.
 
     Returns
     -------

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from bitfit_probe.cli.output import one_blas_thread, terminal_width, write_whole
+from bitfit_probe.records import Diff
 
 __all__ = ["demo"]
+
+
+def _named(result: Diff) -> Diff:
+    """The result under names that are the same wherever the package is installed."""
+    comparisons = [
+        replace(comparison, tuned=replace(comparison.tuned, path="sample/tuned"))
+        for comparison in result.comparisons
+    ]
+    return replace(result, base=replace(result.base, path="sample/base"), comparisons=tuple(comparisons))
 
 
 @click.command()
@@ -25,7 +36,7 @@ def demo(out: Path | None) -> None:
     from bitfit_probe.probe import diff
     from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text
 
-    result = diff(sample.base_path(), sample.tuned_path())
+    result = _named(diff(sample.base_path(), sample.tuned_path()))
     text = diff_to_text(result, width=terminal_width())
     click.echo(text, nl=False)
     if out is None:

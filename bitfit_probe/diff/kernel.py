@@ -6,6 +6,7 @@ cancellation cost no digits; a float32 loop is faster on paper only, since memor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -47,6 +48,15 @@ class Sums:
     nonfinite_base: int = 0
     nonfinite_tuned: int = 0
 
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Sums:
+        """The sums that `numbers` gave."""
+        return cls(**dict(zip(_NAMES, numbers, strict=True)))  # type: ignore[arg-type]
+
+    def numbers(self) -> list[float]:
+        """All sums in a row, to be sent from one process to another."""
+        return [getattr(self, name) for name in _NAMES]
+
     def add(self, other: Sums) -> None:
         """Take in the sums of another range."""
         for name in _ADDED:
@@ -54,7 +64,8 @@ class Sums:
         self.delta_max = max(self.delta_max, other.delta_max)
 
 
-_ADDED = tuple(field.name for field in fields(Sums) if field.name != "delta_max")
+_NAMES = tuple(field.name for field in fields(Sums))
+_ADDED = tuple(name for name in _NAMES if name != "delta_max")
 
 
 class Workspace:
@@ -64,6 +75,7 @@ class Workspace:
         self.bites = np.empty((2, _BITE), np.uint8)
         self.raw = np.empty((2, BLOCK * 8), np.uint8)
         self.base, self.tuned, self.delta, self.scratch = np.empty((4, BLOCK))
+        self.ones = np.ones(BLOCK, np.float32)
         self.mask = np.empty(BLOCK, np.bool_)
 
     def load(self, side: int, tensor: Tensor, start: int, stop: int) -> npt.NDArray[Any]:

@@ -1,22 +1,21 @@
 """All pairs of an alignment through the kernel: bytes first, figures only where bytes differ.
 
-BitFit leaves 99.9 % of the bytes as they were, so comparing is the job. Pairs are cut into ranges that a
-few threads work off; numpy releases the interpreter lock inside its loops.
+BitFit leaves 99.9 % of the bytes as they were, so comparing is the job. Pairs are cut into ranges that one
+or two processes work off.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
 from bitfit_probe.align import Pair
 from bitfit_probe.checkpoint.dtypes import DType
+from bitfit_probe.diff.halves import run_all
 from bitfit_probe.diff.kernel import Sums, Workspace, add_statistics, cast_through, same_bytes
+from bitfit_probe.diff.narrow import narrow_statistics, suits
 from bitfit_probe.records import JudgedBy
 
 __all__ = ["Measured", "Progress", "measure"]
@@ -24,14 +23,12 @@ __all__ = ["Measured", "Progress", "measure"]
 #: Called with the bytes done and the bytes to do.
 Progress = Callable[[int, int], None]
 
-#: Elements a range: long enough to make the threads' book-keeping vanish.
+#: Elements a range: short enough to share the work evenly.
 _RANGE = 1 << 22
 #: Tensors up to this size always get their figures: it costs nothing, and biases are among them.
 _SMALL = 1 << 16
-#: Each takes 8 MiB of buffers, and two already reach the memory's speed.
-_MAX_THREADS = 2
-
-Item = TypeVar("Item")
+#: Elements from which on a second process is worth its start.
+_WORTH_A_PROCESS = 1 << 24
 
 
 @dataclass
@@ -43,7 +40,6 @@ class Measured:
     identical: bool | None = None
     sums: Sums | None = None
     cast: DType | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 def measure(
@@ -64,7 +60,7 @@ def measure(
     trust_checksums
         Take equal CRC-32 of both containers for equal bytes, without reading them.
     progress
-        Told about the bytes done, now and then, from any thread.
+        Told about the bytes done, now and then.
 
     Returns
     -------
@@ -86,14 +82,15 @@ def measure(
 
 
 def _run(todo: list[Measured], progress: Progress | None) -> None:
-    team = _Team(sum(item.pair.base.nbytes + item.pair.tuned.nbytes for item in todo), progress)
-    team.each(_ranges(item for item in todo if _same_type(item.pair)), team.compare)
+    worker = _Worker(sum(item.pair.base.nbytes + item.pair.tuned.nbytes for item in todo), progress)
+    same_type = [item for item in todo if _same_type(item.pair)]
+    worker.compare(list(_ranges(same_type)))
     for item in todo:
         item.identical = _same_type(item.pair) and item.identical is not False
     differing = [item for item in todo if _needs_figures(item)]
-    team.each(((item, 0, 0) for item in differing if not item.identical), team.find_cast)
+    worker.find_casts(item for item in differing if not item.identical)
     _spread_cast(differing)
-    team.each(_ranges(differing), team.sum_up)
+    worker.sum_up(list(_ranges(differing)))
 
 
 @contextmanager
@@ -146,55 +143,59 @@ def _spread_cast(items: Sequence[Measured]) -> None:
                 item.cast = cast
 
 
-class _Team:
-    """A few threads, each with its own buffers."""
+class _Worker:
+    """Works off ranges, in two processes where there is much to do."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
-        self._local = threading.local()
-        self._threads = min(os.cpu_count() or 1, _MAX_THREADS)
+        self._work = Workspace()
         self._total, self._done, self._progress = total, 0, progress
-        self._lock = threading.Lock()
 
-    @property
-    def work(self) -> Workspace:
-        """The calling thread's buffers."""
-        if not hasattr(self._local, "work"):
-            self._local.work = Workspace()
-        work: Workspace = self._local.work
-        return work
+    def compare(self, ranges: Sequence[Range]) -> None:
+        """Note which pairs differ."""
+        for (item, _, _), (same,) in zip(ranges, self._each(ranges, self._compare), strict=True):
+            if not same:
+                item.identical = False
 
-    def each(self, ranges: Iterable[Range], task: Callable[[Measured, int, int], None]) -> None:
-        """Run `task` on each range, the first exception of which is raised here."""
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(lambda item: task(*item), ranges):
-                pass
+    def find_casts(self, items: Iterable[Measured]) -> None:
+        """Note the types that tuned sides went through."""
+        for item in items:
+            item.cast = cast_through(item.pair.base, item.pair.tuned, self._work)
 
-    def compare(self, item: Measured, start: int, stop: int) -> None:
-        """Note whether the range differs, unless the pair is known to differ."""
+    def sum_up(self, ranges: Sequence[Range]) -> None:
+        """Add up the sums of each pair's ranges."""
+        for (item, _, _), numbers in zip(ranges, self._each(ranges, self._sum_up), strict=True):
+            item.sums = item.sums or Sums()
+            item.sums.add(Sums.of(numbers))
+
+    def _each(self, ranges: Sequence[Range], task: Callable[[Range], list[float]]) -> list[list[float]]:
+        return run_all(ranges, task, lambda part: part[2] - part[1], enough=_WORTH_A_PROCESS)
+
+    def _compare(self, part: Range) -> list[float]:
+        item, start, stop = part
         base, tuned = item.pair.base, item.pair.tuned
-        if item.identical is not False and not same_bytes(base, tuned, start, stop, self.work):
-            item.identical = False
-        elif item.identical is not False:
+        if item.identical is False:  # another range has shown it
+            return [False]
+        same = same_bytes(base, tuned, start, stop, self._work)
+        if same:
             self._report((stop - start) * base.dtype.itemsize * 2)
+        else:
+            item.identical = False
+        return [same]
 
-    def find_cast(self, item: Measured, _start: int, _stop: int) -> None:
-        """Note the type that the tuned side went through."""
-        item.cast = cast_through(item.pair.base, item.pair.tuned, self.work)
-
-    def sum_up(self, item: Measured, start: int, stop: int) -> None:
-        """Add the range's sums to the pair's."""
+    def _sum_up(self, part: Range) -> list[float]:
+        item, start, stop = part
         base, tuned = item.pair.base, item.pair.tuned
-        sums = Sums()
-        add_statistics(sums, base, tuned, start, stop, self.work, item.cast)
-        with item.lock:
-            if item.sums is None:
-                item.sums = Sums()
-            item.sums.add(sums)
+        sums = None
+        if item.cast is None and suits(base, tuned):
+            sums = narrow_statistics(base, tuned, start, stop, self._work)
+        if sums is None:
+            sums = Sums()
+            add_statistics(sums, base, tuned, start, stop, self._work, item.cast)
         if not item.identical:
             self._report((stop - start) * (base.dtype.itemsize + tuned.dtype.itemsize))
+        return sums.numbers()
 
     def _report(self, count: int) -> None:
         if self._progress is not None:
-            with self._lock:
-                self._done = min(self._done + count, self._total)
-                self._progress(self._done, self._total)
+            self._done = min(self._done + count, self._total)
+            self._progress(self._done, self._total)

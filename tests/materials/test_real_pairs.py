@@ -44,15 +44,15 @@ def test_full_fine_tunes_of_a_real_base(rxnfp: Path, model: str, head: str) -> N
     assert comparison.verdict == "full"
     assert comparison.summary.compared_tensors == comparison.summary.changed_tensors == len(names) == 199
     assert comparison.summary.head == head
-    assert comparison.summary.relative_l2 == pytest.approx(_relative(base, tuned, names), rel=1e-9)
+    assert comparison.summary.relative_l2 == pytest.approx(_relative(base, tuned, names), rel=1e-6)
 
     rows = {row.name.removeprefix("bert."): row for row in comparison.tensors}
     assert rows.keys() == set(names)
     for name in names:
         delta = tuned[name] - base[name]
         scale = max(np.linalg.norm(base[name]), np.linalg.norm(tuned[name]))
-        assert rows[name].mean_abs_delta == pytest.approx(np.abs(delta).mean(), rel=1e-9)
-        assert rows[name].relative_l2 == pytest.approx(np.linalg.norm(delta) / scale, rel=1e-9)
+        assert rows[name].mean_abs_delta == pytest.approx(np.abs(delta).mean(), rel=1e-6)
+        assert rows[name].relative_l2 == pytest.approx(np.linalg.norm(delta) / scale, rel=1e-6)
 
 
 @pytest.mark.parametrize(
