@@ -96,7 +96,7 @@ class Run:
     def once(self) -> None:
         """Run it with its files in the page cache, and note its time; memory is polled beside it."""
         for file in filter(os.path.isfile, self.command[1:]):
-            with open(file, "rb", buffering=0) as stream:
+            with Path(file).open("rb", buffering=0) as stream:
                 while stream.read(1 << 24):
                     pass
         start = time.perf_counter()

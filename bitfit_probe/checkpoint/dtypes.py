@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["BY_NAME", "DType", "by_name"]
 
-Raw = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+Raw: TypeAlias = "npt.NDArray[Any]"
+Float64: TypeAlias = "npt.NDArray[np.float64]"
 Cast = Callable[[Float64], Float64]
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Window"]
 
-Array = npt.NDArray[Any]
+Array: TypeAlias = "npt.NDArray[Any]"
 #: Fills bytes from a byte offset.
-ReadInto = Callable[[npt.NDArray[np.uint8], int], None]
+ReadInto: TypeAlias = "Callable[[npt.NDArray[np.uint8], int], None]"
 
 #: A piece is read with its gaps while they cost less than more reads would.
 _SMALL_BYTES = 1 << 16

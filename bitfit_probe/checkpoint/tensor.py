@@ -12,15 +12,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint.dtypes import DType
 from bitfit_probe.checkpoint.strided import Window
 from bitfit_probe.errors import ChangedError, CorruptError, NotFoundError, TruncatedError
 from bitfit_probe.records import Part
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "ComputedStorage",
@@ -32,8 +34,8 @@ __all__ = [
     "contiguous_strides",
 ]
 
-Bytes = npt.NDArray[np.uint8]
-Array = npt.NDArray[Any]
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
+Array: TypeAlias = "npt.NDArray[Any]"
 
 #: Axes that every version of numpy can hold, and elements that stay within its 64-bit sizes.
 _MAX_AXES = 32

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["BLOCK", "Sums", "Workspace", "add_statistics", "cast_through", "same_bytes"]
 
@@ -27,7 +29,7 @@ _PIECE = 128 * 1024
 #: Fewer elements than this may be short in bits by chance; more than the other bring no further proof.
 _ENOUGH_TO_TELL, _PROOF = 64, 4096
 
-Float64 = npt.NDArray[np.float64]
+Float64: TypeAlias = "npt.NDArray[np.float64]"
 
 
 @dataclass

@@ -8,12 +8,15 @@ them apart in two passes over the rows, without ever holding the whole change (H
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.align import Pair
 from bitfit_probe.checkpoint.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["is_low_rank"]
 

@@ -47,7 +47,7 @@ def _tensor(row: TensorDelta) -> dict[str, Any]:
     figures = dict(vars(row))
     place = figures.pop("place")
     start = {name: figures.pop(name) for name in ("name", "tuned_name", "part")}
-    return start | asdict(place) | figures
+    return {**start, **vars(place), **figures}
 
 
 def _unmatched(item: Unmatched) -> dict[str, Any]:
