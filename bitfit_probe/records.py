@@ -246,7 +246,7 @@ class Summary:
     head_changed
         The tuned head has other values than the base's, or the base has none.
     head
-        ``none``, ``same``, ``changed``, ``new`` or ``dropped``.
+        ``none``, ``same``, ``changed``, ``new``, ``dropped`` or ``not-checked``.
     offenders
         Tensors that moved although the verdict's method leaves them alone.
     judged_by
@@ -265,7 +265,7 @@ class Summary:
     changed_biases: int
     relative_l2: float | None
     head_changed: bool
-    head: Literal["none", "same", "changed", "new", "dropped"]
+    head: Literal["none", "same", "changed", "new", "dropped", "not-checked"]
     offenders: tuple[str, ...]
     judged_by: dict[str, int]
     rounded_to: str | None = None

@@ -125,7 +125,8 @@ def unwrap(root: Any, key: str | None, path: Path) -> tuple[StateDict, tuple[str
     if key is not None and key in by_key:
         return by_key[key], ()
     if len(found) == 1:
-        return found[0], ()
+        note = f"holds no {key!r}; read its only state dict"
+        return found[0], () if key is None else (note,)
     live = [state for state in found if not _is_average(state.key)]
     if key is None and len(live) == 1:
         others = ", ".join(state.key for state in found if state is not live[0])

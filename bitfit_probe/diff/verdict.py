@@ -122,12 +122,14 @@ def head_state(
     rows: Iterable[TensorDelta],
     unmatched_base: Iterable[Unmatched],
     unmatched_tuned: Iterable[Unmatched],
-) -> Literal["none", "same", "changed", "new", "dropped"]:
+) -> Literal["none", "same", "changed", "new", "dropped", "not-checked"]:
     """What became of the head."""
     heads = [row for row in rows if row.place.kind == "head"]
     # Rows beyond the base's are those of a longer vocabulary, not another head.
     if any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_tuned):
         return "new"
+    if heads and all(row.judged_by == "not-checked" for row in heads):
+        return "not-checked"
     if heads:
         return "changed" if any(row.moved for row in heads) else "same"
     dropped = any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_base)

@@ -338,3 +338,12 @@ def test_any_damage_is_read_or_reported(kind: str, data: st.DataObject) -> None:
         except BitfitProbeError as error:
             problem = error
         assert problem is None or problem.path == path
+
+
+def test_a_key_that_is_absent_is_said(tmp_path: Path) -> None:
+    """The only state dict is read, and the note tells that it is not the one asked for."""
+    path = tmp_path / "x.pt"
+    torch.save({"model": {"w": torch.ones(2)}}, path)
+    assert open_checkpoint(path, "model").notes == ()
+    assert open_checkpoint(path).notes == ()
+    assert open_checkpoint(path, "ema").notes == ("holds no 'ema'; read its only state dict",)

@@ -65,6 +65,7 @@ def test_biases_only(tmp_path):
     assert {getattr(item, figure) for item in rest for figure in FIGURES} == {None}
     assert found.summary.judged_by == {"compared": len(names), "checksum": 0, "not-checked": len(rest)}
     assert found.summary.compared_tensors == len(names)
+    assert (found.summary.head, found.summary.head_changed) == ("not-checked", False)
     assert headline(found).endswith(f"nothing else checked. {len(rest)} tensors not checked.")
 
 
