@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["BY_NAME", "DType", "by_name"]
+__all__ = ["BY_NAME", "DType"]
 
 Raw: TypeAlias = "npt.NDArray[Any]"
 Float64: TypeAlias = "npt.NDArray[np.float64]"
@@ -192,8 +192,3 @@ _TYPES = (
 
 #: Every known type by the name that PyTorch gives it.
 BY_NAME = {dtype.name: dtype for dtype in _TYPES}
-
-
-def by_name(name: str) -> DType:
-    """The type called `name`; raises KeyError where it is unknown."""
-    return BY_NAME[name]

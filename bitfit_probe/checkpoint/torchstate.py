@@ -146,11 +146,10 @@ def _candidates(root: Any) -> Iterator[StateDict]:
     for _ in range(_MAX_DEPTH):
         deeper: list[tuple[str, Any]] = []
         for key, value in level:
-            mapping = _mapping_in(value)
-            if mapping is None or id(mapping) in seen:
+            if not isinstance(value, dict) or id(value) in seen:
                 continue
-            seen.add(id(mapping))
-            named = {name: item for name, item in mapping.items() if isinstance(name, str)}
+            seen.add(id(value))
+            named = {name: item for name, item in value.items() if isinstance(name, str)}
             if _is_state_dict(named):
                 yield StateDict(key, named)
                 continue
@@ -160,10 +159,6 @@ def _candidates(root: Any) -> Iterator[StateDict]:
                 if not name.lower().startswith(_NO_WEIGHTS)
             ]
         level = deeper
-
-
-def _mapping_in(value: Any) -> dict[Any, Any] | None:
-    return value if isinstance(value, dict) else None
 
 
 def _is_state_dict(mapping: dict[str, Any]) -> bool:

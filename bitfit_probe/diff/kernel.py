@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Sums", "Workspace", "add_statistics", "cast_through", "same_bytes"]
 
-#: Elements a block: with less, threads spend their time on handing the interpreter lock to each other.
+#: Elements a block: with fewer, the time goes into calling numpy rather than into its loops.
 BLOCK = 128 * 1024
 #: Bytes compared at once; the first bite is small, since where all changed it is the only one.
 _FIRST_BITE, _BITE = 64 * 1024, 1024 * 1024
@@ -71,7 +71,7 @@ _ADDED = tuple(name for name in _NAMES if name != "delta_max")
 
 
 class Workspace:
-    """Buffers of one thread, allocated once."""
+    """The buffers of one pass, allocated once."""
 
     def __init__(self) -> None:
         self.bites = np.empty((2, _BITE), np.uint8)

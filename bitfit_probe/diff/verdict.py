@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from bitfit_probe.checkpoint.dtypes import BY_NAME
@@ -89,8 +90,6 @@ def _enough(
 
 
 def _size(unmatched: Iterable[Unmatched]) -> int:
-    from math import prod
-
     return sum(prod(item.shape) for item in unmatched if item.place.kind not in ("head", "buffer"))
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitfit_probe.checkpoint.dtypes import by_name
+from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.checkpoint.strided import Window
 from bitfit_probe.checkpoint.tensor import MemoryStorage, Tensor, contiguous_strides
 from bitfit_probe.records import Part
 
-F4 = by_name("float32")
+F4 = BY_NAME["float32"]
 
 
 def window_on(array: np.ndarray, view: np.ndarray) -> Tensor:
