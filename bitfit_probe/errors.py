@@ -25,8 +25,11 @@ its meaning.
     ├── AlignmentError            BE2xx
     │   ├── NothingAlignsError    BE201  no tensor of one side is a tensor of the other
     │   └── ShapesError           BE202  names align, no shape does
-    └── OutputError               BE3xx
-        └── OverwriteError        BE301  the output would overwrite an input
+    ├── OutputError               BE3xx
+    │   └── OverwriteError        BE301  the output would overwrite an input
+    ├── DataError                 BE401  a table of examples can't be used
+    └── ModelError                BE5xx  a model can't be loaded or run
+        └── MissingExtraError     BE501  an optional dependency is absent
 """
 
 from __future__ import annotations
@@ -39,9 +42,12 @@ __all__ = [
     "BitfitProbeError",
     "ChangedError",
     "CorruptError",
+    "DataError",
     "EmptyError",
     "EscapesError",
+    "MissingExtraError",
     "MissingShardError",
+    "ModelError",
     "NoStateDictError",
     "NotFoundError",
     "NothingAlignsError",
@@ -199,3 +205,21 @@ class OverwriteError(OutputError):
     """The output would overwrite an input."""
 
     code = "BE301"
+
+
+class DataError(BitfitProbeError):
+    """A table of examples can't be read, or not used for what was asked."""
+
+    code = "BE401"
+
+
+class ModelError(BitfitProbeError):
+    """A model can't be loaded or run."""
+
+    code = "BE500"
+
+
+class MissingExtraError(ModelError):
+    """What was asked for needs a package that is not installed."""
+
+    code = "BE501"

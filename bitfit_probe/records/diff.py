@@ -1,4 +1,4 @@
-"""The records that the rooms hand to each other: frozen, without behaviour that needs numpy."""
+"""What was compared, and how far it moved."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""How far a task lies from what a model already knows."""

@@ -1,0 +1,219 @@
+"""Live models: built from config.json by transformers, filled by our own readers, so that no pickle runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bitfit_probe.architectures import recognise
+from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
+from bitfit_probe.errors import MissingExtraError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "to_torch"]
+
+#: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
+Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
+
+_AUTO = {
+    "classify": "AutoModelForSequenceClassification",
+    "features": "AutoModel",
+    "masked-lm": "AutoModelForMaskedLM",
+    "causal-lm": "AutoModelForCausalLM",
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in evaluation mode, and which of its parameters the checkpoint did not hold.
+
+    Attributes
+    ----------
+    model
+        The ``PreTrainedModel``, in float32 unless asked otherwise.
+    missing
+        Names of parameters that stayed as they were initialised (a new head, say).
+    unexpected
+        Names in the checkpoint that the model has no place for.
+    """
+
+    model: Any
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def to_torch(tensor: Tensor) -> torch.Tensor:
+    """The values of a checkpoint's tensor as a torch tensor of its own dtype.
+
+    Raises
+    ------
+    ModelError
+        torch has no such element type.
+    """
+    torch = _torch()
+    raw = np.empty(tensor.size, tensor.dtype.storage)
+    tensor.read(0, tensor.size, raw)
+    dtype = getattr(torch, tensor.dtype.name, None)
+    if dtype is None:
+        raise ModelError(
+            f"{tensor.name} is {tensor.dtype.name}", advice="convert the checkpoint to float32 first"
+        )
+    flat = torch.from_numpy(raw.view(np.uint8) if raw.size else np.empty(0, np.uint8))
+    return flat.view(dtype).reshape(tensor.shape)
+
+
+def load_model(
+    weights: str | Path | Checkpoint,
+    *,
+    config: str | Path | None = None,
+    purpose: Purpose = "classify",
+    dtype: str = "float32",
+    **overrides: Any,
+) -> Loaded:
+    """Build a model from a checkpoint without downloading or unpickling anything.
+
+    Parameters
+    ----------
+    weights
+        A model directory, a weight file with a config.json beside it, or an open checkpoint.
+    config
+        Directory whose config.json to use where `weights` has none beside it.
+    purpose
+        What for.
+    dtype
+        Element type of the parameters.
+    **overrides
+        Entries of the config to set, such as ``num_labels=6``.
+
+    Raises
+    ------
+    MissingExtraError
+        torch or transformers is not installed.
+    ModelError
+        There is no config, transformers does not know it, or the weights don't fit it.
+    """
+    transformers, torch = _transformers(), _torch()
+    checkpoint = weights if isinstance(weights, Checkpoint) else open_checkpoint(weights)
+    settings = _config(checkpoint, config, overrides)
+    state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
+    cls = getattr(transformers, _AUTO[purpose])
+    with _quiet(transformers):
+        try:
+            model, info = _class(cls, settings).from_pretrained(
+                None,
+                config=settings,
+                state_dict=state,
+                output_loading_info=True,
+                dtype=getattr(torch, dtype),
+            )
+        except (ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+            raise ModelError(
+                f"does not load as {cls.__name__} ({_first_line(error)})",
+                advice="check that config.json belongs to these weights",
+                path=checkpoint.path,
+            ) from error
+    return Loaded(model.eval(), tuple(sorted(info["missing_keys"])), tuple(sorted(info["unexpected_keys"])))
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer in a model directory, offline and without remote code.
+
+    Raises
+    ------
+    ModelError
+        There is none that transformers can load.
+    """
+    transformers = _transformers()
+    with _quiet(transformers):
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"no tokenizer could be loaded ({_first_line(error)})",
+                advice="put the base model's tokenizer files beside the weights",
+                path=folder,
+            ) from error
+
+
+def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[str, Any]) -> Any:
+    transformers = _transformers()
+    home = Path(folder) if folder is not None else checkpoint.folder
+    settings = dict(checkpoint.config) if folder is None else dict(open_config(home))
+    if not settings:
+        raise ModelError("there is no config.json", advice="give the model directory", path=home)
+    kind = settings.get("model_type") or recognise(list(checkpoint.tensors), settings).family
+    try:
+        cls = transformers.models.auto.configuration_auto.CONFIG_MAPPING[kind]
+    except KeyError as error:
+        raise ModelError(
+            f"transformers {transformers.__version__} does not know the model type {kind!r}",
+            advice="check config.json",
+            path=home,
+        ) from error
+    settings.pop("model_type", None)
+    # Labels of the head are set together, or transformers keeps two names for six classes.
+    if "num_labels" in overrides:
+        settings.pop("id2label", None)
+        settings.pop("label2id", None)
+    return cls(**(settings | overrides))
+
+
+def open_config(folder: Path) -> dict[str, Any]:
+    """The config.json in `folder`; empty where there is none."""
+    from bitfit_probe.checkpoint.interface import read_json
+
+    return read_json(folder / "config.json") or {}
+
+
+def _class(auto: Any, settings: Any) -> Any:
+    """The model class behind an automatic class: the automatic one wants a path."""
+    cls = auto._model_mapping[type(settings)]
+    return cls[0] if isinstance(cls, tuple) else cls
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Neither progress bars nor warnings of transformers on stderr: what matters we say ourselves."""
+    logging = transformers.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("this needs torch", advice="pip install 'bitfit-probe[models]'") from error
+    return torch
+
+
+def _transformers() -> Any:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            "this needs transformers", advice="pip install 'bitfit-probe[models]'"
+        ) from error
+    return transformers

@@ -1,0 +1,42 @@
+"""The records that the rooms hand to each other: frozen, without behaviour that needs numpy.
+
+`diff` holds what was compared, `measures` what was measured on it, `evidence` single checkable numbers,
+`findings` what `check` says, and `report` the bundle that renderers receive.
+"""
+
+from bitfit_probe.records.diff import (
+    Comparison,
+    Diff,
+    JudgedBy,
+    Kind,
+    Part,
+    Place,
+    RoleDelta,
+    Side,
+    Summary,
+    TensorDelta,
+    Unmatched,
+    Verdict,
+)
+from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.findings import Check, Finding, NotChecked, Severity
+
+__all__ = [
+    "Check",
+    "Comparison",
+    "Diff",
+    "Evidence",
+    "Finding",
+    "JudgedBy",
+    "Kind",
+    "NotChecked",
+    "Part",
+    "Place",
+    "RoleDelta",
+    "Severity",
+    "Side",
+    "Summary",
+    "TensorDelta",
+    "Unmatched",
+    "Verdict",
+]

@@ -1,0 +1,51 @@
+"""The frozen bundle that renderers receive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bitfit_probe.records.diff import Diff
+from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.findings import Check
+from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
+
+__all__ = ["Measured", "Report"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one comparison; None or empty where it was not asked for."""
+
+    rankings: tuple[Ranking, ...] = ()
+    adequacy: Adequacy | None = None
+    spectra: tuple[Spectrum, ...] = ()
+    reverting: Reverting | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is known of a base and what was tuned from it.
+
+    Attributes
+    ----------
+    diff
+        What moved.
+    measured
+        One a comparison of `diff`, in its order.
+    check
+        Findings, and what was not checked.
+    likeness, trajectory
+        Several tuned checkpoints side by side, and as one run.
+    evidence
+        How far the task is, where data was given.
+    files
+        Input files by path, with their sha256 where it was asked for.
+    """
+
+    diff: Diff
+    measured: tuple[Measured, ...] = ()
+    check: Check | None = None
+    likeness: tuple[Likeness, ...] = ()
+    trajectory: Trajectory | None = None
+    evidence: tuple[Evidence, ...] = ()
+    files: tuple[tuple[str, str], ...] = field(default=())

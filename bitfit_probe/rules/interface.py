@@ -1,0 +1,124 @@
+"""What a rule is: a small function that looks at a case and says what it finds."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+from bitfit_probe.align import Alignment
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.data import Examples
+from bitfit_probe.records import Comparison, Finding, Severity, TensorDelta
+
+__all__ = ["CannotTell", "Case", "Rule", "all_rules", "rule"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tuned checkpoint beside its base, with all that the files offer.
+
+    Attributes
+    ----------
+    base, tuned
+        Both checkpoints, open: names, config, what lies beside the weights.
+    alignment, comparison
+        Which tensor is which, and how far each moved.
+    data
+        Labelled examples, where they were given.
+    """
+
+    base: Checkpoint
+    tuned: Checkpoint
+    alignment: Alignment
+    comparison: Comparison
+    data: Examples | None = None
+
+    @cached_property
+    def rows(self) -> dict[str, TensorDelta]:
+        """Compared tensors by the tuned side's name; parts of fused ones are left out."""
+        return {row.tuned_name: row for row in self.comparison.tensors if row.part is None}
+
+
+class CannotTell(Exception):  # noqa: N818 -- an answer, not a failure
+    """Raised by a rule that lacks what it needs to look at; its text says what."""
+
+
+Look = Callable[[Case], Iterator[Finding]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule with its documentation.
+
+    Attributes
+    ----------
+    code, name, severity
+        As its findings carry them.
+    look
+        The function; it yields findings, nothing where all is well, or raises CannotTell.
+    explains
+        Codes of symptoms: where this rule finds something, their findings are left out.
+    catalogue
+        Numbers of the kinds of failure that it recognises.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    look: Look = field(compare=False)
+    explains: tuple[str, ...] = ()
+    catalogue: tuple[int, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What `explain` prints: the docstring of `look`, under its fixed headings."""
+        return inspect.cleandoc(self.look.__doc__ or "")
+
+    def finding(self, message: str, *, severity: Severity | None = None, **more: Any) -> Finding:
+        """A finding of this rule."""
+        return Finding(self.code, self.name, severity or self.severity, message, **more)
+
+
+def rule(
+    code: str,
+    name: str,
+    severity: Severity,
+    *,
+    explains: tuple[str, ...] = (),
+    catalogue: tuple[int, ...] = (),
+) -> Callable[[Callable[[Case, Rule], Iterator[Finding]]], Rule]:
+    """Make a function of (case, rule) a rule; found by listing the folder.
+
+    The function's docstring documents it, under the headings *What it means*, *Why it matters*,
+    *How it is recognised*, *What to do*, *References*.
+    """
+
+    def decorate(function: Callable[[Case, Rule], Iterator[Finding]]) -> Rule:
+        def look(case: Case) -> Iterator[Finding]:
+            return function(case, made)
+
+        look.__doc__ = function.__doc__
+        made = Rule(code, name, severity, look, explains, catalogue)
+        return made
+
+    return decorate
+
+
+@cache
+def all_rules() -> dict[str, Rule]:
+    """Every rule by its code, in the order of the codes."""
+    import bitfit_probe.rules as home
+
+    found: dict[str, Rule] = {}
+    for module in pkgutil.walk_packages(home.__path__, f"{home.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, Rule):
+                if value.code in found and found[value.code] is not value:
+                    raise RuntimeError(f"two rules are called {value.code}")
+                found[value.code] = value
+    return dict(sorted(found.items()))

@@ -1,0 +1,1 @@
+"""Fine-tuning itself: training, watching it, and shipping what moved."""
