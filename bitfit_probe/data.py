@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bitfit_probe.errors import DataError, NotFoundError
 
-__all__ = ["Columns", "Examples", "read_examples"]
+__all__ = ["Columns", "TaskData", "read_examples"]
 
 _TEXT = (
     "text",
@@ -43,7 +43,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Examples:
+class TaskData:
     """Texts with what should come out for them.
 
     Attributes
@@ -78,7 +78,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, which: Sequence[int]) -> Examples:
+    def take(self, which: Sequence[int]) -> TaskData:
         """The examples with these numbers, in this order."""
         return replace(
             self,
@@ -87,14 +87,14 @@ class Examples:
             labels=None if self.labels is None else tuple(self.labels[i] for i in which),
         )
 
-    def sample(self, count: int, seed: int = 0) -> Examples:
+    def sample(self, count: int, seed: int = 0) -> TaskData:
         """At most `count` examples at random, without replacement, in the file's order."""
         if count >= len(self):
             return self
         return self.take(sorted(random.Random(seed).sample(range(len(self)), count)))
 
 
-def read_examples(path: str | Path, columns: Columns | None = None, *, limit: int | None = None) -> Examples:
+def read_examples(path: str | Path, columns: Columns | None = None, *, limit: int | None = None) -> TaskData:
     """Read a table of texts.
 
     Parameters
@@ -108,7 +108,7 @@ def read_examples(path: str | Path, columns: Columns | None = None, *, limit: in
 
     Returns
     -------
-    Examples
+    TaskData
         Labels are classes, unless they are numbers of which more than 20 differ and some aren't whole.
 
     Raises
@@ -199,7 +199,7 @@ def _guess(names: list[str], known: Sequence[str]) -> str | None:
     return next((lower[name] for name in known if name in lower), None)
 
 
-def _examples(rows: list[dict[str, Any]], columns: Columns, path: Path) -> Examples:
+def _examples(rows: list[dict[str, Any]], columns: Columns, path: Path) -> TaskData:
     assert columns.text is not None
     notes: list[str] = []
     kept = [row for row in rows if _filled(row, columns)]
@@ -212,7 +212,7 @@ def _examples(rows: list[dict[str, Any]], columns: Columns, path: Path) -> Examp
     if pairs is not None and not any(pairs):
         pairs = None
     labels, label_names, task = _labels([row[columns.label] for row in kept] if columns.label else None)
-    return Examples(
+    return TaskData(
         texts=texts,
         pairs=pairs,
         labels=labels,

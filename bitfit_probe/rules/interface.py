@@ -12,7 +12,7 @@ from typing import Any
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint
-from bitfit_probe.data import Examples
+from bitfit_probe.data import TaskData
 from bitfit_probe.records import Comparison, Finding, Severity, TensorDelta
 
 __all__ = ["CannotTell", "Case", "Rule", "all_rules", "rule"]
@@ -36,7 +36,7 @@ class Case:
     tuned: Checkpoint
     alignment: Alignment
     comparison: Comparison
-    data: Examples | None = None
+    data: TaskData | None = None
 
     @cached_property
     def rows(self) -> dict[str, TensorDelta]:
