@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitfit_probe.align import Alignment
+from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.records import Comparison, Diff
 
 if TYPE_CHECKING:
-    from bitfit_probe.measures.lora import LoraUpdate
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
@@ -92,7 +91,7 @@ def probe(
     spectra
         Take the singular values of the change of matrices, which costs minutes on a large model.
     adapter
-        A PEFT LoRA directory, to tell how often it was merged; needs `spectra`.
+        A PEFT adapter of factors, to tell how often it was merged; needs `spectra`.
     trajectory
         Take the tuned checkpoints for steps of one run.
     spectra_progress
@@ -118,8 +117,8 @@ def probe(
     """
     from bitfit_probe.records.report import Report
 
-    updates = _adapter(adapter) if spectra and adapter is not None else None
     ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
+    updates = align(ours, open_checkpoint(adapter)) if spectra and adapter is not None else None
     measured = [_measured(item, by, paper, spectra, updates, spectra_progress) for item in sides]
     several = len(sides) > 1
     report = Report(
@@ -174,18 +173,12 @@ def _as_diff(ours: Checkpoint, sides: Sequence[_Side]) -> Diff:
     )
 
 
-def _adapter(folder: str | Path) -> dict[str, LoraUpdate]:
-    from bitfit_probe.measures.lora import read_lora
-
-    return read_lora(Path(folder))
-
-
 def _measured(
     item: _Side,
     by: Sequence[By],
     paper: bool,
     with_spectra: bool,
-    updates: dict[str, LoraUpdate] | None,
+    updates: Alignment | None,
     progress: Progress | None,
 ) -> Measured:
     from bitfit_probe.measures.adequacy import adequacy
