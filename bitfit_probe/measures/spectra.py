@@ -84,11 +84,10 @@ def left_out(comparison: Comparison) -> tuple[tuple[str, str], ...]:
 
 
 def _by_base_name(adapter: Alignment | None) -> dict[str, Pair]:
-    """The matrices that an adapter changes, by the base's name."""
+    """The matrices that an adapter changes, by the base's name; what it leaves alone is the base's own."""
     pairs = adapter.pairs if adapter is not None else ()
-    return {
-        pair.base.name: pair for pair in pairs if _is_matrix(pair.place, pair.base.shape) and not pair.part
-    }
+    changed = (pair for pair in pairs if pair.tuned.storage is not pair.base.storage and pair.part is None)
+    return {pair.base.name: pair for pair in changed if _is_matrix(pair.place, pair.base.shape)}
 
 
 def _is_matrix(place: Place, shape: tuple[int, ...]) -> bool:

@@ -190,7 +190,7 @@ def factors(kind):
     ]
     updates = {}
     for name, tensor in state(kind).items():
-        if name.endswith(parts):
+        if name.endswith(parts[kind]):
             rows, columns = tensor.shape
             left, right = (torch.randn(*size, generator=draw).double() for size in ((rows, 3), (3, columns)))
             updates[name] = 0.02 * left @ right
