@@ -185,9 +185,7 @@ def test_effective_rank_of_nothing():
 def factors(kind):
     """Low-rank updates of some matrices: name to s·B·A in float64, from factors drawn here."""
     draw = torch.Generator().manual_seed(8)
-    parts = {"bert": ("query.weight", "value.weight", "word_embeddings.weight"), "gpt2": ("c_attn.weight",)}[
-        kind
-    ]
+    parts = {"bert": ("query.weight", "value.weight", "word_embeddings.weight"), "gpt2": ("c_attn.weight",)}
     updates = {}
     for name, tensor in state(kind).items():
         if name.endswith(parts[kind]):
