@@ -70,7 +70,7 @@ def probe(
     key: str | None = None,
     biases_only: bool = False,
     trust_checksums: bool = False,
-    by: Sequence[By] = ("role", "layer", "tensor"),
+    by: By | Sequence[By] = ("role", "layer", "tensor"),
     paper: bool = False,
     spectra: bool = False,
     adapter: str | Path | None = None,
@@ -85,7 +85,7 @@ def probe(
     base, *tuned, key, biases_only, trust_checksums, progress
         As for `diff`. Several tuned checkpoints are also compared with each other.
     by
-        Groupings to rank the biases by: ``role``, ``layer``, ``role-layer``, ``tensor``.
+        Grouping to rank the biases by, or several: ``role``, ``layer``, ``role-layer``, ``tensor``.
     paper
         Rank as in the BitFit paper: its order, its sums, biases inside layers only.
     spectra
@@ -119,7 +119,8 @@ def probe(
 
     ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
     updates = align(ours, open_checkpoint(adapter)) if spectra and adapter is not None else None
-    measured = [_measured(item, by, paper, spectra, updates, spectra_progress) for item in sides]
+    groupings = (by,) if isinstance(by, str) else by
+    measured = [_measured(item, groupings, paper, spectra, updates, spectra_progress) for item in sides]
     several = len(sides) > 1
     report = Report(
         diff=_as_diff(ours, sides),

@@ -185,12 +185,19 @@ def _one_pass(pair: Pair, update: Pair | None) -> _Pass:
         stop = min(start + step, rows)
         base, tuned = (_rows(tensor, start, stop) for tensor in (pair.base, pair.tuned))
         gram += base @ base.T if wide else base.T @ base
-        delta = np.subtract(tuned, base, out=tuned)
+        delta = _difference(tuned, base)
         squares[start:stop] = np.einsum("ij,ij->i", delta, delta)
         strength.add(delta, start, stop)
         reduced = delta if step == rows else _triangle(np.vstack([reduced, delta]))
     values: Matrix = np.asarray(np.linalg.svd(reduced, compute_uv=False), np.float64)
     return _Pass(values, _largest_root(gram), squares, strength.value())
+
+
+def _difference(tuned: Matrix, base: Matrix) -> Matrix:
+    """Δ, in the place of `tuned`; 0 where values are not finite, as only those of equal bytes can be."""
+    with np.errstate(invalid="ignore"):
+        delta = np.subtract(tuned, base, out=tuned)
+    return np.nan_to_num(delta, copy=False, nan=0.0)
 
 
 def _triangle(matrix: Matrix) -> Matrix:
@@ -214,12 +221,13 @@ class _Strength:
 
     def add(self, delta: Matrix, start: int, stop: int) -> None:
         if self._update is not None:
-            update = _rows(self._update.tuned, start, stop) - _rows(self._update.base, start, stop)
+            with np.errstate(invalid="ignore"):
+                update = _rows(self._update.tuned, start, stop) - _rows(self._update.base, start, stop)
             self._product += float(np.vdot(delta, update))
             self._size += float(np.vdot(update, update))
 
     def value(self) -> float | None:
-        return self._product / self._size if self._size else None
+        return self._product / self._size if 0 < self._size < math.inf else None
 
 
 def _rows(tensor: Tensor, start: int, stop: int) -> Matrix:

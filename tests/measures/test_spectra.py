@@ -175,6 +175,18 @@ def test_nan_is_said_and_not_decomposed(tmp_path):
     assert left_out(pair[1]) == ((QUERY, "holds NaN or infinite values"),)
 
 
+def test_nan_in_an_untouched_target_of_an_adapter(tmp_path):
+    """Equal bytes of a large matrix are not scanned for NaN; the change is 0 all the same."""
+    base = {"encoder.layer.0.output.dense.weight": torch.ones(300, 300, dtype=torch.float64)}
+    base["encoder.layer.0.output.dense.weight"][0, 0] = math.nan
+    folders = [tmp_path / name for name in ("pair", "adapter")]
+    for folder in folders:
+        folder.mkdir()
+    adapter, _ = compared(folders[1], base, {name: tensor + 1 for name, tensor in base.items()})
+    (found,) = spectra(*compared(folders[0], base, base), adapter=adapter)
+    assert (found.effective_rank, found.spectral_norm, found.merge_strength) == (0, 0, None)
+
+
 def test_effective_rank_of_nothing():
     assert effective_rank([0.0, 0.0]) == 0.0
 
