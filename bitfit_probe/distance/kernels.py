@@ -196,7 +196,7 @@ class _Collector:
 
     def _hook(self, layer: _Layer) -> Any:
         def forward(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
-            given = args[0].detach()
+            given = args[0].detach() if layer.kind != "embedding" else _rows_used(module, args[0], output)
             if not output.requires_grad:
                 output = self._for_each(output.detach()).requires_grad_(True)
             output.register_hook(lambda gradient: self._take(layer, given, gradient))
@@ -292,6 +292,19 @@ class _Collector:
             for examples in self._tokens[id(layer)].values():
                 where = list(examples)
                 total.weights[np.ix_(where, where)] += _gram_rows(list(examples.values())) * weight
+
+
+def _rows_used(module: Any, given: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """Which row of its table an embedding took for each token; (examples or 1, tokens).
+
+    A subclass may be given anything (OPT's positions are given the attention mask): there, tokens with
+    the same output have the same row.
+    """
+    import torch
+
+    if type(module).forward is torch.nn.Embedding.forward:
+        return given
+    return output.detach().flatten(0, -2).unique(dim=0, return_inverse=True)[1].reshape(output.shape[:-1])
 
 
 def _outer(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
