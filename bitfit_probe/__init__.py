@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff
+    from bitfit_probe.probe import diff, distance
     from bitfit_probe.records import Comparison, Diff, TensorDelta
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TensorDelta",
     "__version__",
     "diff",
+    "distance",
     "open_checkpoint",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "Diff": "records",
     "TensorDelta": "records",
     "diff": "probe",
+    "distance": "probe",
     "open_checkpoint": "checkpoint",
 }
 

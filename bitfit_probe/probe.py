@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.records import Diff
+from bitfit_probe.records.distance import Distance
 
-__all__ = ["diff"]
+if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
+
+__all__ = ["diff", "distance"]
 
 
 def diff(
@@ -70,4 +76,63 @@ def diff(
         architecture=alignment.architecture.family,
         architecture_known_from=alignment.architecture.known_from,
         comparisons=tuple(comparisons),
+    )
+
+
+def distance(
+    model: str | Path,
+    data: str | Path,
+    *,
+    columns: Columns | None = None,
+    reference: str | Path | Literal[False] | None = None,
+    reach: bool = True,
+    examples: int = 300,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Distance:
+    """Measure how far a task lies from what a model knows, and what training could reach.
+
+    Parameters
+    ----------
+    model
+        Model directory with its tokenizer.
+    data
+        Labelled examples: CSV, TSV, JSONL or Parquet.
+    columns
+        Which columns to read; guessed by name where not given.
+    reference
+        A file of texts like those of the pretraining, one a line; None takes the English sample of the
+        package, False leaves the text distances out.
+    reach
+        Whether to forecast head, biases, LoRA and all weights.
+    examples
+        How many to take at random.
+    seed
+        Of sampling, folds and directions.
+    progress
+        Told what is being done, and the part of it done and to do.
+
+    Raises
+    ------
+    BitfitProbeError
+        The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
+    """
+    from bitfit_probe.data import read_examples, read_texts
+    from bitfit_probe.distance import DEFAULT, english_reference, measure_distance
+
+    texts: tuple[str, ...] = ()
+    name = "English public-domain prose"
+    if reference is None:
+        texts = english_reference()
+    elif reference is not False:
+        texts, name = read_texts(reference), Path(reference).name
+    return measure_distance(
+        model,
+        read_examples(data, columns),
+        texts,
+        reference_name=name,
+        examples=examples,
+        settings=DEFAULT if reach else None,
+        seed=seed,
+        progress=progress,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-__all__ = ["Progress", "Settings", "measure_distance"]
+__all__ = ["DEFAULT", "Progress", "Settings", "english_reference", "measure_distance"]
 
 #: Called with what is being done, and the part of it done and to do.
 Progress = Callable[[str, int, int], None]
 
 #: Language-model losses are a pass a text; this many say enough.
 _MOST_FOR_LOSSES = 100
+
+
+def english_reference() -> tuple[str, ...]:
+    """Sentences of State of the Union addresses since 1950: public domain, a stand-in for general English."""
+    file = resources.files(__package__).joinpath("reference_en.txt")
+    return tuple(file.read_text(encoding="utf-8").splitlines())
 
 
 def measure_distance(
@@ -196,5 +203,5 @@ def _spelling(ours: Spelling, others: Spelling, about: str) -> list[Evidence]:
     ):
         value, interval = getattr(ours, measure)
         beside = f"{getattr(others, measure)[0]:.3g} in the reference"
-        out.append(Evidence(measure, value, unit, interval, beside, about, reading(measure, value)))
+        out.append(Evidence(measure, value, unit, interval, about, beside, reading(measure, value)))
     return out
