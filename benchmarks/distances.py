@@ -153,9 +153,9 @@ def page(reference: str) -> str:
         [
             "# Distances of nine tasks",
             "",
-            "Made by `python -m benchmarks.distances --tasks DIR --write docs/distances.md` on 300 examples each.",
-            f"Text distances are against {reference}. The last columns are the forecasts by method, and the",
-            "seconds that everything took on a machine with two cores that had other work as well.",
+            "Made by `python -m benchmarks.distances --tasks DIR --write docs/distances.md`.",
+            f"300 examples each. Text distances are against {reference}. The last columns are the forecasts by method,",
+            "and the seconds that everything took on two cores that had other work as well.",
             "",
             *lines,
             "",

@@ -85,6 +85,7 @@ def distance(
     *,
     columns: Columns | None = None,
     reference: str | Path | Literal[False] | None = None,
+    tuned: str | Path | None = None,
     reach: bool = True,
     examples: int = 300,
     seed: int = 0,
@@ -103,6 +104,8 @@ def distance(
     reference
         A file of texts like those of the pretraining, one a line; None takes the English sample of the
         package, False leaves the text distances out.
+    tuned
+        A checkpoint tuned from the model: how much of its change biases could have done.
     reach
         Whether to forecast head, biases, LoRA and all weights.
     examples
@@ -132,6 +135,7 @@ def distance(
         texts,
         reference_name=name,
         examples=examples,
+        tuned=tuned,
         settings=DEFAULT if reach else None,
         seed=seed,
         progress=progress,

@@ -29,6 +29,11 @@ __all__ = ["distance"]
     help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
 )
 @click.option("--no-reference", is_flag=True, help="Leave the text distances out.")
+@click.option(
+    "--tuned",
+    type=click.Path(path_type=Path),
+    help="A checkpoint tuned from MODEL: how much of its change biases could have done.",
+)
 @click.option("--no-reach", is_flag=True, help="Leave the forecasts out.")
 @click.option(
     "--examples", type=click.IntRange(20), default=300, show_default=True, help="How many to take at random."
@@ -45,6 +50,7 @@ def distance(
     label: str | None,
     reference: Path | None,
     no_reference: bool,
+    tuned: Path | None,
     no_reach: bool,
     examples: int,
     seed: int,
@@ -67,10 +73,11 @@ def distance(
             data,
             columns=Columns(text, pair, label),
             reference=False if no_reference else reference,
+            tuned=tuned,
             reach=not no_reach,
             examples=examples,
             seed=seed,
             progress=lambda stage, done, total: progress(done, total) if stage == "reach" else None,
         )
     shown = distance_to_json(result) if form == "json" else distance_to_text(result, terminal_width())
-    deliver(shown, out, (model, data))
+    deliver(shown, out, (model, data, *filter(None, (tuned, reference))))

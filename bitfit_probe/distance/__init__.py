@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitfit_probe.align import align
+from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.care import notes_on, require_usable
 from bitfit_probe.distance.encoder import Encoder, Pooling, open_encoder
+from bitfit_probe.distance.explainable import explained_by, layer_inputs
 from bitfit_probe.distance.kernels import DEFAULT, Settings
 from bitfit_probe.distance.known import reading
 from bitfit_probe.distance.labels import h_score, log_evidence, nearest_neighbours, probe
@@ -54,6 +57,7 @@ def measure_distance(
     *,
     reference_name: str,
     examples: int = 300,
+    tuned: str | Path | None = None,
     settings: Settings | None = DEFAULT,
     pooling: Pooling | None = None,
     seed: int = 0,
@@ -73,6 +77,8 @@ def measure_distance(
         What to call them.
     examples
         At most so many.
+    tuned
+        A checkpoint tuned from the model: how much of its change biases could have done.
     settings
         Of the kernels behind reach; None leaves reach out.
     pooling
@@ -114,8 +120,17 @@ def measure_distance(
         evidence=tuple(evidence),
         layers=layers,
         reach=foreseen,
+        explained_after=_explained_after(encoder, tuned, data) if tuned is not None else (),
         notes=notes,
     )
+
+
+def _explained_after(
+    encoder: Encoder, tuned: str | Path, data: TaskData
+) -> tuple[tuple[str, int | None, float], ...]:
+    alignment = align(encoder.checkpoint, open_checkpoint(tuned))
+    found = explained_by(alignment, layer_inputs(encoder, data))
+    return tuple((role, layer, share) for (role, layer), share in found.items())
 
 
 def _by_layer(features: Floats, data: TaskData, seed: int) -> tuple[LayerProbe, ...]:

@@ -1,11 +1,13 @@
-"""How much of what a weight would do, or did, a bias could do as well."""
+"""How much of what the change of a weight does a bias could have done as well."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitfit_probe.align import Alignment
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.encoder import Encoder
 
@@ -13,26 +15,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-__all__ = ["explainable_after", "explainable_before", "layer_inputs"]
+__all__ = ["explained_after", "explained_by", "layer_inputs"]
 
 
-def explainable_before(inputs: npt.NDArray[np.float64], gradients: npt.NDArray[np.float64]) -> float:
-    """Share of a weight's gradient that a constant shift takes, before training.
-
-    ‖Σ_t g_t‖² · ‖x̄‖² / ‖∇_W‖_F² with ∇_W = Σ_t g_t x_tᵀ: 1 where all inputs are the same.
-
-    Parameters
-    ----------
-    inputs, gradients
-        x and g, shapes (tokens, in) and (tokens, out).
-    """
-    total = gradients.T @ inputs
-    size = float(np.sum(total**2))
-    mean = inputs.mean(0)
-    return float(np.sum(gradients.sum(0) ** 2) * (mean @ mean)) / size if size else 0.0
-
-
-def explainable_after(change: npt.NDArray[np.float64], inputs: npt.NDArray[np.float64]) -> float:
+def explained_after(change: npt.NDArray[np.float64], inputs: npt.NDArray[np.float64]) -> float:
     """Share of what a weight's change does to its outputs that is a constant shift, after training.
 
     ‖ΔW x̄‖² / E‖ΔW x‖², in [0, 1].
@@ -77,3 +63,30 @@ def layer_inputs(encoder: Encoder, data: TaskData, most: int = 4096) -> dict[str
         for handle in handles:
             handle.remove()
     return {name: torch.cat(parts)[:most].double().numpy() for name, parts in seen.items()}
+
+
+def explained_by(
+    alignment: Alignment, inputs: Mapping[str, npt.NDArray[np.float64]]
+) -> dict[tuple[str, int | None], float]:
+    """The explained share of each matrix that moved, by (role, layer), averaged over parts of one place.
+
+    Parameters
+    ----------
+    alignment
+        Base and tuned checkpoint, side by side.
+    inputs
+        By the module's name in the bare model, from :func:`layer_inputs`.
+    """
+    found: dict[tuple[str, int | None], list[float]] = {}
+    for pair in alignment.pairs:
+        name = alignment.architecture.canonical(pair.base.name).removesuffix(".weight")
+        if pair.place.kind != "weight" or len(pair.base.shape) != 2 or name not in inputs:
+            continue
+        change = (pair.tuned.values() - pair.base.values()).reshape(pair.base.shape)
+        if not change.any():
+            continue
+        if change.shape[1] != inputs[name].shape[1]:  # GPT-2 keeps its matrices (in, out)
+            change = change.T
+        place = (pair.place.role or "other", pair.place.layer)
+        found.setdefault(place, []).append(explained_after(change, inputs[name]))
+    return {place: float(np.mean(shares)) for place, shares in found.items()}

@@ -73,6 +73,9 @@ class Kernels:
         By rank: LoRA on all linear layers of the body.
     weights
         All weights, norms and embeddings, without the biases.
+    explained
+        By (role, layer) of the matrices with a bias: the squared gradient that a constant shift takes, and
+        that of the whole matrix, Σ_i ‖Σ_t g‖²·‖x̄‖² and Σ_i ‖Σ_t g xᵀ‖².
     uncovered
         Names of parameters for which there is no kernel.
     """
@@ -81,6 +84,7 @@ class Kernels:
     bias: dict[tuple[str, int | None], npt.NDArray[np.float64]]
     lora: dict[int, npt.NDArray[np.float64]]
     weights: npt.NDArray[np.float64]
+    explained: dict[tuple[str, int | None], tuple[float, float]] = field(default_factory=dict)
     uncovered: tuple[str, ...] = ()
 
     @property
@@ -167,6 +171,7 @@ class _Collector:
     def __init__(self, encoder: Encoder, count: int, settings: Settings) -> None:
         self._encoder, self._count, self._settings = encoder, count, settings
         self._where: Array = None
+        self._mask: Array = None
         self._layers, self.uncovered = _layers(encoder)
         self._handles: list[Any] = []
         self._tokens: dict[int, dict[int, dict[int, Array]]] = defaultdict(lambda: defaultdict(dict))
@@ -187,6 +192,7 @@ class _Collector:
         import torch
 
         self._where = torch.tensor(where)
+        self._mask = inputs["attention_mask"]
         model = self._encoder.model
         with torch.enable_grad():
             # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
@@ -233,6 +239,9 @@ class _Collector:
             inner = given @ self._matrix(layer, "lora", given.shape[-1], max(self._settings.ranks))
             self._put(layer, "lora", (projected.transpose(1, 2) @ inner))
         self._put(layer, "weight", _outer(projected, self._project(layer, "in", given)))
+        if layer.has_bias and given.shape[1] == self._mask.shape[1]:
+            weight = self._mask[..., None] / self._mask.sum(1)[:, None, None]
+            self._put(layer, "mean input", (given * weight).sum(1))
 
     def _take_embedding(self, layer: _Layer, ids: torch.Tensor, gradient: torch.Tensor) -> None:
         """Sum the gradients a row of the table: examples meet in the rows that they share."""
@@ -287,11 +296,21 @@ class _Collector:
                     total.bias[layer.place] = total.bias.get(layer.place, 0.0) + _gram(values) * weight
                 elif name == "weight":
                     total.weights += _gram(values) * weight
-                else:
+                elif name == "lora":
                     self._add_lora(total, values, weight)
+            if "mean input" in layer.store:
+                shift, whole = _explained(layer)
+                before = total.explained.get(layer.place, (0.0, 0.0))
+                total.explained[layer.place] = before[0] + shift, before[1] + whole
             for examples in self._tokens[id(layer)].values():
                 where = list(examples)
                 total.weights[np.ix_(where, where)] += _gram_rows(list(examples.values())) * weight
+
+
+def _explained(layer: _Layer) -> tuple[float, float]:
+    """See Kernels.explained; each example counts by its own gradient."""
+    shift = layer.store["bias"].square().sum(1) * layer.store["mean input"].square().sum(1)
+    return float(shift.sum()), float(layer.store["weight"].square().sum())
 
 
 def _rows_used(module: Any, given: torch.Tensor, output: torch.Tensor) -> torch.Tensor:

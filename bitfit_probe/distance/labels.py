@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +65,9 @@ def probe(
     search = GridSearchCV(logistic, {"C": [0.001, 0.01, 0.1, 1.0]}, cv=3, scoring="neg_log_loss")
     model = make_pipeline(StandardScaler(), search if _enough(labels) else logistic)
     folds = StratifiedKFold(_folds(labels), shuffle=True, random_state=seed)
-    predicted = cross_val_predict(model, features, labels, cv=folds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rare classes and slow convergence: care.py names the former
+        predicted = cross_val_predict(model, features, labels, cv=folds)
     return bootstrap_mean((predicted == labels).astype(float), seed=seed)
 
 

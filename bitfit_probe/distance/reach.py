@@ -62,6 +62,9 @@ def forecast(found: Kernels, data: TaskData, *, margin: float = 0.01, directions
         chance=_chance(data),
         roles=roles,
         layers=layers,
+        explained=tuple(
+            (*place, shift / whole) for place, (shift, whole) in found.explained.items() if whole
+        ),
         smallest_rank=_smallest_rank(forecasts, margin),
         directions=directions,
         uncovered=found.uncovered,
@@ -114,6 +117,12 @@ def _smallest_rank(forecasts: tuple[Forecast, ...], margin: float) -> int | None
         return None
     best = max(scores.values())
     return min(rank for rank, score in scores.items() if score >= best - margin)
+
+
+def _explained(found: Kernels) -> tuple[tuple[str, int | None, float], ...]:
+    return tuple(
+        (role, layer, shift / whole) for (role, layer), (shift, whole) in found.explained.items() if whole
+    )
 
 
 Shares = tuple[tuple[tuple[str, float], ...], tuple[tuple[int | None, float], ...]]

@@ -45,6 +45,9 @@ class Reach:
         Accuracy of always answering the most frequent class; 0 for R².
     roles, layers
         Shares of the bias kernel's trace, largest first.
+    explained
+        By role and layer: the squared gradient of a constant shift beside that of the matrix,
+        ‖Σ_t g‖²·‖x̄‖² / ‖Σ_t g xᵀ‖², over examples. Above 1 where tokens cancel each other in the matrix.
     smallest_rank
         The smallest LoRA rank whose score comes within the margin of the best LoRA's; None without any.
     directions
@@ -57,6 +60,7 @@ class Reach:
     chance: float
     roles: tuple[tuple[str, float], ...]
     layers: tuple[tuple[int | None, float], ...]
+    explained: tuple[tuple[str, int | None, float], ...]
     smallest_rank: int | None
     directions: int
     uncovered: tuple[str, ...] = ()
@@ -91,6 +95,9 @@ class Distance:
         Cross-validated probe by depth.
     reach
         Forecasts by kernels; None where it was not asked for.
+    explained_after
+        By role and layer of a tuned checkpoint's matrices: the share of what their change does to their
+        outputs that is a constant shift, ‖ΔW x̄‖² / E‖ΔW x‖².
     notes
         What is odd about the data, and what was not measured and why.
     """
@@ -102,6 +109,7 @@ class Distance:
     evidence: tuple[Evidence, ...]
     layers: tuple[LayerProbe, ...] = ()
     reach: Reach | None = None
+    explained_after: tuple[tuple[str, int | None, float], ...] = ()
     notes: tuple[str, ...] = ()
 
     def value(self, measure: str) -> float | None:

@@ -66,6 +66,10 @@ def _lines(distance: Distance, width: int) -> Iterator[str]:
             low, high = probe.interval
             yield f"  {probe.layer:>3} {bar:<{_BAR}} {probe.score:.3f}  [{low:.3f}, {high:.3f}]"
         yield ""
+    if distance.explained_after:
+        yield "How much of the tuned matrices' effect is a constant shift, which biases could do"
+        yield from _indented(_by_role(distance.explained_after), width)
+        yield ""
     yield from _reach(distance.reach, width) if distance.reach is not None else ["Reach was not asked for."]
 
 
@@ -100,11 +104,23 @@ def _reach(reach: Reach, width: int) -> Iterator[str]:
         yield from textwrap.wrap(
             f"Bias reach by role: {parts}.", width, initial_indent="  ", subsequent_indent="  "
         )
+    if reach.explained:
+        told = "Gradient of a constant shift beside that of the whole matrix: "
+        yield from _indented(told + _by_role(reach.explained), width)
     sentence = (
         "A forecast is a ranking aid: gaps smaller than its interval are no gaps, and how well forecasts "
         "meet real runs is in docs/distance.md."
     )
     yield from _indented(sentence, width)
+
+
+def _by_role(shares: tuple[tuple[str, int | None, float], ...]) -> str:
+    """Means over layers, largest first."""
+    roles: dict[str, list[float]] = {}
+    for role, _, share in shares:
+        roles.setdefault(role, []).append(share)
+    means = sorted(((sum(found) / len(found), role) for role, found in roles.items()), reverse=True)
+    return ", ".join(f"{role} {100 * mean:.0f} %" for mean, role in means) + "."
 
 
 def _indented(text: str, width: int) -> list[str]:

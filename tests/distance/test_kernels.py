@@ -10,6 +10,7 @@ import torch
 from distance.builders import words_task
 from support.builders import model
 
+from bitfit_probe.distance import encoder as encoder_module
 from bitfit_probe.distance.encoder import Encoder
 from bitfit_probe.distance.kernels import Settings, inverse_deviation, kernels
 
@@ -119,6 +120,28 @@ def test_sketches_are_close_to_the_exact_kernels(tokenizer: Any) -> None:
 def test_batches_do_not_matter(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, data = encoder_of("roberta", tokenizer), words_task(9)
     whole = kernels(encoder, data, EXACT)
-    monkeypatch.setattr("bitfit_probe.distance.encoder._TOKENS_A_BATCH", 16)
+    monkeypatch.setattr(encoder_module, "_TOKENS_A_BATCH", 16)
     pieces = kernels(encoder, data, EXACT)
     assert pieces.full == pytest.approx(whole.full, rel=1e-4)
+
+
+def test_explained_share_by_hand(tokenizer: Any) -> None:
+    """Against the weight gradients of torch: ‖Σ_t g‖²·‖x̄‖² / ‖∇W‖², with x̄ over each text's own tokens."""
+    encoder, data = encoder_of("bert-bare", tokenizer), words_task(5)
+    settings = Settings(directions=1, ranks=(), sketch=None, seed=3)
+    found = kernels(encoder, data, settings)
+    random = np.random.default_rng(settings.seed)
+    scaled = random.standard_normal(found.features.shape[1]) * inverse_deviation(found.features)
+    direction = torch.tensor(scaled, dtype=torch.float32)
+    name, shift, whole = "encoder.layer.1.intermediate.dense", 0.0, 0.0
+    for text in data.texts:
+        gradient = gradients(encoder, text, direction)
+        seen: list[torch.Tensor] = []
+        module = encoder.model.get_submodule(name)
+        handle = module.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        encoder.model(**encoder.tokenizer(text, return_tensors="pt"))
+        handle.remove()
+        mean = seen[0][0].mean(0)
+        shift += float(gradient[f"{name}.bias"].square().sum() * mean.square().sum())
+        whole += float(gradient[f"{name}.weight"].square().sum())
+    assert found.explained["m2", 1] == pytest.approx((shift, whole), rel=1e-4)
