@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff, probe
+    from bitfit_probe.probe import diff, distance, probe
     from bitfit_probe.records import Comparison, Diff, TensorDelta
     from bitfit_probe.records.report import Report
 
@@ -26,6 +26,7 @@ __all__ = [
     "TensorDelta",
     "__version__",
     "diff",
+    "distance",
     "open_checkpoint",
     "probe",
 ]
@@ -40,6 +41,7 @@ _HOMES = {
     "Report": "records.report",
     "TensorDelta": "records",
     "diff": "probe",
+    "distance": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
 }

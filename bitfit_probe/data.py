@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bitfit_probe.errors import DataError, NotFoundError
 
-__all__ = ["Columns", "TaskData", "read_examples"]
+__all__ = ["Columns", "TaskData", "read_examples", "read_texts"]
 
 _TEXT = (
     "text",
@@ -126,6 +126,29 @@ def read_examples(path: str | Path, columns: Columns | None = None, *, limit: in
         raise DataError("holds no rows", advice="give a table with a header and at least one row", path=path)
     found = _columns(list(rows[0]), columns or Columns(), path)
     return _examples(rows, found, path)
+
+
+def read_texts(path: str | Path) -> tuple[str, ...]:
+    """The lines of a text file that hold something.
+
+    Raises
+    ------
+    NotFoundError
+        No such file.
+    DataError
+        No text in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NotFoundError("no such file", advice="give a file of texts, one a line", path=path)
+    try:
+        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataError(f"can't be read as text ({error})", advice="save it as UTF-8", path=path) from error
+    texts = tuple(line for line in lines if line)
+    if not texts:
+        raise DataError("holds no text", advice="give texts, one a line", path=path)
+    return texts
 
 
 def _rows(path: Path, limit: int | None) -> list[dict[str, Any]]:

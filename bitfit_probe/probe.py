@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
@@ -13,10 +13,12 @@ from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.records import Comparison, Diff
 
 if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
+    from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
-__all__ = ["diff", "probe"]
+__all__ = ["diff", "distance", "probe"]
 
 
 def diff(
@@ -213,3 +215,66 @@ def _trajectory(sides: Sequence[_Side]) -> Trajectory:
     steps, known_from = order([item.checkpoint for item in sides])
     alignments, comparisons = [item.alignment for item in sides], [item.comparison for item in sides]
     return trajectory(alignments, comparisons, steps, still=STILL, steps_from=known_from)
+
+
+def distance(
+    model: str | Path,
+    data: str | Path,
+    *,
+    columns: Columns | None = None,
+    reference: str | Path | Literal[False] | None = None,
+    tuned: str | Path | None = None,
+    reach: bool = True,
+    examples: int = 300,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Distance:
+    """Measure how far a task lies from what a model knows, and what training could reach.
+
+    Parameters
+    ----------
+    model
+        Model directory with its tokenizer.
+    data
+        Labelled examples: CSV, TSV, JSONL or Parquet.
+    columns
+        Which columns to read; guessed by name where not given.
+    reference
+        A file of texts like those of the pretraining, one a line; None takes the English sample of the
+        package, False leaves the text distances out.
+    tuned
+        A checkpoint tuned from the model: how much of its change biases could have done.
+    reach
+        Whether to forecast head, biases, LoRA and all weights.
+    examples
+        How many to take at random.
+    seed
+        Of sampling, folds and directions.
+    progress
+        Told what is being done, and the part of it done and to do.
+
+    Raises
+    ------
+    BitfitProbeError
+        The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
+    """
+    from bitfit_probe.data import read_examples, read_texts
+    from bitfit_probe.distance import DEFAULT, english_reference, measure_distance
+
+    texts: tuple[str, ...] = ()
+    name = "English public-domain prose"
+    if reference is None:
+        texts = english_reference()
+    elif reference is not False:
+        texts, name = read_texts(reference), Path(reference).name
+    return measure_distance(
+        model,
+        read_examples(data, columns),
+        texts,
+        reference_name=name,
+        examples=examples,
+        tuned=tuned,
+        settings=DEFAULT if reach else None,
+        seed=seed,
+        progress=progress,
+    )

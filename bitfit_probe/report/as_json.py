@@ -13,7 +13,7 @@ from bitfit_probe.records.measures import Ranked, Ranking, Spectrum
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.words import headline
 
-__all__ = ["FORMAT_VERSION", "diff_to_json", "report_to_json"]
+__all__ = ["FORMAT_VERSION", "diff_to_json", "json_text", "report_to_json"]
 
 #: Raised when a key changes its meaning or goes away.
 FORMAT_VERSION = 1
@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 
 def diff_to_json(diff: Diff) -> str:
     """The diff as JSON text, with a line break at its end. A figure that was not computed is null."""
-    return _text(_diff(diff))
+    return json_text(_diff(diff))
 
 
 def report_to_json(report: Report) -> str:
@@ -38,10 +38,11 @@ def report_to_json(report: Report) -> str:
         likeness=[asdict(likeness) for likeness in report.likeness],
         trajectory=report.trajectory and asdict(report.trajectory),
     )
-    return _text(document)
+    return json_text(document)
 
 
-def _text(document: dict[str, Any]) -> str:
+def json_text(document: Mapping[str, Any]) -> str:
+    """A document as JSON text with a line break at its end; null for NaN and infinities."""
     return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
 
 

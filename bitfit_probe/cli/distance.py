@@ -1,0 +1,83 @@
+"""``bitfit-probe distance``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+
+__all__ = ["distance"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Labelled examples: CSV, TSV, JSONL or Parquet.",
+)
+@click.option("--text", help="Column with the texts; guessed by name where not given.")
+@click.option("--pair", help="Column with the second texts of pairs.")
+@click.option("--label", help="Column with the labels.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
+)
+@click.option("--no-reference", is_flag=True, help="Leave the text distances out.")
+@click.option(
+    "--tuned",
+    type=click.Path(path_type=Path),
+    help="A checkpoint tuned from MODEL: how much of its change biases could have done.",
+)
+@click.option("--no-reach", is_flag=True, help="Leave the forecasts out.")
+@click.option(
+    "--examples", type=click.IntRange(20), default=300, show_default=True, help="How many to take at random."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def distance(
+    model: Path,
+    data: Path,
+    text: str | None,
+    pair: str | None,
+    label: str | None,
+    reference: Path | None,
+    no_reference: bool,
+    tuned: Path | None,
+    no_reach: bool,
+    examples: int,
+    seed: int,
+    form: Literal["text", "json"],
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Say how far a task lies from what MODEL knows, and what training could reach.
+
+    MODEL is a model directory with its tokenizer. Nothing is trained.
+    """
+    from bitfit_probe.data import Columns
+    from bitfit_probe.probe import distance as run
+    from bitfit_probe.report.distance_json import distance_to_json
+    from bitfit_probe.report.distance_text import distance_to_text
+
+    with ProgressBar("measuring", quiet=quiet) as progress:
+        result = run(
+            model,
+            data,
+            columns=Columns(text, pair, label),
+            reference=False if no_reference else reference,
+            tuned=tuned,
+            reach=not no_reach,
+            examples=examples,
+            seed=seed,
+            progress=lambda stage, done, total: progress(done, total) if stage == "reach" else None,
+        )
+    shown = distance_to_json(result) if form == "json" else distance_to_text(result, terminal_width())
+    deliver(shown, out, (model, data, *filter(None, (tuned, reference))))
