@@ -13,6 +13,7 @@ import numpy as np
 
 from bitfit_probe.architectures import recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
+from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _AUTO = {
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
 }
+#: Models whose usual tokenizer is BERT's.
+_WORD_PIECE_MODELS = ("bert", "distilbert", "electra")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def load_model(
     """
     transformers, torch = _transformers(), _torch()
     checkpoint = weights if isinstance(weights, Checkpoint) else open_checkpoint(weights)
-    settings = _config(checkpoint, config, overrides)
+    with _quiet(transformers):
+        settings = _config(checkpoint, config, overrides)
     state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
     cls = getattr(transformers, _AUTO[purpose])
     with _quiet(transformers):
@@ -126,14 +130,18 @@ def load_model(
 def load_tokenizer(folder: str | Path) -> Any:
     """The tokenizer in a model directory, offline and without remote code.
 
+    A directory with a BERT vocabulary and nothing that says how to use it gets BERT's tokenizer.
+
     Raises
     ------
     ModelError
-        There is none that transformers can load.
+        There is none that transformers can load, or the vocabulary is none of word pieces.
     """
-    transformers = _transformers()
+    transformers, folder = _transformers(), Path(folder)
     with _quiet(transformers):
         try:
+            if _has_bare_vocabulary(folder):
+                return _word_pieces(transformers, folder)
             return transformers.AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False
             )
@@ -143,6 +151,31 @@ def load_tokenizer(folder: str | Path) -> Any:
                 advice="put the base model's tokenizer files beside the weights",
                 path=folder,
             ) from error
+
+
+def _has_bare_vocabulary(folder: Path) -> bool:
+    """Whether a vocab.txt is all there is, of a model that may be a BERT."""
+    if not (folder / "vocab.txt").is_file() or (folder / "tokenizer.json").is_file():
+        return False
+    kind = open_config(folder).get("model_type")
+    told = (folder / "tokenizer_config.json").is_file() and kind is not None
+    return not told and kind in (None, *_WORD_PIECE_MODELS)
+
+
+def _word_pieces(transformers: Any, folder: Path) -> Any:
+    vocabulary = (folder / "vocab.txt").read_text("utf-8").split()
+    if not any(piece.startswith("##") for piece in vocabulary):
+        raise ValueError("vocab.txt holds no word pieces (##…), so how texts are cut is not known")
+    settings = open_config(folder) | (read_json(folder / "tokenizer_config.json") or {})
+    words = (piece for piece in vocabulary if not piece.startswith("["))
+    # Without a word from the files: a vocabulary with capitals is of no use to lower-cased text.
+    lower = settings.get("do_lower_case", not any(piece != piece.lower() for piece in words))
+    limit = settings.get("max_position_embeddings")
+    return transformers.BertTokenizerFast(
+        vocab_file=str(folder / "vocab.txt"),
+        do_lower_case=lower,
+        **({"model_max_length": limit} if isinstance(limit, int) else {}),
+    )
 
 
 def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[str, Any]) -> Any:
@@ -170,8 +203,6 @@ def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[s
 
 def open_config(folder: Path) -> dict[str, Any]:
     """The config.json in `folder`; empty where there is none."""
-    from bitfit_probe.checkpoint.interface import read_json
-
     return read_json(folder / "config.json") or {}
 
 
