@@ -62,15 +62,16 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
         torch has no such element type.
     """
     torch = _torch()
-    raw = np.empty(tensor.size, tensor.dtype.storage)
-    tensor.read(0, tensor.size, raw)
     dtype = getattr(torch, tensor.dtype.name, None)
     if dtype is None:
         raise ModelError(
             f"{tensor.name} is {tensor.dtype.name}", advice="convert the checkpoint to float32 first"
         )
-    flat = torch.from_numpy(raw.view(np.uint8) if raw.size else np.empty(0, np.uint8))
-    return flat.view(dtype).reshape(tensor.shape)
+    if not tensor.size:
+        return torch.empty(tensor.shape, dtype=dtype)
+    raw = np.empty(tensor.size, tensor.dtype.storage)
+    tensor.read(0, tensor.size, raw)
+    return torch.from_numpy(raw.view(np.uint8)).view(dtype).reshape(tensor.shape)
 
 
 def load_model(
@@ -141,16 +142,20 @@ def load_tokenizer(folder: str | Path) -> Any:
     with _quiet(transformers):
         try:
             if _has_bare_vocabulary(folder):
-                return _word_pieces(transformers, folder)
-            return transformers.AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
+                found = _word_pieces(transformers, folder)
+            else:
+                found = transformers.AutoTokenizer.from_pretrained(
+                    str(folder), local_files_only=True, trust_remote_code=False
+                )
+            if len(found) <= len(found.all_special_tokens):  # made up from config.json alone
+                raise ValueError("there is no vocabulary")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"no tokenizer could be loaded ({_first_line(error)})",
                 advice="put the base model's tokenizer files beside the weights",
                 path=folder,
             ) from error
+    return found
 
 
 def _has_bare_vocabulary(folder: Path) -> bool:
@@ -163,7 +168,7 @@ def _has_bare_vocabulary(folder: Path) -> bool:
 
 
 def _word_pieces(transformers: Any, folder: Path) -> Any:
-    vocabulary = (folder / "vocab.txt").read_text("utf-8").split()
+    vocabulary = (folder / "vocab.txt").read_text("utf-8").splitlines()
     if not any(piece.startswith("##") for piece in vocabulary):
         raise ValueError("vocab.txt holds no word pieces (##…), so how texts are cut is not known")
     settings = open_config(folder) | (read_json(folder / "tokenizer_config.json") or {})
@@ -172,7 +177,7 @@ def _word_pieces(transformers: Any, folder: Path) -> Any:
     lower = settings.get("do_lower_case", not any(piece != piece.lower() for piece in words))
     limit = settings.get("max_position_embeddings")
     return transformers.BertTokenizerFast(
-        vocab_file=str(folder / "vocab.txt"),
+        vocab={piece: number for number, piece in enumerate(vocabulary)},
         do_lower_case=lower,
         **({"model_max_length": limit} if isinstance(limit, int) else {}),
     )
@@ -198,7 +203,14 @@ def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[s
     if "num_labels" in overrides:
         settings.pop("id2label", None)
         settings.pop("label2id", None)
-    return cls(**(settings | overrides))
+    try:
+        return cls(**(settings | overrides))
+    except Exception as error:  # each model's config has checks, and errors, of its own
+        raise ModelError(
+            f"config.json is none of a {kind} ({_last_line(error)})",
+            advice="take the config.json that belongs to these weights",
+            path=home,
+        ) from error
 
 
 def open_config(folder: Path) -> dict[str, Any]:
@@ -229,6 +241,10 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
 
 
 def _torch() -> Any:

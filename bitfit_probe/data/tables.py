@@ -42,10 +42,19 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix.lower() not in {".tsv", ".tab"}:
         yield from _separated(path, ",", csv.QUOTE_MINIMAL)
         return
+    # Many tab-separated files have no quoting, and lone quotation marks in their texts.
     try:
-        yield from list(_separated(path, "\t", csv.QUOTE_MINIMAL))
-    except csv.Error:  # many tab-separated files have no quoting, and quotation marks in their texts
+        rows = list(_separated(path, "\t", csv.QUOTE_MINIMAL))
+    except csv.Error:
+        rows = None
+    if rows is None or any(_swallowed_lines(row) for row in rows):
         yield from _separated(path, "\t", csv.QUOTE_NONE)
+    else:
+        yield from rows
+
+
+def _swallowed_lines(row: dict[str, Any]) -> bool:
+    return any("\t" in cell and "\n" in cell for cell in row.values() if cell)
 
 
 def _separated(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Iterator[dict[str, Any]]:
