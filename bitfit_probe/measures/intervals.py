@@ -71,7 +71,8 @@ def mean_interval(values: Array, confidence: float) -> Interval:
     Returns
     -------
     tuple of float
-        Lower and upper end; infinite for fewer than two values, of width 0 where all are equal.
+        Lower and upper end; infinite where the values don't tell (fewer than two, or all but a few of
+        them equal), of width 0 where all are equal.
     """
     count, mean = len(values), float(values.mean())
     if count < 2:
@@ -81,7 +82,7 @@ def mean_interval(values: Array, confidence: float) -> Interval:
         return mean, mean
     statistics = np.concatenate(list(_studentised(values)))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(statistics, [tail, 1 - tail])
+    low, high = np.quantile(statistics, [tail, 1 - tail], method="inverted_cdf")
     return mean - float(high) * error, mean - float(low) * error
 
 
@@ -95,7 +96,7 @@ def _studentised(values: Array) -> Iterator[Array]:
         shift = drawn.mean(axis=1) - values.mean()
         error = drawn.std(axis=1, ddof=1) / math.sqrt(count)
         with np.errstate(divide="ignore", invalid="ignore"):
-            yield np.nan_to_num(shift / error, nan=0.0, posinf=1e300, neginf=-1e300)
+            yield np.nan_to_num(shift / error, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
 def share_interval(lost: int, won: int, examples: int, confidence: float) -> Interval:

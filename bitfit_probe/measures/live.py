@@ -32,11 +32,18 @@ class LiveBias:
         Window on the parameter's elements, with the base's shape.
     base
         The base's values in the model's element type.
+    offset
+        Where the window begins in the parameter, in elements.
     """
 
     parameter: str
     view: torch.Tensor
     base: torch.Tensor
+    offset: int = 0
+
+    def window(self, whole: torch.Tensor) -> torch.Tensor:
+        """The same elements of a tensor of the parameter's shape, which must be contiguous."""
+        return whole.as_strided(self.view.shape, self.view.stride(), whole.storage_offset() + self.offset)
 
     @property
     def moved(self) -> bool:
@@ -74,9 +81,10 @@ def live_biases(base: Checkpoint, model: Any, tuned: Checkpoint) -> dict[tuple[s
         if pair.place.kind != "bias":
             continue
         parameter = parameters[pair.tuned.name].detach()
-        view = parameter.as_strided(pair.tuned.shape, pair.tuned.strides, pair.tuned.offset)
+        start = parameter.storage_offset() + pair.tuned.offset
+        view = parameter.as_strided(pair.tuned.shape, pair.tuned.strides, start)
         values = torch.from_numpy(pair.base.values()).to(parameter.dtype)
-        found[pair.base.name, pair.part] = LiveBias(pair.tuned.name, view, values)
+        found[pair.base.name, pair.part] = LiveBias(pair.tuned.name, view, values, pair.tuned.offset)
     return found
 
 

@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def revert(
     data: TaskData,
     *,
     by: By,
-    model_dir: str | None = None,
+    model_dir: str | Path | None = None,
     confidence: float = 0.95,
     tolerance: float,
     early_stop: bool = True,

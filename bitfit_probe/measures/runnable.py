@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.data.labels import listed
+from bitfit_probe.data.labels import listed, number
 from bitfit_probe.errors import ModelError
 from bitfit_probe.measures.examples import Question, purpose_of, question
 from bitfit_probe.measures.live import plainly_named
@@ -55,22 +56,25 @@ def runnable(tuned: Checkpoint, base: Checkpoint, data: TaskData, model_dir: str
     config = open_config(home)
     purpose = purpose_of(tuned, config, data)
     checkpoint = plainly_named(tuned)
-    classes = _classes(checkpoint) if purpose == "classify" and home != tuned.folder else {}
+    classes = _classes(checkpoint, config) if purpose == "classify" else {}
     loaded = load_model(checkpoint, config=home, purpose=purpose, **classes)
     _check_complete(loaded, tuned)
     files = (folder for folder in folders if any((folder / name).is_file() for name in _TOKENIZER_FILES))
     tokenizer = load_tokenizer(next(files, folders[0]))
     asked = question(data, loaded.model.config, purpose)
     notes = [*data.notes, *_unknown(tokenizer, data)]
+    if asked.kind == "classification" and _by_order(data, loaded.model.config.id2label):
+        notes.append("config.json names no classes: the labels were taken in alphabetical order")
     if data.labels is not None and purpose != "classify":
         notes.append("the labels were left aside: the model is a language model")
     return Runnable(loaded.model, tokenizer, asked, tuple(notes))
 
 
-def _classes(checkpoint: Checkpoint) -> dict[str, Any]:
-    """How many classes the checkpoint's own head has, where the config is not its own."""
-    rows = (checkpoint.tensors[name].shape[0] for name in _HEADS if name in checkpoint.tensors)
-    return {"num_labels": found} if (found := next(rows, None)) is not None else {}
+def _classes(checkpoint: Checkpoint, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How many classes the checkpoint's own head has, where the config says otherwise."""
+    found = next((checkpoint.tensors[name].shape[0] for name in _HEADS if name in checkpoint.tensors), None)
+    said = config.get("num_labels") or len(config.get("id2label") or (0, 1))
+    return {} if found is None or found == said else {"num_labels": found}
 
 
 def _check_complete(loaded: Loaded, tuned: Checkpoint) -> None:
@@ -80,6 +84,13 @@ def _check_complete(loaded: Loaded, tuned: Checkpoint) -> None:
             advice="give the checkpoint with its head",
             path=tuned.path,
         )
+
+
+def _by_order(data: TaskData, id2label: Mapping[int, str]) -> bool:
+    unnamed = all(name == f"LABEL_{place}" for place, name in id2label.items())
+    return unnamed and not any(
+        number(name) is not None or name in id2label.values() for name in data.label_names
+    )
 
 
 def _unknown(tokenizer: Any, data: TaskData) -> list[str]:

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 import transformers
-from support.builders import MODELS, cast, model, state, write
+from support.builders import MODELS, cast, config_of, model, state, write
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import ModelError, UnsafeError
@@ -31,10 +31,6 @@ AUTO = {
     "features": transformers.AutoModel,
     "causal-lm": transformers.AutoModelForCausalLM,
 }
-
-
-def config_of(kind, **changes):
-    return json.loads(model(kind).config.to_json_string(use_diff=False)) | changes
 
 
 def saved(folder, kind, **changes):

@@ -13,8 +13,8 @@ import pytest
 import torch
 from support.builders import biases, compare, copied, diff_states, move, state, toy
 
-from bitfit_probe.records import Diff, Side
 from bitfit_probe.measures.ranking import rank
+from bitfit_probe.records import Diff, Side
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text, headline, printable, report_to_text
 
