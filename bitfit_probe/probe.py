@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.measures import By, Likeness, Reverting, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
-__all__ = ["diff", "probe", "revert"]
+__all__ = ["diff", "probe", "revert", "with_examples"]
 
 
 def diff(
@@ -194,17 +194,16 @@ def revert(
     >>> found.rows[0].group.label, found.rows[0].verdict  # doctest: +SKIP
     ('q', 'matters')
     """
-    from bitfit_probe.data import read_examples
     from bitfit_probe.measures.reverting import revert as run
-    from bitfit_probe.rules.importance import CONFIDENCE, EXAMPLES, TOLERANCE
+    from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
 
-    read = read_examples(data, columns) if isinstance(data, str | Path) else data
+    read = _examples(data, columns, examples)
     ours, (theirs,) = _compared(base, [tuned], key, True, False, None)
     found = run(
         ours,
         theirs.checkpoint,
         theirs.comparison,
-        read.sample(EXAMPLES if examples is None else examples),
+        read,
         by=by,
         model_dir=model_dir,
         confidence=CONFIDENCE if confidence is None else confidence,
@@ -215,6 +214,73 @@ def revert(
     for checkpoint in (ours, theirs.checkpoint):
         checkpoint.check_unchanged()
     return found
+
+
+def with_examples(
+    report: Report,
+    base: str | Path,
+    *tuned: str | Path,
+    data: str | Path | TaskData,
+    by: By = "role",
+    columns: Columns | None = None,
+    examples: int | None = None,
+    tolerance: float | None = None,
+    model_dir: str | Path | None = None,
+    key: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Add to a report what examples tell: reverting, and Fisher in the rankings that it has.
+
+    Parameters
+    ----------
+    report
+        From `probe` with the same checkpoints.
+    base, *tuned, data, by, columns, examples, tolerance, model_dir, key, progress
+        As for `revert`.
+
+    Raises
+    ------
+    BitfitProbeError
+        As for `revert`.
+    """
+    read = _examples(data, columns, examples)
+    measured = []
+    for path, comparison, known in zip(tuned, report.diff.comparisons, report.measured, strict=True):
+        found = revert(
+            base,
+            path,
+            read,
+            by=by,
+            examples=len(read),
+            model_dir=model_dir,
+            key=key,
+            tolerance=tolerance,
+            progress=progress,
+        )
+        rankings = known.rankings
+        if rankings:
+            from bitfit_probe.measures.ranking import rank
+
+            steep = _steepness(base, path, read, model_dir, key)
+            rankings = tuple(rank(comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
+        measured.append(replace(known, reverting=found, rankings=rankings))
+    return replace(report, measured=tuple(measured))
+
+
+def _examples(data: str | Path | TaskData, columns: Columns | None, examples: int | None) -> TaskData:
+    from bitfit_probe.data import read_examples
+    from bitfit_probe.rules.importance import EXAMPLES
+
+    read = read_examples(data, columns) if isinstance(data, (str, Path)) else data
+    return read.sample(EXAMPLES if examples is None else examples)
+
+
+def _steepness(
+    base: str | Path, tuned: str | Path, data: TaskData, model_dir: str | Path | None, key: str | None
+) -> dict[str, float]:
+    from bitfit_probe.measures.fisher import fisher_of
+
+    return fisher_of(open_checkpoint(base, key), open_checkpoint(tuned, key), data, model_dir=model_dir)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,9 @@ from benchmarks.rankings.tasks import Task
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
 from bitfit_probe.diff import compare
-from bitfit_probe.measures.examples import batches
-from bitfit_probe.measures.fisher import fisher
-from bitfit_probe.measures.live import live_biases
+from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.reverting import revert
-from bitfit_probe.measures.runnable import runnable
 from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
 
 #: Gradients are taken on so many of the test examples.
@@ -43,7 +40,7 @@ def _measure(base: Path, tuned: Path) -> dict[str, Any]:
     ours, theirs = open_checkpoint(base), open_checkpoint(tuned)
     comparison, _ = compare(ours, theirs)
     data = read_examples(tuned / "test.csv")
-    steep = _fisher(ours, theirs, data.sample(FISHER_EXAMPLES))
+    steep = fisher_of(ours, theirs, data.sample(FISHER_EXAMPLES))
     reverting = revert(
         ours,
         theirs,
@@ -76,9 +73,3 @@ def _measure(base: Path, tuned: Path) -> dict[str, Any]:
             (row.logit_change for row in reverting.rows if row.group.no_effect), default=None
         ),
     }
-
-
-def _fisher(ours: Any, theirs: Any, data: Any) -> dict[str, float]:
-    run = runnable(theirs, ours, data, None)
-    found = batches(data, run.question, run.tokenizer, run.model)
-    return fisher(run.model, run.question, found, live_biases(ours, run.model, theirs))

@@ -9,29 +9,31 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitfit_probe.measures.examples import Batch, Question
-from bitfit_probe.measures.live import LiveBias
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.data import TaskData
+from bitfit_probe.measures.examples import Batch, Question, batches
+from bitfit_probe.measures.live import LiveBias, live_biases
+from bitfit_probe.measures.runnable import runnable
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["fisher", "gradients_by_example", "gradients_one_by_one"]
+__all__ = ["fisher", "fisher_of", "gradients_by_example", "gradients_one_by_one"]
 
 #: The most by which the two ways to the same gradient may differ, relative to its norm: float32 sums.
 _ROUNDING = 1e-3
 
 Gradients = dict[str, "torch.Tensor"]
-Progress = Callable[[int, int], None]
 
 
 def fisher(
     model: Any,
     question: Question,
-    batches: Sequence[Batch],
+    examples: Sequence[Batch],
     live: Mapping[tuple[str, str | None], LiveBias],
-    progress: Progress | None = None,
 ) -> dict[str, float]:
     """Mean squared gradient of each example's loss, per element of each bias.
 
@@ -39,12 +41,10 @@ def fisher(
     ----------
     model
         In evaluation mode.
-    question, batches
+    question, examples
         What is asked, and of which examples.
     live
         The model's biases by the base's name and part.
-    progress
-        Told about batches done and to do.
 
     Returns
     -------
@@ -56,17 +56,30 @@ def fisher(
     names = sorted({bias.parameter for bias in live.values()})
     sums = {name: torch.zeros(model.get_parameter(name).shape, dtype=torch.float64) for name in names}
     with _trainable(model, names):
-        by_example = _faster_where_exact(model, question, batches, names)
-        for number, batch in enumerate(batches, 1):
+        by_example = _faster_where_exact(model, question, examples, names)
+        for batch in examples:
             for name, each in by_example(model, question, batch, names).items():
                 sums[name] += each.double().square().sum(0)
-            if progress is not None:
-                progress(number, len(batches))
-    count = sum(len(batch.rows) for batch in batches)
+    count = sum(len(batch.rows) for batch in examples)
     return {
         f"{name}[{part}]" if part else name: float(bias.window(sums[bias.parameter]).mean()) / count
         for (name, part), bias in live.items()
     }
+
+
+def fisher_of(
+    base: Checkpoint, tuned: Checkpoint, data: TaskData, *, model_dir: str | Path | None = None
+) -> dict[str, float]:
+    """`fisher` of a tuned checkpoint's biases on `data`, by the base's names.
+
+    Raises
+    ------
+    ModelError, DataError
+        The model can't be built from these files, or the labels are not its own.
+    """
+    run = runnable(tuned, base, data, model_dir)
+    found = batches(data, run.question, run.tokenizer, run.model)
+    return fisher(run.model, run.question, found, live_biases(base, run.model, tuned))
 
 
 def gradients_by_example(model: Any, question: Question, batch: Batch, names: Sequence[str]) -> Gradients:
@@ -115,13 +128,13 @@ def _catch(found: Gradients, name: str, batch: Batch) -> Callable[..., None]:
 
 
 def _faster_where_exact(
-    model: Any, question: Question, batches: Sequence[Batch], names: Sequence[str]
+    model: Any, question: Question, examples: Sequence[Batch], names: Sequence[str]
 ) -> Callable[..., Gradients]:
     """Hooks where they give what explicit gradients give on one batch; else the explicit ones.
 
     Modules that use their bias otherwise, or put the tokens before the examples, are found out this way.
     """
-    sample = min(batches, key=lambda batch: (len(batch.rows) < 2, len(batch.rows)))
+    sample = min(examples, key=lambda batch: (len(batch.rows) < 2, len(batch.rows)))
     sample = _first(sample, 3)
     slow = gradients_one_by_one(model, question, sample, names)
     try:
