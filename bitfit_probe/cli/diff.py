@@ -74,6 +74,8 @@ def diff(
     """
     if adapter is not None and not spectra:
         raise click.UsageError("--adapter needs --spectra")
+    if trajectory and len(tuned) < 2:
+        raise click.UsageError("--trajectory takes several TUNED")
     by = "role" if paper and by is None else by
     one_blas_thread()
     from bitfit_probe.probe import probe
@@ -97,6 +99,8 @@ def diff(
             progress=progress,
             spectra_progress=spectra_progress,
         )
+    if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
+        click.echo("no matrix moved: there are no singular values to take", err=True)
     report = asked.measured(report, base, tuned, key, quiet=quiet)
     if form == "json":
         text = report_to_json(report)
@@ -108,4 +112,4 @@ def diff(
             for comparison in report.diff.comparisons:
                 verdict = headline(comparison).partition(":")[0]
                 text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
-    deliver(text, out, (base, *tuned))
+    deliver(text, out, (base, *tuned, *([adapter] if adapter else [])))

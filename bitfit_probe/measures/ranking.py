@@ -120,33 +120,23 @@ def _weighted(
 def _against_base(rows: Sequence[TensorDelta]) -> tuple[float | None, float | None, float | None]:
     """Relative change, BEFT score and cosine of the tensors of `rows`, laid end to end.
 
-    The inner product comes from the norms, ⟨b, t⟩ = (‖b‖² + ‖t‖² − ‖Δ‖²) / 2, which keeps 1 − cosine's
-    digits where a tensor has moved little. None where a norm was not computed.
+    None where a norm was not computed. Sums are in units of the largest norm, so that no square leaves
+    float64's range.
     """
-    squares = _squares(rows)
-    if squares is None:
+    norms = [(row.base_l2, row.tuned_l2, row.l2_delta, row.cosine or 0.0) for row in rows]
+    known = [(b, t, d, c) for b, t, d, c in norms if b is not None and t is not None and d is not None]
+    if not known or len(known) < len(norms):
         return None, None, None
-    base, tuned, delta = squares
+    unit = max(max(b, t, d) for b, t, d, _ in known) or 1.0
+    base, tuned, delta = (math.hypot(*(item[side] / unit for item in known)) for side in range(3))
     scale = max(base, tuned)
     if not scale:
         return 0.0, 0.0, None
-    # scale − ⟨b, t⟩, over the scale; clipped because rounding may leave its range.
-    beft = (abs(tuned - base) + delta) / 2 / scale if delta else 0.0
-    cosine = (base + tuned - delta) / 2 / math.sqrt(base) / math.sqrt(tuned) if base and tuned else None
-    if cosine is not None:
-        cosine = max(-1.0, min(1.0, cosine)) if delta else 1.0
-    return math.sqrt(delta / scale), beft, cosine
-
-
-def _squares(rows: Sequence[TensorDelta]) -> tuple[float, float, float] | None:
-    """‖b‖², ‖t‖², ‖Δ‖² in units of the largest of them, so that no square leaves float64's range."""
-    norms = [(row.base_l2, row.tuned_l2, row.l2_delta) for row in rows]
-    known = [(b, t, d) for b, t, d in norms if b is not None and t is not None and d is not None]
-    if not known or len(known) < len(norms):
-        return None
-    unit = max(map(max, known)) or 1.0
-    base, tuned, delta = (math.fsum((norm / unit) ** 2 for norm in side) for side in zip(*known, strict=True))
-    return base, tuned, delta
+    # scale² − ⟨b, t⟩ by ‖Δ‖² = ‖b‖² + ‖t‖² − 2⟨b, t⟩, which stays right where a tensor has moved little.
+    beft = (abs(tuned - base) * (tuned + base) + delta**2) / 2 / scale**2
+    product = math.fsum(cosine * (b / unit) * (t / unit) for b, t, _, cosine in known)
+    cosine = max(-1.0, min(1.0, product / base / tuned)) if base and tuned else None
+    return delta / scale, beft, 1.0 if cosine is not None and not delta else cosine
 
 
 def _fisher(rows: Sequence[TensorDelta], fisher: Mapping[str, float]) -> float | None:

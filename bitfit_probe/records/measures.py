@@ -303,8 +303,8 @@ class Adequacy:
     max_abs_delta
         Largest |Δ| over the trained tensors outside the head.
     lr_times_steps
-        Learning rate × steps that an Adam-like optimiser needs at least to move that far: its first steps
-        are about lr long, so max|Δ| is 1.0–1.3 times the sum where a gradient keeps its sign.
+        Learning rate × steps that an Adam-like optimiser needs at least to move that far: max|Δ| is at most
+        about 1.3 times the sum, and less where the gradient changes its sign.
     said_lr_times_steps
         Sum of the learning rate over the steps by trainer_state.json; None where there is none.
     state
