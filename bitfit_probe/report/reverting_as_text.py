@@ -52,14 +52,16 @@ def _figures(row: Revert, *, roomy: bool, classes: bool) -> str:
 def _free(found: Reverting) -> str:
     free = [row for row in found.rows if row.verdict == "free"]
     none = [row for row in found.rows if row.verdict == "no effect"]
-    parts = [f"Could go back for free: {_labels(free)}." if free else "No group is free to go back."]
+    parts = [
+        f"Each of these could go back for free: {_labels(free)}." if free else "No group is free to go back."
+    ]
     if none:
         parts.append(f"Without effect, because softmax cancels them: {_labels(none)}.")
     if found.together is not None:
         together = found.together
         low, high = together.loss_interval
         parts.append(
-            f"All of these at once: loss {together.loss_change:+.3f} [{low:+.3f}, {high:+.3f}],"
+            f"All of them at once: loss {together.loss_change:+.3f} [{low:+.3f}, {high:+.3f}],"
             f" {'free' if together.free else 'matters' if together.matters else 'undecided'}."
         )
     return " ".join(parts)
