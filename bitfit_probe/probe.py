@@ -245,7 +245,8 @@ def with_examples(
     """
     read = _examples(data, columns, examples)
     measured = []
-    for path, comparison, known in zip(tuned, report.diff.comparisons, report.measured, strict=True):
+    sides = zip(tuned, report.diff.comparisons, report.measured, strict=True)
+    for number, (path, comparison, known) in enumerate(sides):
         found = revert(
             base,
             path,
@@ -255,7 +256,7 @@ def with_examples(
             model_dir=model_dir,
             key=key,
             tolerance=tolerance,
-            progress=progress,
+            progress=None if progress is None else _share(progress, number, len(tuned)),
         )
         rankings = known.rankings
         if rankings:
@@ -265,6 +266,11 @@ def with_examples(
             rankings = tuple(rank(comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
         measured.append(replace(known, reverting=found, rankings=rankings))
     return replace(report, measured=tuple(measured))
+
+
+def _share(progress: Progress, number: int, count: int) -> Progress:
+    """Progress on the `number`-th of `count` equal parts."""
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 def _examples(data: str | Path | TaskData, columns: Columns | None, examples: int | None) -> TaskData:

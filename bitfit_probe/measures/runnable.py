@@ -50,6 +50,12 @@ def runnable(tuned: Checkpoint, base: Checkpoint, data: TaskData, model_dir: str
     DataError
         The labels are not this model's.
     """
+    if tuned.read_json("adapter_config.json") is not None:
+        raise ModelError(
+            "is an adapter, which is no model by itself",
+            advice="merge it into the base (peft's merge_and_unload) and give that",
+            path=tuned.path,
+        )
     given = [Path(model_dir)] if model_dir is not None else []
     folders = [*given, tuned.folder, base.folder]
     home = next((folder for folder in folders if open_config(folder)), folders[0])

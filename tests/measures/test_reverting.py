@@ -158,6 +158,29 @@ def test_progress_counts_batches_up_to_the_end(pair):
     assert len({total for _, total in seen}) == 1
 
 
+def test_several_checkpoints_are_measured_one_after_the_other(pair):
+    from bitfit_probe.probe import with_examples
+
+    seen, (base, tuned, data) = [], pair
+    report = bp.probe(base, tuned, base, by=())
+    found = with_examples(
+        report,
+        base,
+        tuned,
+        base,
+        data=data,
+        examples=80,
+        model_dir=tuned,
+        progress=lambda *each: seen.append(each),
+    )
+    first, second = (measured.reverting for measured in found.measured)
+    assert first.rows[0].verdict == "matters"
+    assert all(row.verdict in ("free", "no effect") for row in second.rows)  # the base beside itself
+    shares = [done / total for done, total in seen]
+    assert shares[-1] == 1
+    assert all(0 <= share <= 1 for share in shares)
+
+
 def test_wrapped_names_are_the_same_model(pair, tmp_path):
     base, tuned, data = pair
     wrapped = {f"module.{name}": values for name, values in torch_state(tuned).items()}
@@ -201,6 +224,14 @@ def test_a_checkpoint_without_its_head_is_an_error(pair, tmp_path):
     write_tokenizer(tmp_path / "bare")
     with pytest.raises(ModelError, match=r"lacks classifier\.bias, classifier\.weight"):
         bp.revert(pair[0], tmp_path / "bare", write_rows(tmp_path / "d.csv", [("word05", 0), ("word06", 1)]))
+
+
+def test_an_adapter_is_no_model(pair, tmp_path):
+    write(tmp_path / "adapter", {"base_model.model.classifier.lora_A.weight": torch.ones(2, 32)})
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    adapter = open_checkpoint(tmp_path / "adapter")
+    with pytest.raises(ModelError, match="is an adapter"):
+        runnable(adapter, open_checkpoint(pair[0]), read_examples(pair[2]), None)
 
 
 def test_a_loss_that_is_no_number_is_an_error(pair, tmp_path):
