@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff, probe, revert
+    from bitfit_probe.importance import revert
+    from bitfit_probe.probe import diff, probe
     from bitfit_probe.records import Comparison, Diff, TensorDelta
     from bitfit_probe.records.report import Report
 
@@ -43,7 +44,7 @@ _HOMES = {
     "diff": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
-    "revert": "probe",
+    "revert": "importance",
 }
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitfit_probe.align import Alignment
+from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.records import Comparison, Diff
 
 if TYPE_CHECKING:
-    from bitfit_probe.data import Columns, TaskData
-    from bitfit_probe.measures.lora import LoraUpdate
-    from bitfit_probe.records.measures import By, Likeness, Reverting, Trajectory
+    from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
-__all__ = ["diff", "probe", "revert", "with_examples"]
+__all__ = ["diff", "probe"]
 
 
 def diff(
@@ -72,7 +70,7 @@ def probe(
     key: str | None = None,
     biases_only: bool = False,
     trust_checksums: bool = False,
-    by: Sequence[By] = ("role", "layer", "tensor"),
+    by: By | Sequence[By] = ("role", "layer", "tensor"),
     paper: bool = False,
     spectra: bool = False,
     adapter: str | Path | None = None,
@@ -87,13 +85,13 @@ def probe(
     base, *tuned, key, biases_only, trust_checksums, progress
         As for `diff`. Several tuned checkpoints are also compared with each other.
     by
-        Groupings to rank the biases by: ``role``, ``layer``, ``role-layer``, ``tensor``.
+        Grouping to rank the biases by, or several: ``role``, ``layer``, ``role-layer``, ``tensor``.
     paper
         Rank as in the BitFit paper: its order, its sums, biases inside layers only.
     spectra
         Take the singular values of the change of matrices, which costs minutes on a large model.
     adapter
-        A PEFT LoRA directory, to tell how often it was merged; needs `spectra`.
+        A PEFT adapter of factors, to tell how often it was merged; needs `spectra`.
     trajectory
         Take the tuned checkpoints for steps of one run.
     spectra_progress
@@ -119,9 +117,10 @@ def probe(
     """
     from bitfit_probe.records.report import Report
 
-    updates = _adapter(adapter) if spectra and adapter is not None else None
     ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
-    measured = [_measured(item, by, paper, spectra, updates, spectra_progress) for item in sides]
+    updates = align(ours, open_checkpoint(adapter)) if spectra and adapter is not None else None
+    groupings = (by,) if isinstance(by, str) else by
+    measured = [_measured(item, groupings, paper, spectra, updates, spectra_progress) for item in sides]
     several = len(sides) > 1
     report = Report(
         diff=_as_diff(ours, sides),
@@ -132,161 +131,6 @@ def probe(
     for checkpoint in (ours, *(item.checkpoint for item in sides)):
         checkpoint.check_unchanged()
     return report
-
-
-def revert(
-    base: str | Path,
-    tuned: str | Path,
-    data: str | Path | TaskData,
-    *,
-    by: By = "role",
-    columns: Columns | None = None,
-    examples: int | None = None,
-    model_dir: str | Path | None = None,
-    key: str | None = None,
-    confidence: float | None = None,
-    tolerance: float | None = None,
-    early_stop: bool = True,
-    progress: Progress | None = None,
-) -> Reverting:
-    """Say which biases matter: put each group back to the base's values and measure what the model loses.
-
-    Parameters
-    ----------
-    base, tuned, key
-        As for `diff`, with config.json and tokenizer beside one of them or in `model_dir`.
-    data
-        Labelled texts (CSV, TSV, JSONL, JSON or Parquet); for a language model texts are enough.
-    by
-        What goes back as one: ``role``, ``layer``, ``role-layer`` or ``tensor``.
-    columns
-        Which columns of `data` to read, where their names don't tell.
-    examples
-        Take at most so many of them, at random; 1,000 if None.
-    model_dir
-        Directory of config.json and tokenizer.
-    confidence, tolerance
-        Of the intervals (0.95 if None), and up to which rise of the loss a group is free (0.02 if None).
-    early_stop
-        Stop a group once its interval decides.
-    progress
-        Called with the batches done and to do.
-
-    Returns
-    -------
-    Reverting
-        One row a group, those that matter most first.
-
-    Raises
-    ------
-    DataError
-        The examples can't be read, or have labels that are not the model's.
-    ModelError
-        The model can't be built from these files.
-    BitfitProbeError
-        As for `diff`.
-
-    Examples
-    --------
-    >>> import bitfit_probe as bp
-    >>> from bitfit_probe import sample
-    >>> found = bp.revert(sample.base_path(), sample.tuned_path(), "questions.csv")  # doctest: +SKIP
-    >>> found.rows[0].group.label, found.rows[0].verdict  # doctest: +SKIP
-    ('q', 'matters')
-    """
-    from bitfit_probe.measures.reverting import revert as run
-    from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
-
-    read = _examples(data, columns, examples)
-    ours, (theirs,) = _compared(base, [tuned], key, True, False, None)
-    found = run(
-        ours,
-        theirs.checkpoint,
-        theirs.comparison,
-        read,
-        by=by,
-        model_dir=model_dir,
-        confidence=CONFIDENCE if confidence is None else confidence,
-        tolerance=TOLERANCE if tolerance is None else tolerance,
-        early_stop=early_stop,
-        progress=progress,
-    )
-    for checkpoint in (ours, theirs.checkpoint):
-        checkpoint.check_unchanged()
-    return found
-
-
-def with_examples(
-    report: Report,
-    base: str | Path,
-    *tuned: str | Path,
-    data: str | Path | TaskData,
-    by: By = "role",
-    columns: Columns | None = None,
-    examples: int | None = None,
-    tolerance: float | None = None,
-    model_dir: str | Path | None = None,
-    key: str | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Add to a report what examples tell: reverting, and Fisher in the rankings that it has.
-
-    Parameters
-    ----------
-    report
-        From `probe` with the same checkpoints.
-    base, *tuned, data, by, columns, examples, tolerance, model_dir, key, progress
-        As for `revert`.
-
-    Raises
-    ------
-    BitfitProbeError
-        As for `revert`.
-    """
-    read = _examples(data, columns, examples)
-    measured = []
-    sides = zip(tuned, report.diff.comparisons, report.measured, strict=True)
-    for number, (path, comparison, known) in enumerate(sides):
-        found = revert(
-            base,
-            path,
-            read,
-            by=by,
-            examples=len(read),
-            model_dir=model_dir,
-            key=key,
-            tolerance=tolerance,
-            progress=None if progress is None else _share(progress, number, len(tuned)),
-        )
-        rankings = known.rankings
-        if rankings:
-            from bitfit_probe.measures.ranking import rank
-
-            steep = _steepness(base, path, read, model_dir, key)
-            rankings = tuple(rank(comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
-        measured.append(replace(known, reverting=found, rankings=rankings))
-    return replace(report, measured=tuple(measured))
-
-
-def _share(progress: Progress, number: int, count: int) -> Progress:
-    """Progress on the `number`-th of `count` equal parts."""
-    return lambda done, total: progress(number * total + done, count * total)
-
-
-def _examples(data: str | Path | TaskData, columns: Columns | None, examples: int | None) -> TaskData:
-    from bitfit_probe.data import read_examples
-    from bitfit_probe.rules.importance import EXAMPLES
-
-    read = read_examples(data, columns) if isinstance(data, (str, Path)) else data
-    return read.sample(EXAMPLES if examples is None else examples)
-
-
-def _steepness(
-    base: str | Path, tuned: str | Path, data: TaskData, model_dir: str | Path | None, key: str | None
-) -> dict[str, float]:
-    from bitfit_probe.measures.fisher import fisher_of
-
-    return fisher_of(open_checkpoint(base, key), open_checkpoint(tuned, key), data, model_dir=model_dir)
 
 
 @dataclass(frozen=True)
@@ -330,18 +174,12 @@ def _as_diff(ours: Checkpoint, sides: Sequence[_Side]) -> Diff:
     )
 
 
-def _adapter(folder: str | Path) -> dict[str, LoraUpdate]:
-    from bitfit_probe.measures.lora import read_lora
-
-    return read_lora(Path(folder))
-
-
 def _measured(
     item: _Side,
     by: Sequence[By],
     paper: bool,
     with_spectra: bool,
-    updates: dict[str, LoraUpdate] | None,
+    updates: Alignment | None,
     progress: Progress | None,
 ) -> Measured:
     from bitfit_probe.measures.adequacy import adequacy

@@ -35,7 +35,7 @@ __all__ = ["diff"]
 @click.option(
     "--adapter",
     type=click.Path(path_type=Path),
-    help="A PEFT LoRA directory: tell how often it was merged (with --spectra).",
+    help="A PEFT adapter: tell how often it was merged (with --spectra).",
 )
 @click.option("--trajectory", is_flag=True, help="Take the TUNED for steps of one run, in order.")
 @click.option(

@@ -74,7 +74,7 @@ class Examples:
         if self.data is None:
             return report
         from bitfit_probe.data import Columns
-        from bitfit_probe.probe import with_examples
+        from bitfit_probe.importance import with_examples
 
         with ProgressBar("putting biases back", quiet=quiet) as progress:
             return with_examples(

@@ -19,6 +19,7 @@ __all__ = ["Limits", "adequacy", "said_lr_times_steps"]
 
 Answer = tuple[State, tuple[str, ...]]
 
+_BIASES_ONLY = ("bitfit", "bitfit+norm")
 #: A step count beyond this is none.
 _MOST_STEPS = 1 << 50
 
@@ -54,6 +55,8 @@ class Limits:
 @dataclass(frozen=True)
 class _Figures:
     verdict: str
+    moved: bool
+    unchecked: bool
     peak: float | None
     lr_steps: float | None
     said: float | None
@@ -78,6 +81,8 @@ def adequacy(comparison: Comparison, trainer_state: Mapping[str, Any] | None, *,
     peak = max((row.max_abs_delta for row in moved if row.max_abs_delta is not None), default=None)
     figures = _Figures(
         verdict=comparison.verdict,
+        moved=bool(moved),
+        unchecked=comparison.summary.judged_by["not-checked"] > 0,
         peak=peak,
         lr_steps=None if peak is None else peak / limits.adam_factor,
         said=None if trainer_state is None else said_lr_times_steps(trainer_state),
@@ -169,8 +174,12 @@ def _judge(figures: _Figures, limits: Limits) -> Answer:
 
 
 def _nothing(figures: _Figures, limits: Limits) -> Answer | None:
-    if figures.peak is None:
+    if not figures.moved:
+        if figures.unchecked:
+            return "inconclusive", ("nothing that was checked moved, and not all was checked",)
         return "untrained", ("nothing outside the head moved by more than rounding",)
+    if figures.peak is None:
+        return "inconclusive", ("values of these types can't be subtracted",)
     return None
 
 
@@ -182,9 +191,20 @@ def _blown_up(figures: _Figures, limits: Limits) -> Answer | None:
         reasons.append(f"max|Δ| {figures.peak:.2g}")
     if figures.losses and not math.isfinite(figures.losses[-1]):
         reasons.append("the logged loss ended as NaN or infinite")
-    elif len(figures.losses) > 1 and figures.losses[-1] > limits.most_loss_growth * figures.losses[0] > 0:
-        reasons.append(f"the logged loss went from {figures.losses[0]:.3g} to {figures.losses[-1]:.3g}")
+    elif figures.losses:
+        first, last = _mean(figures.losses[: _tenth(figures)]), _mean(figures.losses[-_tenth(figures) :])
+        if last > limits.most_loss_growth * first > 0:
+            reasons.append(f"the logged loss went from {first:.3g} to {last:.3g}")
     return ("blown-up", tuple(reasons)) if reasons else None
+
+
+def _tenth(figures: _Figures) -> int:
+    """A tenth of the logged losses, since that of a single step says little."""
+    return max(len(figures.losses) // 10, 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _no_adam(figures: _Figures, limits: Limits) -> Answer | None:
@@ -194,13 +214,15 @@ def _no_adam(figures: _Figures, limits: Limits) -> Answer | None:
 
 
 def _decayed(figures: _Figures, limits: Limits) -> Answer | None:
-    if figures.decay_cosine is not None and figures.decay_cosine >= limits.decayed_cosine:
-        return "decayed", (f"the biases shrank: cosine of Δ and −b is {figures.decay_cosine:.3f}",)
+    """Only where biases are what was trained: beside matrices that learned, they may decay as they like."""
+    cosine = figures.decay_cosine
+    if cosine is not None and cosine >= limits.decayed_cosine and figures.verdict in _BIASES_ONLY:
+        return "decayed", (f"the biases shrank: cosine of Δ and −b is {cosine:.3f}",)
     return None
 
 
 def _too_little(figures: _Figures, limits: Limits) -> Answer | None:
-    few = figures.verdict in ("bitfit", "bitfit+norm")
+    few = figures.verdict in _BIASES_ONLY
     least = limits.least_bias_lr_steps if few else limits.least_full_lr_steps
     peak, said, reasons = figures.peak or 0.0, figures.said, []
     if peak < least:

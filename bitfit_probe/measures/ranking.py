@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
 from bitfit_probe.measures.groups import grouped, tensor_label
 from bitfit_probe.records import Comparison, TensorDelta
@@ -48,6 +49,11 @@ def rank(
     Ranking
         Those that moved most first.
 
+    Raises
+    ------
+    ValueError
+        `by` is no grouping.
+
     Examples
     --------
     >>> import bitfit_probe as bp
@@ -56,6 +62,8 @@ def rank(
     >>> [row.group.label for row in rank(comparison, "role", paper=True).rows]
     ['q', 'm2', 'm3', 'm1', 'LN1', 'v', 'LN2', 'k']
     """
+    if by not in get_args(By):
+        raise ValueError(f"by must be one of {', '.join(get_args(By))}, not {by!r}")
     members = grouped(comparison, by, paper=paper)
     measured = [(_ranked(group, rows, fisher or {}, paper=paper), rows) for group, rows in members]
     measured.sort(key=_paper_order if paper else _order)

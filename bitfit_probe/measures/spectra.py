@@ -7,18 +7,16 @@ float64 from exactly widened values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.align import Alignment, Pair, unwrapped
+from bitfit_probe.align import Alignment, Pair
 from bitfit_probe.checkpoint.tensor import Tensor
-from bitfit_probe.errors import NothingAlignsError
 from bitfit_probe.measures.groups import tensor_label
-from bitfit_probe.measures.lora import LoraUpdate
-from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records import Comparison, Place, TensorDelta
 from bitfit_probe.records.measures import Spectrum
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def spectra(
     alignment: Alignment,
     comparison: Comparison,
     *,
-    adapter: Mapping[str, LoraUpdate] | None = None,
+    adapter: Alignment | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Spectrum, ...]:
     """Singular values of the change of every matrix that moved, outside the head.
@@ -53,8 +51,8 @@ def spectra(
     alignment, comparison
         The same pair of checkpoints, laid side by side and compared.
     adapter
-        Its LoRA updates by matrix (`bitfit_probe.measures.lora.read_lora`); the matrices that it targets are
-        measured whether they moved or not.
+        The same base beside the adapter that was merged into it: its pairs hold b and b + s·B·A. The matrices
+        that it targets are measured whether they moved or not.
     progress
         Told about elements done and to do.
 
@@ -62,13 +60,8 @@ def spectra(
     -------
     tuple of Spectrum
         In the base's order, without those that `left_out` names.
-
-    Raises
-    ------
-    NothingAlignsError, ShapesError
-        The adapter belongs to another model.
     """
-    updates = _by_base_name(alignment, adapter or {})
+    updates = _by_base_name(adapter)
     todo = []
     for pair, row in zip(alignment.pairs, comparison.tensors, strict=True):
         update = updates.get(row.name) if row.part is None else None
@@ -90,33 +83,19 @@ def left_out(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     return tuple((tensor_label(row), why) for row, why in reasons if why is not None)
 
 
-def _by_base_name(alignment: Alignment, adapter: Mapping[str, LoraUpdate]) -> dict[str, LoraUpdate]:
-    """Updates by the base's name of their matrix, whatever stands before the adapter's names."""
-    canonical = alignment.architecture.canonical
-    names = {canonical(unwrapped(pair.base.name)): pair.base for pair in alignment.pairs if pair.part is None}
-    found = {}
-    for name, update in adapter.items():
-        spellings = [canonical(name), *_shorter(name)]
-        key = next((spelling for spelling in spellings if spelling in names), None)
-        if key is not None:
-            update.check_fits(names[key].shape)
-            found[names[key].name] = update
-    if adapter and not found:
-        raise NothingAlignsError(
-            f"no matrix of the adapter is one of the base (for example {next(iter(adapter))!r})",
-            advice="give the adapter that was trained on this base",
-        )
-    return found
+def _by_base_name(adapter: Alignment | None) -> dict[str, Pair]:
+    """The matrices that an adapter changes, by the base's name; what it leaves alone is the base's own."""
+    pairs = adapter.pairs if adapter is not None else ()
+    changed = (pair for pair in pairs if pair.tuned.storage is not pair.base.storage and pair.part is None)
+    return {pair.base.name: pair for pair in changed if _is_matrix(pair.place, pair.base.shape)}
 
 
-def _shorter(name: str) -> Iterator[str]:
-    """`name` without its first component, without the first two, and so on."""
-    parts = name.split(".")
-    yield from (".".join(parts[start:]) for start in range(1, len(parts) - 1))
+def _is_matrix(place: Place, shape: tuple[int, ...]) -> bool:
+    return place.kind in ("weight", "embedding") and len(shape) >= 2
 
 
 def _is_moved_matrix(row: TensorDelta) -> bool:
-    return bool(row.moved) and row.place.kind in ("weight", "embedding") and len(row.shape) >= 2
+    return bool(row.moved) and _is_matrix(row.place, row.shape)
 
 
 def _why_not(row: TensorDelta) -> str | None:
@@ -134,7 +113,7 @@ def _why_not(row: TensorDelta) -> str | None:
     return None
 
 
-def _spectrum(pair: Pair, row: TensorDelta, update: LoraUpdate | None) -> Spectrum:
+def _spectrum(pair: Pair, row: TensorDelta, update: Pair | None) -> Spectrum:
     pass_ = _one_pass(pair, update)
     values = pass_.singular_values
     squares = values**2
@@ -189,7 +168,7 @@ class _Pass:
     merge_strength: float | None
 
 
-def _one_pass(pair: Pair, update: LoraUpdate | None) -> _Pass:
+def _one_pass(pair: Pair, update: Pair | None) -> _Pass:
     """Everything that takes the values, block of rows by block of rows.
 
     A tall matrix is reduced by QR block after block (Demmel et al. 2012, TSQR), which keeps all digits of all
@@ -206,12 +185,19 @@ def _one_pass(pair: Pair, update: LoraUpdate | None) -> _Pass:
         stop = min(start + step, rows)
         base, tuned = (_rows(tensor, start, stop) for tensor in (pair.base, pair.tuned))
         gram += base @ base.T if wide else base.T @ base
-        delta = np.subtract(tuned, base, out=tuned)
+        delta = _difference(tuned, base)
         squares[start:stop] = np.einsum("ij,ij->i", delta, delta)
         strength.add(delta, start, stop)
         reduced = delta if step == rows else _triangle(np.vstack([reduced, delta]))
     values: Matrix = np.asarray(np.linalg.svd(reduced, compute_uv=False), np.float64)
     return _Pass(values, _largest_root(gram), squares, strength.value())
+
+
+def _difference(tuned: Matrix, base: Matrix) -> Matrix:
+    """Δ, in the place of `tuned`; 0 where values are not finite, as only those of equal bytes can be."""
+    with np.errstate(invalid="ignore"):
+        delta = np.subtract(tuned, base, out=tuned)
+    return np.nan_to_num(delta, copy=False, nan=0.0)
 
 
 def _triangle(matrix: Matrix) -> Matrix:
@@ -227,23 +213,21 @@ def _largest_root(gram: Matrix) -> float:
 
 
 class _Strength:
-    """α* = ⟨Δ, s·B·A⟩ / ‖s·B·A‖², without ever forming the product: ⟨Δ, LR⟩ = ⟨LᵀΔ, R⟩."""
+    """α* = ⟨Δ, s·B·A⟩ / ‖s·B·A‖², the least-squares share of the adapter's update in Δ, block by block."""
 
-    def __init__(self, update: LoraUpdate | None) -> None:
-        self._factors = None if update is None else update.factors()
-        self._product = 0.0
+    def __init__(self, update: Pair | None) -> None:
+        self._update = update
+        self._product = self._size = 0.0
 
     def add(self, delta: Matrix, start: int, stop: int) -> None:
-        if self._factors is not None:
-            left, right = self._factors
-            self._product += float(np.sum((left[start:stop].T @ delta) * right))
+        if self._update is not None:
+            with np.errstate(invalid="ignore"):
+                update = _rows(self._update.tuned, start, stop) - _rows(self._update.base, start, stop)
+            self._product += float(np.vdot(delta, update))
+            self._size += float(np.vdot(update, update))
 
     def value(self) -> float | None:
-        if self._factors is None:
-            return None
-        left, right = self._factors
-        size = float(np.sum((left.T @ left) * (right @ right.T)))
-        return self._product / size if size else None
+        return self._product / self._size if 0 < self._size < math.inf else None
 
 
 def _rows(tensor: Tensor, start: int, stop: int) -> Matrix:

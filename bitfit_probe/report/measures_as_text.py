@@ -27,8 +27,8 @@ def trained_enough(adequacy: Adequacy | None, width: int) -> Iterator[str]:
 
 def ranking_lines(ranking: Ranking, width: int, top: int) -> Iterator[str]:
     """Groups of biases by how far they moved; `top` of the tensors, and all of anything else."""
-    rows = [row for row in ranking.rows if ranking.paper or not row.group.no_effect]
-    apart = [row for row in ranking.rows if row not in rows]
+    apart = [row for row in ranking.rows if row.group.no_effect and not ranking.paper]
+    rows = ranking.rows[: len(ranking.rows) - len(apart)]  # those without effect stand last
     if not ranking.rows:
         yield from wrap("No biases to rank.", width)
         yield ""
@@ -106,8 +106,10 @@ def spectra_lines(measured: Measured, width: int, top: int) -> Iterator[str]:
         yield _spectrum_header(width, merged=merged)
         yield from (_spectrum(item, width, merged=merged) for item in found)
         yield ""
-    for name, why in measured.no_spectrum:
+    for name, why in measured.no_spectrum[:top]:
         yield from wrap(f"No singular values of {printable(name)}: {why}.", width, "  ")
+    if len(measured.no_spectrum) > top:
+        yield from wrap(f"Nor of {len(measured.no_spectrum) - top} more.", width)
 
 
 def _spectrum_header(width: int, *, merged: bool) -> str:

@@ -66,6 +66,7 @@ def test_the_new_keys_of_the_json(run, tmp_path):
 
 
 def test_a_merged_adapter(run, tmp_path):
+    pytest.importorskip("bitfit_probe.checkpoint.adapters")
     import peft
     import torch
     from support.builders import model

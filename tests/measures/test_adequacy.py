@@ -177,6 +177,32 @@ def test_nan_in_the_tuned_is_blown_up(tmp_path):
     assert adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS).state == "blown-up"
 
 
+def noisy(start, end):
+    """A hundred losses of single steps, the first by chance a tenth of what is usual."""
+    losses = [0.1 * start] + [start] * 49 + [end] * 50
+    return {"log_history": [{"step": step, "loss": loss} for step, loss in enumerate(losses)]}
+
+
+def test_a_lucky_first_batch_is_no_growth_of_the_loss(tmp_path):
+    comparison = planted(0.3, tmp_path)
+    assert adequacy(comparison, noisy(1.0, 0.9), limits=LIMITS).state == "healthy"
+    assert adequacy(comparison, noisy(1.0, 3.0), limits=LIMITS).state == "blown-up"
+
+
+def test_what_was_not_checked_is_not_called_untrained(tmp_path):
+    base = state("bert")
+    comparison = compare(tmp_path, base, move(base, "bert.pooler.dense.weight"), biases_only=True)
+    found = adequacy(comparison, None, limits=LIMITS)
+    assert (found.state, found.max_abs_delta) == ("inconclusive", None)
+
+
+def test_values_that_cannot_be_subtracted_tell_nothing(tmp_path):
+    name = "encoder.layer.0.output.dense.weight"
+    sides = ({name: torch.full((4, 4), x, dtype=torch.complex64)} for x in (1, 2))
+    found = adequacy(compare(tmp_path, *sides), None, limits=LIMITS)
+    assert (found.state, found.max_abs_delta) == ("inconclusive", None)
+
+
 @pytest.mark.parametrize("how", ["same", "cast", "head"])
 def test_untrained(how, tmp_path):
     base = state("bert")
@@ -202,6 +228,16 @@ def test_decay_alone(tmp_path):
     expected = -(t - b) @ b / (((t - b) @ (t - b)) * (b @ b)) ** 0.5
     assert found.decay_cosine == pytest.approx(expected, rel=1e-9)
     assert found.state == "decayed"
+
+
+def test_biases_that_decay_beside_matrices_that_learn(tmp_path):
+    base = state("bert")
+    tuned = move(base, *base, by=0.1)
+    for name in biases(base):
+        tuned[name] = 0.7 * base[name]
+    found = adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS)
+    assert found.decay_cosine == pytest.approx(1.0, abs=1e-9)
+    assert found.state == "healthy"
 
 
 def test_a_merged_adapter_tells_no_steps(tmp_path):

@@ -337,6 +337,11 @@ def test_fisher_weighs_elements_and_is_missing_where_one_is(tmp_path):
     assert found["m3"] is None
 
 
+def test_an_unknown_grouping_is_refused(compared):
+    with pytest.raises(ValueError, match="role-layer"):
+        rank(compared("bert")[0], "roles")
+
+
 def test_the_head_is_never_ranked(tmp_path):
     base = state("bert")
     comparison = compare(tmp_path, base, move(base, "classifier.bias", *biases(base)))

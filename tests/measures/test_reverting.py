@@ -159,7 +159,7 @@ def test_progress_counts_batches_up_to_the_end(pair):
 
 
 def test_several_checkpoints_are_measured_one_after_the_other(pair):
-    from bitfit_probe.probe import with_examples
+    from bitfit_probe.importance import with_examples
 
     seen, (base, tuned, data) = [], pair
     report = bp.probe(base, tuned, base, by=())
