@@ -16,15 +16,15 @@ from bitfit_probe.models import Purpose
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Batch", "Question", "batches", "purpose_of", "question"]
+__all__ = ["Batch", "Question", "batches", "logits_of", "purpose_of", "question"]
 
 #: Tokens of a batch, padding included; larger ones are no faster on a CPU.
 _TOKENS = 2048
 _SEED = 1
 #: The share of tokens that a masked language model is asked for (Devlin et al. 2019, §3.1).
 _MASKED = 0.15
-#: A tokenizer that knows no limit says something beyond this.
-_NO_LIMIT = 1 << 20
+#: Tokens of a text for models that know no limit.
+_USUAL_LENGTH = 512
 
 #: What is asked of the model about each text.
 Kind = Literal["classification", "regression", "causal-lm", "masked-lm"]
@@ -169,6 +169,25 @@ def batches(
     return found
 
 
+def logits_of(model: Any, batch: Batch) -> torch.Tensor:
+    """The model's answers to a batch, in float32.
+
+    Raises
+    ------
+    ModelError
+        It can't be run on these inputs.
+    """
+    try:
+        logits: torch.Tensor = model(**batch.inputs).logits
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"{type(model).__name__} can't be run on the examples ({why})",
+            advice="check that tokenizer and config.json belong to these weights",
+        ) from error
+    return logits.float()
+
+
 def _encoder(tokenizer: Any, model: Any) -> Callable[..., Any]:
     """A function from examples to the model's inputs, cut at what the model can take."""
     if tokenizer.pad_token is None:
@@ -189,11 +208,15 @@ def _encoder(tokenizer: Any, model: Any) -> Callable[..., Any]:
 
 
 def _longest(tokenizer: Any, model: Any) -> int:
-    if tokenizer.model_max_length < _NO_LIMIT:
-        return int(tokenizer.model_max_length)
-    config = model.config.get_text_config()
-    # RoBERTa's positions begin behind two that are never used.
-    return int(getattr(config, "max_position_embeddings", None) or 514) - 2
+    """Tokens that both the tokenizer and the model's positions allow."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _USUAL_LENGTH
+    # RoBERTa's positions begin behind that of the padding.
+    unused = (
+        module.padding_idx + 1
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return min(int(tokenizer.model_max_length), int(positions) - next(unused, 0))
 
 
 def _cut(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.measures.examples import Batch, Question, batches
+from bitfit_probe.measures.examples import Batch, Question, batches, logits_of
 from bitfit_probe.measures.live import LiveBias, live_biases
 from bitfit_probe.measures.runnable import runnable
 
@@ -94,7 +94,7 @@ def gradients_by_example(model: Any, question: Question, batch: Batch, names: Se
     found: Gradients = {}
     handles = [module.register_forward_hook(_catch(found, name, batch)) for name, module in modules.items()]
     try:
-        losses = question.losses(model(**batch.inputs).logits.float(), batch.targets)
+        losses = question.losses(logits_of(model, batch), batch.targets)
         torch.autograd.backward(losses.sum())
     finally:
         for handle in handles:
@@ -109,7 +109,7 @@ def gradients_one_by_one(model: Any, question: Question, batch: Batch, names: Se
     parameters = [model.get_parameter(name) for name in names]
     rows = []
     for one in _singles(batch):
-        loss = question.losses(model(**one.inputs).logits.float(), one.targets).sum()
+        loss = question.losses(logits_of(model, one), one.targets).sum()
         rows.append(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
     return {name: torch.stack(each) for name, each in zip(names, zip(*rows, strict=True), strict=True)}
 

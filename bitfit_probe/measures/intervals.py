@@ -116,7 +116,7 @@ def share_interval(lost: int, won: int, examples: int, confidence: float) -> Int
     Examples
     --------
     >>> [round(end, 3) for end in share_interval(40, 10, 200, 0.95)]
-    [-0.216, -0.081]
+    [-0.215, -0.082]
     """
     count, worse, better = examples + 2, lost + 0.5, won + 0.5
     shift = (better - worse) / count

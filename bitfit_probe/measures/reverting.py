@@ -18,7 +18,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.measures.examples import Batch, Question, batches
+from bitfit_probe.measures.examples import Batch, Question, batches, logits_of
 from bitfit_probe.measures.groups import grouped
 from bitfit_probe.measures.intervals import Look, looks, mean_interval, share_interval
 from bitfit_probe.measures.live import LiveBias, live_biases, put_back
@@ -229,7 +229,7 @@ class Experiment:
         import torch
 
         with torch.inference_mode():
-            logits = self._model(**batch.inputs).logits.float()
+            logits = logits_of(self._model, batch)
             asked = self._question
             answers = _Answers(
                 asked.losses(logits, batch.targets),

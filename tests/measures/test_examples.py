@@ -12,8 +12,8 @@ import bitfit_probe as bp
 from bitfit_probe import sample
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
-from bitfit_probe.errors import DataError
-from bitfit_probe.measures.examples import Question, batches, purpose_of
+from bitfit_probe.errors import DataError, ModelError
+from bitfit_probe.measures.examples import Batch, Question, batches, logits_of, purpose_of
 from bitfit_probe.measures.runnable import runnable
 
 NUMBER = {word: place for place, word in enumerate(WORDS, 5)}
@@ -52,6 +52,28 @@ def test_texts_are_cut_at_what_the_tokenizer_allows(planted):
     long = type(long)((" ".join(WORDS),), None, long.labels, long.label_names, long.task, long.columns)
     (batch,) = batches(long, run.question, run.tokenizer, run.model)
     assert batch.inputs["input_ids"].shape == (1, 20)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("bert", 24), ("roberta", 23)])
+def test_texts_are_cut_at_what_the_positions_allow(tmp_path, kind, most):
+    """Both have 24 positions; RoBERTa's first text position is behind the padding's, number 0."""
+    write_tokenizer(write(tmp_path / "t", state(kind), config_of(kind)))
+    settings = tmp_path / "t" / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace('"model_max_length": 20', '"model_max_length": 9999'))
+    data = write_rows(tmp_path / "d.csv", [(" ".join(WORDS), 0), ("word05", 1)])
+    checkpoint = open_checkpoint(tmp_path / "t")
+    run = runnable(checkpoint, checkpoint, read_examples(data), None)
+    found = batches(read_examples(data), run.question, run.tokenizer, run.model)
+    assert found[-1].inputs["input_ids"].shape[1] == most
+    assert run.model(**found[-1].inputs).logits.isfinite().all()
+
+
+def test_a_model_that_can_not_take_the_inputs_is_an_error(planted):
+    run, _ = planted
+    batch = Batch((0,), {"input_ids": torch.tensor([[2, 9999, 3]])}, torch.tensor([0]))
+    with pytest.raises(ModelError, match="can't be run on the examples") as caught:
+        logits_of(run.model, batch)
+    assert caught.value.code == "BE500"
 
 
 def language_model(tmp_path, kind):
