@@ -95,7 +95,7 @@ def _low_rank(measured: Sequence[Measured], rows: Sequence[TensorDelta]) -> bool
     moved = [
         item.pair
         for item, row in zip(measured, rows, strict=True)
-        if row.moved and row.place.kind == "weight" and len(row.shape) >= 2
+        if row.moved and row.place.kind == "weight" and len(row.shape) >= 2 and row.l2_delta is not None
     ]
     picks: list[Pair] = moved[:: max(len(moved) // _RANK_SAMPLES, 1)][:_RANK_SAMPLES]
     return bool(picks) and all(is_low_rank(pair) for pair in picks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.align import Alignment, Pair
-from bitfit_probe.measures.groups import biases, is_cancelled, tensor_label
+from bitfit_probe.measures.groups import biases, is_cancelled
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import Likeness
 
@@ -62,19 +62,21 @@ def likeness(
 
 def shared_biases(alignments: Sequence[Alignment], comparisons: Sequence[Comparison]) -> Iterator[Shared]:
     """The biases outside the head that all comparisons have, those that softmax cancels left out."""
-    sides = []
-    for alignment, comparison in zip(alignments, comparisons, strict=True):
-        wanted = {
-            tensor_label(row)
-            for row in biases(comparison)
-            if row.l2_delta is not None and not is_cancelled(comparison, row)
-        }
-        rows = zip(comparison.tensors, alignment.pairs, strict=True)
-        sides.append({tensor_label(row): (row, pair) for row, pair in rows if tensor_label(row) in wanted})
-    for label in sides[0]:
-        items = [side[label] for side in sides if label in side]
-        if len(items) == len(sides):
+    sides = [dict(_by_name(*side)) for side in zip(alignments, comparisons, strict=True)]
+    for name in sides[0]:
+        items = [side[name] for side in sides if name in side]
+        if len(items) == len(sides) and len({row.shape for row, _ in items}) == 1:
             yield tuple(row for row, _ in items), tuple(pair for _, pair in items)
+
+
+def _by_name(
+    alignment: Alignment, comparison: Comparison
+) -> Iterator[tuple[tuple[str, str | None], tuple[TensorDelta, Pair]]]:
+    """Biases by the base's name and their role: parts of a fused tensor whatever the tuned side is."""
+    wanted = {id(row) for row in biases(comparison) if not is_cancelled(comparison, row)}
+    for row, pair in zip(comparison.tensors, alignment.pairs, strict=True):
+        if id(row) in wanted and row.l2_delta is not None:
+            yield (row.name, row.place.role), (row, pair)
 
 
 def _delta(row: TensorDelta, pair: Pair) -> Matrix:

@@ -110,6 +110,32 @@ def test_names_may_differ_between_the_tuned(tmp_path):
     )
 
 
+@pytest.mark.parametrize("base_is_fused", [True, False])
+def test_fused_and_split_projections_are_the_same_biases(base_is_fused, tmp_path):
+    """MultiheadAttention of torch keeps q, k and v in one bias; others keep three."""
+    draw = torch.Generator().manual_seed(5)
+
+    def fused(bias):
+        return {
+            "layers.0.self_attn.in_proj_weight": torch.eye(12, 4),
+            "layers.0.self_attn.in_proj_bias": bias,
+        }
+
+    def split(bias):
+        names = [f"layers.0.self_attn.{role}_proj" for role in "qkv"]
+        weights = zip(names, torch.eye(12, 4).chunk(3), strict=True)
+        return {f"{name}.weight": part.clone() for name, part in weights} | {
+            f"{name}.bias": part.clone() for name, part in zip(names, bias.chunk(3), strict=True)
+        }
+
+    base, one, two = torch.randn(3, 12, generator=draw).cumsum(0)
+    build = fused if base_is_fused else split
+    found = likeness(tmp_path, [build(base), fused(one), split(two)])
+    a, b = ((side.double() - base.double()).numpy() for side in (one, two))
+    assert found[0].cosine[0][1] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-9)
+    assert [item.role for item in found] == [None, "q", "k", "v"]
+
+
 COSINES = st.integers(3, 6).flatmap(
     lambda n: st.lists(st.lists(st.floats(-1, 1), min_size=n, max_size=n), min_size=n, max_size=n)
 )
