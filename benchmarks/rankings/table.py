@@ -134,10 +134,10 @@ def _correlations(runs: Sequence[Run]) -> Iterator[str]:
 def _agreement(results: Mapping[tuple[str, str], Sequence[Run]]) -> str:
     columns = list(results)
     lines = [
-        "## The published pattern",
+        "## Beside the published pattern",
         "",
-        "Each line is decided by its rule, from all seeds: *agrees* where every seed follows it, *does not*",
-        "where none does, else *mixed* with the count. Published: query and intermediate biases move most,",
+        "Each line is decided by its rule, from all seeds: *holds* where it does in every seed, *does not*",
+        "*hold* where it does in none, else *mixed* with the count. Published: query and intermediate biases move most,",
         "key biases least (Ben Zaken et al. 2022); over eight roles of one run the rank correlation of",
         "mean|Δb| is −.32 with BEFT and −.68 with Fisher (from the ranks in arXiv 2509.15974).",
         "",
@@ -178,7 +178,7 @@ _RULES: dict[str, Callable[[Run], bool]] = {
 def _decided(runs: Sequence[Run], rule: Callable[[Run], bool]) -> str:
     count = sum(map(rule, runs))
     if count in (0, len(runs)):
-        return "agrees" if count else "does not"
+        return "holds" if count else "does not hold"
     return f"mixed ({count} of {len(runs)})"
 
 
