@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
+    from bitfit_probe.importance import revert
     from bitfit_probe.probe import diff, distance, probe
     from bitfit_probe.records import Comparison, Diff, TensorDelta
     from bitfit_probe.records.report import Report
@@ -29,6 +30,7 @@ __all__ = [
     "distance",
     "open_checkpoint",
     "probe",
+    "revert",
 ]
 
 __version__ = "0.1.0"
@@ -44,6 +46,7 @@ _HOMES = {
     "distance": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
+    "revert": "importance",
 }
 
 

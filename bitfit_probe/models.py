@@ -13,6 +13,7 @@ import numpy as np
 
 from bitfit_probe.architectures import recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
+from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _AUTO = {
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
 }
+#: Models whose usual tokenizer is BERT's.
+_WORD_PIECE_MODELS = ("bert", "distilbert", "electra")
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,16 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
         torch has no such element type.
     """
     torch = _torch()
-    raw = np.empty(tensor.size, tensor.dtype.storage)
-    tensor.read(0, tensor.size, raw)
     dtype = getattr(torch, tensor.dtype.name, None)
     if dtype is None:
         raise ModelError(
             f"{tensor.name} is {tensor.dtype.name}", advice="convert the checkpoint to float32 first"
         )
-    flat = torch.from_numpy(raw.view(np.uint8) if raw.size else np.empty(0, np.uint8))
-    return flat.view(dtype).reshape(tensor.shape)
+    if not tensor.size:
+        return torch.empty(tensor.shape, dtype=dtype)
+    raw = np.empty(tensor.size, tensor.dtype.storage)
+    tensor.read(0, tensor.size, raw)
+    return torch.from_numpy(raw.view(np.uint8)).view(dtype).reshape(tensor.shape)
 
 
 def load_model(
@@ -102,7 +106,8 @@ def load_model(
     """
     transformers, torch = _transformers(), _torch()
     checkpoint = weights if isinstance(weights, Checkpoint) else open_checkpoint(weights)
-    settings = _config(checkpoint, config, overrides)
+    with _quiet(transformers):
+        settings = _config(checkpoint, config, overrides)
     state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
     cls = getattr(transformers, _AUTO[purpose])
     with _quiet(transformers):
@@ -126,23 +131,56 @@ def load_model(
 def load_tokenizer(folder: str | Path) -> Any:
     """The tokenizer in a model directory, offline and without remote code.
 
+    A directory with a BERT vocabulary and nothing that says how to use it gets BERT's tokenizer.
+
     Raises
     ------
     ModelError
-        There is none that transformers can load.
+        There is none that transformers can load, or the vocabulary is none of word pieces.
     """
-    transformers = _transformers()
+    transformers, folder = _transformers(), Path(folder)
     with _quiet(transformers):
         try:
-            return transformers.AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
+            if _has_bare_vocabulary(folder):
+                found = _word_pieces(transformers, folder)
+            else:
+                found = transformers.AutoTokenizer.from_pretrained(
+                    str(folder), local_files_only=True, trust_remote_code=False
+                )
+            if len(found) <= len(found.all_special_tokens):  # made up from config.json alone
+                raise ValueError("there is no vocabulary")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"no tokenizer could be loaded ({_first_line(error)})",
                 advice="put the base model's tokenizer files beside the weights",
                 path=folder,
             ) from error
+    return found
+
+
+def _has_bare_vocabulary(folder: Path) -> bool:
+    """Whether a vocab.txt is all there is, of a model that may be a BERT."""
+    if not (folder / "vocab.txt").is_file() or (folder / "tokenizer.json").is_file():
+        return False
+    kind = open_config(folder).get("model_type")
+    told = (folder / "tokenizer_config.json").is_file() and kind is not None
+    return not told and kind in (None, *_WORD_PIECE_MODELS)
+
+
+def _word_pieces(transformers: Any, folder: Path) -> Any:
+    vocabulary = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    if not any(piece.startswith("##") for piece in vocabulary):
+        raise ValueError("vocab.txt holds no word pieces (##…), so how texts are cut is not known")
+    settings = open_config(folder) | (read_json(folder / "tokenizer_config.json") or {})
+    words = (piece for piece in vocabulary if not piece.startswith("["))
+    # Without a word from the files: a vocabulary with capitals is of no use to lower-cased text.
+    lower = settings.get("do_lower_case", not any(piece != piece.lower() for piece in words))
+    limit = settings.get("max_position_embeddings")
+    return transformers.BertTokenizerFast(
+        vocab={piece: number for number, piece in enumerate(vocabulary)},
+        do_lower_case=lower,
+        **({"model_max_length": limit} if isinstance(limit, int) else {}),
+    )
 
 
 def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[str, Any]) -> Any:
@@ -165,13 +203,18 @@ def _config(checkpoint: Checkpoint, folder: str | Path | None, overrides: dict[s
     if "num_labels" in overrides:
         settings.pop("id2label", None)
         settings.pop("label2id", None)
-    return cls(**(settings | overrides))
+    try:
+        return cls(**(settings | overrides))
+    except Exception as error:  # each model's config has checks, and errors, of its own
+        raise ModelError(
+            f"config.json is none of a {kind} ({_last_line(error)})",
+            advice="take the config.json that belongs to these weights",
+            path=home,
+        ) from error
 
 
 def open_config(folder: Path) -> dict[str, Any]:
     """The config.json in `folder`; empty where there is none."""
-    from bitfit_probe.checkpoint.interface import read_json
-
     return read_json(folder / "config.json") or {}
 
 
@@ -198,6 +241,10 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:200]
 
 
 def _torch() -> Any:

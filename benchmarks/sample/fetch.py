@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,11 +95,12 @@ _SPEECH_FILE = re.compile(r"package/data/\d{4}_\w+\.json")
 _CHAPTER_FILE = re.compile(r"package/data/(chapter_\d+|epilogue)\.json")
 
 
-def fetch_all(cache: Path) -> dict[str, Path]:
-    """Download what is missing into ``cache`` and check every archive's SHA-256."""
+def fetch_all(cache: Path, keys: Iterable[str] = tuple(ARCHIVES)) -> dict[str, Path]:
+    """Download what is missing of the archives in ``keys`` into ``cache`` and check every SHA-256."""
     cache.mkdir(parents=True, exist_ok=True)
     paths = {}
-    for key, archive in ARCHIVES.items():
+    for key in keys:
+        archive = ARCHIVES[key]
         path = cache / archive.filename
         if not path.exists():
             print(f"fetching {archive.package} {archive.version}", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+from bitfit_probe.cli.reverting import Examples, data_options
 
 __all__ = ["diff"]
 
@@ -48,6 +49,7 @@ __all__ = ["diff"]
 )
 @click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@data_options
 def diff(
     base: Path,
     tuned: tuple[Path, ...],
@@ -63,6 +65,7 @@ def diff(
     trust_checksums: bool,
     key: str | None,
     quiet: bool,
+    asked: Examples,
 ) -> None:
     """Say what moved between BASE and each TUNED checkpoint.
 
@@ -98,6 +101,7 @@ def diff(
         )
     if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
         click.echo("no matrix moved: there are no singular values to take", err=True)
+    report = asked.measured(report, base, tuned, key, quiet=quiet)
     if form == "json":
         text = report_to_json(report)
     elif form == "csv":

@@ -45,21 +45,11 @@ def require_usable(data: TaskData) -> None:
 
 
 def notes_on(data: TaskData) -> tuple[str, ...]:
-    """Sentences about duplicates, contradictions, imbalance, rare classes and constant texts."""
+    """What reading noticed (repeated texts, for one), and imbalance, rare classes and constant texts."""
     return (*data.notes, *_notes(data))
 
 
 def _notes(data: TaskData) -> Iterator[str]:
-    inputs = list(zip(data.texts, data.pairs or [""] * len(data), strict=True))
-    copies = len(inputs) - len(set(inputs))
-    if copies:
-        yield f"{copies} of {len(data)} rows repeat another row's text: held-out scores are too good by that"
-    answers: dict[tuple[str, str], set[float]] = {}
-    for text, label in zip(inputs, data.labels or (), strict=False):
-        answers.setdefault(text, set()).add(label)
-    contradictions = sum(len(labels) > 1 for labels in answers.values())
-    if contradictions:
-        yield f"{contradictions} texts have more than one label"
     most, times = Counter(data.texts).most_common(1)[0]
     if times > len(data) / 2:
         yield f"{times} of {len(data)} texts are the same ({most[:40]!r}): perhaps the wrong column"

@@ -132,15 +132,17 @@ class Revert:
     Attributes
     ----------
     loss_change, loss_interval
-        Mean over examples of loss(reverted) − loss(tuned), in nats, with its confidence interval.
+        Mean over examples of loss(reverted) − loss(tuned), with its confidence interval.
     accuracy_change, accuracy_interval
         The same for accuracy, as a share; None for regressions.
     examples
         How many examples were used.
     logit_change
-        Largest |Δ logit| seen.
+        Largest |Δ logit| seen; of language models the logits of the right tokens.
     free
         The group can go back without loss: the interval's upper bound is below the tolerance.
+    matters
+        The interval's lower bound is above the tolerance.
     """
 
     group: Group
@@ -151,11 +153,42 @@ class Revert:
     examples: int
     logit_change: float
     free: bool
+    matters: bool = False
+
+    @property
+    def verdict(self) -> Literal["matters", "free", "undecided", "no effect"]:
+        """What the interval says; ``no effect`` where softmax cancels the group whatever its values."""
+        if self.group.no_effect:
+            return "no effect"
+        return "matters" if self.matters else "free" if self.free else "undecided"
 
 
 @dataclass(frozen=True)
 class Reverting:
-    """All groups put back one at a time, those that matter most first."""
+    """All groups put back one at a time, those that matter most first.
+
+    Attributes
+    ----------
+    by
+        How the biases were grouped.
+    loss, accuracy
+        The tuned model's, over all examples; accuracy None where there are no classes.
+    confidence
+        Of each interval, whenever its group was decided.
+    tolerance
+        The rise of the loss that is taken for none.
+    rows
+        One a group that moved or was met in the model.
+    examples
+        How many examples there were.
+    unit
+        What losses are counted in: ``nats``, or ``label variances`` for a regression.
+    together
+        All groups that are free or without effect, put back at the same time; None where there are fewer
+        than two.
+    notes
+        What a person should know about the data and the model.
+    """
 
     by: By
     loss: float
@@ -163,6 +196,10 @@ class Reverting:
     confidence: float
     tolerance: float
     rows: tuple[Revert, ...]
+    examples: int = 0
+    unit: str = "nats"
+    together: Revert | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

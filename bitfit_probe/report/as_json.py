@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
-from bitfit_probe.records.measures import Ranked, Ranking, Spectrum
+from bitfit_probe.records.measures import Ranked, Ranking, Revert, Reverting, Spectrum
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.words import headline
 
@@ -32,6 +32,7 @@ def report_to_json(report: Report) -> str:
             adequacy=measured.adequacy and asdict(measured.adequacy),
             rankings=[_ranking(ranking) for ranking in measured.rankings],
             spectra=[_spectrum(spectrum) for spectrum in measured.spectra],
+            reverting=measured.reverting and _reverting(measured.reverting),
             no_spectrum=[{"name": name, "why": why} for name, why in measured.no_spectrum],
         )
     document |= _asked(
@@ -69,6 +70,17 @@ def _ranking(ranking: Ranking) -> dict[str, Any]:
 
 def _figures(row: Ranked) -> dict[str, Any]:
     return {name: value for name, value in vars(row).items() if name != "group"}
+
+
+def _reverting(reverting: Reverting) -> dict[str, Any]:
+    rows = [_revert(row) for row in reverting.rows]
+    together = reverting.together and _revert(reverting.together)
+    return {**vars(reverting), "rows": rows, "together": together, "notes": list(reverting.notes)}
+
+
+def _revert(row: Revert) -> dict[str, Any]:
+    figures = {name: value for name, value in vars(row).items() if name != "group"}
+    return {"label": row.group.label, **asdict(row.group), **figures, "verdict": row.verdict}
 
 
 def _spectrum(spectrum: Spectrum) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bitfit_probe.report.measures_as_text import (
     trained_enough,
     trajectory_lines,
 )
+from bitfit_probe.report.reverting_as_text import reverting_lines
 from bitfit_probe.report.words import figure, headline, plural, printable, shorten, wrap
 
 __all__ = ["diff_to_text", "report_to_text"]
@@ -54,6 +55,7 @@ def report_to_text(report: Report, *, width: int = 80, top: int = 10, by: By | N
         lines += [*_side("tuned", comparison.tuned, width), "", *wrap(headline(comparison), width)]
         lines += [*trained_enough(measured.adequacy, width), ""]
         lines += _sections(comparison, measured, width, top, by)
+        lines += reverting_lines(measured.reverting, width)
         lines += spectra_lines(measured, width, top)
         lines += _unmatched(comparison, width)
         lines += _judged(diff, comparison, width)

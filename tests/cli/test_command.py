@@ -265,6 +265,7 @@ def test_public_names_are_exact_and_all_there():
         "diff",
         "open_checkpoint",
         "probe",
+        "revert",
     ]
     assert dir(bitfit_probe) == sorted(bitfit_probe.__all__)
     assert all(getattr(bitfit_probe, name) is not None for name in bitfit_probe.__all__)

@@ -61,10 +61,13 @@ def test_json_holds_every_measure_and_a_separable_task_is_near(questions: Path) 
 
 
 def test_without_reference_and_reach_it_says_so(questions: Path) -> None:
+    with questions.open("a") as stream:
+        stream.write("who wrote the book 0?,place\n")
     found = distance(sample.base_path(), questions, reference=False, reach=False)
     assert found.reach is None
     assert found.value("proxy_a_distance") is None
     assert any("text distances were not measured" in note for note in found.notes)
+    assert any("1 of 33 rows repeat" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +100,6 @@ def test_odd_data_is_named() -> None:
     fine = data_of(texts, [number % 2 for number in range(100)])
     require_usable(fine)
     assert notes_on(fine) == ()
-    copies = notes_on(data_of(["text 0", *texts[:-1]], [1, *[number % 2 for number in range(99)]]))
-    assert [note for note in copies if "1 of 100 rows repeat" in note]
-    assert [note for note in copies if "1 texts have more than one label" in note]
     rare = notes_on(data_of(texts, [0] * 97 + [1] * 3))
     assert [note for note in rare if "fewer than 5 examples (c1)" in note]
     assert [note for note in rare if "97 % of the rows are 'c0'" in note]

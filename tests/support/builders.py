@@ -86,6 +86,11 @@ def state(kind: str) -> State:
     return out
 
 
+def config_of(kind: str, **changes: Any) -> dict[str, Any]:
+    """Its config.json, whole, with some entries changed."""
+    return json.loads(_model(kind).config.to_json_string(use_diff=False)) | changes
+
+
 def copied(source: State) -> State:
     return {name: tensor.clone() for name, tensor in source.items()}
 

@@ -1,0 +1,108 @@
+"""The options of ``bitfit-probe diff`` that need examples and the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bitfit_probe.cli.output import ProgressBar
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.measures import By
+    from bitfit_probe.records.report import Report
+
+__all__ = ["Examples", "data_options"]
+
+Command = Callable[..., Any]
+
+_OPTIONS = (
+    click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="Examples (CSV, TSV, JSONL, JSON, Parquet): put biases back by groups, measure what is lost.",
+    ),
+    click.option("--text", help="Column of the texts in --data; guessed by name."),
+    click.option("--pair", help="Column of the second texts."),
+    click.option("--label", help="Column of the labels."),
+    click.option(
+        "--revert",
+        "group",
+        type=click.Choice(["role", "layer", "role-layer"]),
+        help="What goes back as one.  [default: role]",
+    ),
+    click.option("--examples", type=click.IntRange(min=2), help="Use at most so many.  [default: 1000]"),
+    click.option(
+        "--tolerance",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Rise of the loss up to which a group is free.  [default: 0.02]",
+    ),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="Directory of config.json and tokenizer, if they lie beside neither checkpoint.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What was asked about examples on the command line; nothing where `data` is None."""
+
+    data: Path | None
+    text: str | None
+    pair: str | None
+    label: str | None
+    group: By | None
+    examples: int | None
+    tolerance: float | None
+    model: Path | None
+
+    def __post_init__(self) -> None:
+        others = {name: value for name, value in vars(self).items() if name != "data" and value is not None}
+        if self.data is None and others:
+            option = "revert" if "group" in others else next(iter(others))
+            raise click.UsageError(f"--{option} needs --data")
+
+    def measured(
+        self, report: Report, base: Path, tuned: tuple[Path, ...], key: str | None, *, quiet: bool
+    ) -> Report:
+        """The report with what the examples tell about each tuned checkpoint."""
+        if self.data is None:
+            return report
+        from bitfit_probe.data import Columns
+        from bitfit_probe.importance import with_examples
+
+        with ProgressBar("putting biases back", quiet=quiet) as progress:
+            return with_examples(
+                report,
+                base,
+                *tuned,
+                data=self.data,
+                by=self.group or "role",
+                columns=Columns(self.text, self.pair, self.label),
+                examples=self.examples,
+                tolerance=self.tolerance,
+                model_dir=self.model,
+                key=key,
+                progress=progress,
+            )
+
+
+def data_options(command: Command) -> Command:
+    """Add the options to a command, which gets them as one `Examples` named ``asked``."""
+    names = tuple(Examples.__dataclass_fields__)
+
+    def bundled(**options: Any) -> Any:
+        asked = Examples(**{name: options.pop(name) for name in names})
+        return command(asked=asked, **options)
+
+    bundled.__doc__, bundled.__name__ = command.__doc__, command.__name__
+    bundled.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    found: Command = bundled
+    for option in reversed(_OPTIONS):
+        found = option(found)
+    return found
