@@ -64,6 +64,10 @@ __all__ = [
 ]
 
 
+#: Characters of a message that a person still reads.
+_LONGEST = 600
+
+
 class BitfitProbeError(Exception):
     """The work could not be done.
 
@@ -80,6 +84,8 @@ class BitfitProbeError(Exception):
     code = "BE000"
 
     def __init__(self, what: str, *, advice: str, path: Path | str | None = None) -> None:
+        if len(what) > _LONGEST:  # it may quote what a file says
+            what = f"{what[:_LONGEST]} …"
         self.what = what
         self.advice = advice
         self.path = path

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.tensor import File, Tensor
+from bitfit_probe.errors import UnreadableError
 
 __all__ = ["Checkpoint", "read_json"]
 
-#: A config or trainer state beyond this is no such file; tokenizers reach a few tens of MB.
-_MAX_JSON_BYTES = 64 << 20
-
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`; None where there is no file or no object in it."""
+    """The JSON object in `path`; None where there is no regular file, or no object of a sane size in it."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES or not path.is_file():
-            return None
-        loaded = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        file = File(path)
+        loaded = parse(file.read(0, min(file.size, MAX_BYTES + 1)))
+    except (UnreadableError, ValueError):
         return None
     return loaded if isinstance(loaded, dict) else None
 

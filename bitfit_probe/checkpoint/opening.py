@@ -20,6 +20,7 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.tensor import File
 from bitfit_probe.errors import (
+    CorruptError,
     EmptyError,
     NoStateDictError,
     NotFoundError,
@@ -33,6 +34,9 @@ from bitfit_probe.errors import (
 __all__ = ["open_checkpoint"]
 
 _HEAD_BYTES = 512
+#: Tensors may share bytes: ALBERT's layers twelve times, an expanded vector any number of times. What they
+#: show together takes time to read, so it stays within a multiple of the file.
+_MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
@@ -99,10 +103,21 @@ def _read(path: Path, key: str | None) -> Checkpoint:
     for module in _formats():
         if module.recognises(head, file):
             checkpoint = module.read(file, key)
-            if not checkpoint.tensors:
-                raise NoStateDictError("holds no tensors", advice="check how it was saved", path=path)
+            _check_sane(checkpoint, file)
             return checkpoint
     raise _unknown(head, path)
+
+
+def _check_sane(checkpoint: Checkpoint, file: File) -> None:
+    if not checkpoint.tensors:
+        raise NoStateDictError("holds no tensors", advice="check how it was saved", path=file.path)
+    shown = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    if shown > _MOST_SHOWN * file.size + _ALWAYS_SHOWN:
+        raise CorruptError(
+            f"its tensors would show {shown:,} bytes of a file of {file.size:,}",
+            advice="save copies of the weights instead of views of each other",
+            path=file.path,
+        )
 
 
 def _formats() -> Iterator[Format]:

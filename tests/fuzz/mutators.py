@@ -11,9 +11,12 @@ import atheris
 
 __all__ = ["MUTATORS"]
 
-_NUMBERS = (0, 1, -1, 2, 4, 16, 31, 32, 33, 255, 1 << 31, 1 << 32, (1 << 58) + 1, (1 << 63) - 1, 1 << 63, 1 << 64)
-_TEXTS = ("", "F32", "BF16", "F8_E4M3", "BOOL", "U8", "C64", "__metadata__", "shape", "\ud800", "a" * 2000, "\x1b[31m")
-_OTHERS = (None, True, 1.5, float("nan"), [], {}, [[]], {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]})
+_NUMBERS = (0, 1, -1, 2, 4, 16, 31, 32, 33, 255)
+_LARGE = (1 << 31, 1 << 32, (1 << 58) + 1, (1 << 63) - 1, 1 << 63, 1 << 64)
+_TYPES = ("F32", "BF16", "F8_E4M3", "BOOL", "U8", "C64")
+_TEXTS = ("", "__metadata__", "shape", "\ud800", "a" * 2000, "\x1b[31m")
+_ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+_OTHERS = (None, True, 1.5, float("nan"), [], {}, [[]], _ENTRY)
 
 
 def safetensors(data: bytes, max_size: int, seed: int) -> bytes:
@@ -23,10 +26,7 @@ def safetensors(data: bytes, max_size: int, seed: int) -> bytes:
     if len(data) < 8 or length > len(data) - 8 or rng.random() < 0.1:
         return atheris.Mutate(data, len(data))[:max_size]
     header, rest = data[8 : 8 + length], data[8 + length :]
-    if rng.random() < 0.5:
-        header = _as_json(header, rng)
-    else:
-        header = atheris.Mutate(header, len(header))
+    header = _as_json(header, rng) if rng.random() < 0.5 else atheris.Mutate(header, len(header))
     if rng.random() < 0.1:
         rest = bytes(rng.randrange(64))
     return (len(header).to_bytes(8, "little") + header + rest)[:max_size]
@@ -66,7 +66,7 @@ def _changed(value: Any, rng: random.Random) -> Any:
         if kind < 0.2:
             return value[: at + 1] * 2
         return [*value[:at], _changed(value[at], rng), *value[at + 1 :]]
-    return rng.choice((*_NUMBERS, *_TEXTS, *_OTHERS))
+    return rng.choice((*_NUMBERS, *_LARGE, *_TYPES, *_TEXTS, *_OTHERS))
 
 
 MUTATORS: dict[str, Callable[[bytes, int, int], bytes]] = {"safetensors": safetensors, "index": text}

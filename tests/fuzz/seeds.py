@@ -1,7 +1,4 @@
-"""Write the inputs that the fuzzer begins with: small files by the formats' own writers.
-
-    python tests/fuzz/seeds.py
-"""
+"""Write the inputs that the fuzzer begins with: ``python tests/fuzz/seeds.py``."""
 
 from __future__ import annotations
 
@@ -58,7 +55,8 @@ def torch_seeds() -> Iterator[tuple[str, bytes]]:
     yield "forged", b"Z" + tensor_pickle(shape=(2, 2), strides=(2, 1))
     yield "forged-legacy", b"L" + tensor_pickle(view=(None,))
     for protocol in range(6):
-        yield f"protocol-{protocol}", b"Z" + pickle.dumps([{"a": (1, 2.5, "x", b"y", None, True)}, {1}], protocol)
+        value = [{"a": (1, 2.5, "x", b"y", None, True)}, {1}]
+        yield f"protocol-{protocol}", b"Z" + pickle.dumps(value, protocol)
 
 
 def safetensors_seeds() -> Iterator[tuple[str, bytes]]:
