@@ -24,11 +24,13 @@ def diff(
     Parameters
     ----------
     base, *tuned
-        Weight files, indexes of shards, or directories in the Hugging Face layout.
+        Weight files, indexes of shards, directories in the Hugging Face layout, models on the Hugging Face
+        Hub (``org/name`` or ``org/name@revision``), or URLs of files. What exists here wins.
     key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
-        Read biases only; everything else counts as not checked.
+        Read biases only; everything else counts as not checked. From the Hub or a URL, only headers and
+        biases of safetensors files are fetched then.
     trust_checksums
         Take equal CRC-32 of two zip archives for equal bytes, without reading them.
     progress
@@ -54,12 +56,12 @@ def diff(
     """
     if not tuned:
         raise ValueError("give at least one tuned checkpoint")
-    ours = open_checkpoint(base, key)
+    ours = open_checkpoint(base, key, biases_only=biases_only)
     comparisons = []
     for path in tuned:
         comparison, alignment = compare(
             ours,
-            open_checkpoint(path, key),
+            open_checkpoint(path, key, biases_only=biases_only),
             biases_only=biases_only,
             trust_checksums=trust_checksums,
             progress=progress,

@@ -29,15 +29,19 @@ class File:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
             # Opening a pipe would wait for a writer; devices and pipes hold no checkpoint.
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise NotFoundError(f"can't be opened ({why})", advice="check the path", path=path) from error
+        self._adopt(path, fd)
+
+    def _adopt(self, path: Path, fd: int) -> None:
+        """Take over an open file, which is closed with this object."""
+        self.path, self._fd = path, fd
         self._lock = threading.Lock()
-        self._seen = os.fstat(self._fd)
+        self._seen = os.fstat(fd)
         self.size = self._seen.st_size
         if not stat.S_ISREG(self._seen.st_mode):
             raise UnknownFormatError("not a regular file", advice="give a file or a directory", path=path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -33,6 +33,7 @@ __all__ = [
     "Storage",
     "Tensor",
     "contiguous_strides",
+    "expect",
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -241,3 +242,19 @@ class Tensor:
         out = np.empty(self.size)
         self.dtype.decode(raw, out)
         return out.reshape(self.shape)
+
+
+def expect(tensors: Iterable[Tensor]) -> None:
+    """Tell the files of `tensors` that these will be read: one on a server fetches them in one go."""
+    ranges: dict[File, list[tuple[int, int]]] = {}
+    for tensor in tensors:
+        if isinstance(tensor.storage, FileStorage) and tensor.size:
+            ranges.setdefault(tensor.storage.file, []).append(_extent(tensor, tensor.storage))
+    for file, wanted in ranges.items():
+        file.expect(wanted)
+
+
+def _extent(tensor: Tensor, storage: FileStorage) -> tuple[int, int]:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    start = storage.start + tensor.offset * tensor.dtype.itemsize
+    return start, start + (last + 1) * tensor.dtype.itemsize
