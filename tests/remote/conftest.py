@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "support"))
+sys.path += [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A loopback server that logs what it is asked for and how many bytes it sends; and one that plays the Hub."""
+"""A loopback server that logs what it is asked for and what it sends; and one that plays the Hub."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class Server:
     files
         Files by their path in the address.
     ranges
-        ``several``: any number of ranges in a request; ``one``: the first one only; ``whole``: ranges that are
-        several are ignored; ``none``: all ranges are.
+        ``several``: any number of ranges in a request; ``one``: the first one only; ``whole``: several ranges
+        in a request are ignored; ``none``: all ranges are.
     quirk
         Called before each answer with the handler; it answers itself where it gives True.
+    models
+        Folders by the names that they have on the Hub.
     """
 
     files: dict[str, Path]
@@ -52,6 +54,7 @@ class Server:
     routes: list[tuple[re.Pattern[str], Callable[..., None]]] = field(default_factory=list)
     log: list[Request] = field(default_factory=list)
     url: str = ""
+    models: dict[str, Path] = field(default_factory=dict)
 
     @property
     def sent(self) -> int:
@@ -67,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     entry: Request
     gone = False
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server asks for
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         headers = self.headers
         self.entry = Request(self.command, path, headers.get("Range"), headers.get("Authorization"))
@@ -181,7 +184,7 @@ def hub(models: dict[str, Path], **options: Any) -> Iterator[Server]:
 
     Large files (safetensors, bin) are redirected to other addresses, as the Hub does with those in its store.
     """
-    with serving({}, **options) as shared:
+    with serving({}, models=models, **options) as shared:
         api = r"/api/models/([\w.-]+/[\w.-]+)"
 
         def info(handler: Handler, repo: str, revision: str | None = None) -> None:

@@ -61,8 +61,8 @@ def open_ranges(place: HubModel | Url, open_local: Callable[[Path], Checkpoint])
         raise
     except RemoteError as error:
         return _from_folder(place, hub.cached(place, error), open_local)
+    opened = _open(files.weights(), files.ranged, _read_header)
     config = files.fetch("config.json")
-    opened = _open(files.ranged(files.safetensors()), files.ranged, _read_header)
     return _named(opened, place, files.commit, config.parent if config else None)
 
 

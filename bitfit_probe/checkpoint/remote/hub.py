@@ -53,15 +53,15 @@ class HubFiles:
     commit: str | None
     names: tuple[str, ...]
 
-    def safetensors(self) -> str:
-        """The safetensors file, or their index, that transformers would load."""
+    def weights(self) -> File:
+        """The safetensors file that transformers would load, by ranges, or the index of its shards, whole."""
         for name in WEIGHT_FILES:
             if name in self.names and "safetensors" in name:
-                return name
+                index = self.fetch(name) if is_index(Path(name)) else None
+                return File(index) if index else self.ranged(name)
         others = [name for name in self.names if "/" not in name and name.endswith(".safetensors")]
-        return _only(
-            others, self.model, "no safetensors file, the one format that --biases-only reads from afar"
-        )
+        missing = "no safetensors file, the one format that --biases-only reads from afar"
+        return self.ranged(_only(others, self.model, missing))
 
     def fetch(self, name: str) -> Path | None:
         """A small file in the cache, downloaded if need be; None where the model has none of that name."""

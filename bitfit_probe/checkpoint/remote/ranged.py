@@ -17,6 +17,8 @@ from bitfit_probe.errors import ChangedError, EmptyError, NoRangesError, RemoteE
 __all__ = ["RangedFile", "merged"]
 
 Range = tuple[int, int]
+#: First byte, the byte behind the last one, and the whole file's size.
+Place = tuple[int, int, int]
 
 #: The first bite: it holds most safetensors headers whole (45 kB for BERT-large).
 _FIRST = 1 << 16
@@ -183,7 +185,7 @@ class RangedFile(File):
             raise self._changed()
         raise refusal(reply.status, self._url)
 
-    def _content_range(self, told: str) -> Range3:
+    def _content_range(self, told: str) -> Place:
         match = _CONTENT_RANGE.fullmatch(told.strip())
         if not match:
             raise self._nonsense(f"the content range {told[:80]!r}")
@@ -206,6 +208,3 @@ class RangedFile(File):
 
     def _nonsense(self, what: str) -> RemoteError:
         return RemoteError(f"the server sends {what}", advice="download the file instead", path=self.path)
-
-
-Range3 = tuple[int, int, int]

@@ -105,4 +105,6 @@ def plain(url: str) -> str:
     'https://example.org/m.safetensors'
     """
     parts = urlsplit(url)
+    if not parts.netloc:  # a model of the Hub
+        return url
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
