@@ -100,9 +100,11 @@ _MAX_OPCODES = 1 << 21
 _MAX_GLOBALS = 1 << 14
 #: Modules that have no business in a checkpoint but to run code when it is loaded.
 _RUNS_CODE = frozenset(
-    "asyncio bdb cProfile code codeop commands ctypes http httplib importlib multiprocessing nt os pdb "  # noqa: SIM905
-    "pickle _pickle pip platform posix profile pty pydoc requests runpy shutil signal site socket "
-    "subprocess sys threading timeit trace urllib urllib2 venv webbrowser _posixsubprocess".split()
+    "asyncio bdb cProfile cgitb code codeop commands ctypes distutils doctest ensurepip ftplib http httplib "  # noqa: SIM905
+    "idlelib imp importlib lib2to3 linecache marshal multiprocessing nt os pdb pickle _pickle pip pkgutil "
+    "platform posix profile pty pydoc requests runpy shutil signal site smtplib socket socketserver ssl "
+    "subprocess sys telnetlib threading timeit trace urllib urllib2 venv webbrowser xmlrpc zipimport "
+    "_posixsubprocess".split()
 )
 #: Without getattr and functools.partial: enums of Python 3.11 and saved hyperparameters need them, and
 #: they can do harm only with another global, which is then refused itself.

@@ -116,7 +116,7 @@ class _Seekable(io.RawIOBase):
         left = max(self._file.size - self._at, 0)
         count = left if size < 0 else min(size, left)
         if count > _MAX_DIRECTORY_BYTES:
-            raise ValueError(f"its directory would take {count:,} bytes")
+            raise _corrupt(self._file, f"the zip archive's directory would take {count:,} bytes")
         data = self._file.read(self._at, count)
         self._at += count
         return data
