@@ -245,3 +245,13 @@ def test_too_much_for_pieces(server: Server) -> None:
     with pytest.raises(BitfitProbeError, match="leave out --biases-only"):
         file.expect([(0, 300 << 20)])
     assert len(server.log) == 1
+
+
+def test_a_server_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(transport.time, "monotonic", lambda: next(clock))
+    slow = transport.paced(itertools.repeat(b"x"), "https://example.org/x")
+    with pytest.raises(BitfitProbeError, match="only 4 bytes came in 40 seconds"):
+        list(slow)
+    quick = transport.paced(iter([bytes(100_000)] * 10), "https://example.org/x")
+    assert len(list(quick)) == 10

@@ -15,7 +15,7 @@ from bitfit_probe.checkpoint.directory import WEIGHT_FILES, WEIGHT_SUFFIXES
 from bitfit_probe.checkpoint.file import File
 from bitfit_probe.checkpoint.location import HubModel
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
-from bitfit_probe.checkpoint.remote.transport import TIMEOUT, Reply, refusal, unanswered
+from bitfit_probe.checkpoint.remote.transport import TIMEOUT, Reply, paced, refusal, unanswered
 from bitfit_probe.checkpoint.sharded import is_index, shard_names
 from bitfit_probe.errors import (
     AmbiguousError,
@@ -242,7 +242,7 @@ def _get(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
     try:
         with stream as response:
             told = {name.lower(): value for name, value in response.headers.items()}
-            yield Reply(response.status_code, told, response.iter_raw())
+            yield Reply(response.status_code, told, paced(response.iter_raw(), url))
     except _failures() as error:
         raise unanswered(error, url) from error
 

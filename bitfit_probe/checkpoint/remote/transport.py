@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,13 @@ from urllib.parse import urlsplit
 
 from bitfit_probe.errors import DeniedError, NotFoundError, RemoteError, UnreadableError
 
-__all__ = ["Get", "Reply", "get", "refusal", "unanswered"]
+__all__ = ["TIMEOUT", "Get", "Reply", "get", "paced", "plain", "refusal", "unanswered"]
 
 #: Seconds that a server may stay silent.
 TIMEOUT = 30
 _CHUNK = 1 << 16
+#: Bytes a second.
+_SLOWEST = 1000
 _USER_AGENT = "bitfit-probe"
 
 
@@ -65,15 +68,36 @@ def get(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
         raise unanswered(error, url) from error
     with response:
         told = {name.lower(): value for name, value in response.headers.items()}
-        yield Reply(response.status, told, _chunks(response, url))
+        yield Reply(response.status, told, paced(_chunks(response, url), url))
 
 
 def _chunks(response: Any, url: str) -> Iterator[bytes]:
     try:
-        while chunk := response.read(_CHUNK):
+        while chunk := response.read1(_CHUNK):
             yield chunk
     except (OSError, http.client.HTTPException) as error:
         raise unanswered(error, url) from error
+
+
+def paced(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
+    """`chunks`, as long as they come at a pace: a server that sends a byte now and then is not waited for.
+
+    Raises
+    ------
+    RemoteError
+        Less than a thousand bytes a second on average, after the time that a server may stay silent.
+    """
+    start, total = time.monotonic(), 0
+    for chunk in chunks:
+        total += len(chunk)
+        taken = time.monotonic() - start
+        if taken > TIMEOUT and total < _SLOWEST * taken:
+            raise RemoteError(
+                f"only {total:,} bytes came in {taken:.0f} seconds",
+                advice="run again when the connection is better",
+                path=plain(url),
+            )
+        yield chunk
 
 
 def unanswered(error: Exception, url: str) -> UnreadableError:
