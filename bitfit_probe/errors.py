@@ -21,7 +21,10 @@ its meaning.
     │   ├── NoStateDictError      BE111  no state dict inside
     │   ├── AmbiguousError        BE112  several state dicts inside, none chosen
     │   ├── UnsupportedError      BE113  a known format that is not read directly
-    │   └── ChangedError          BE114  the file changed while it was read
+    │   ├── ChangedError          BE114  the file changed while it was read
+    │   └── RemoteError           BE115  a server does not answer, or with nonsense
+    │       ├── DeniedError       BE116  a server denies access
+    │       └── NoRangesError     BE117  a server sends whole files only
     ├── AlignmentError            BE2xx
     │   ├── NothingAlignsError    BE201  no tensor of one side is a tensor of the other
     │   └── ShapesError           BE202  names align, no shape does
@@ -34,6 +37,7 @@ its meaning.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 __all__ = [
@@ -43,17 +47,20 @@ __all__ = [
     "ChangedError",
     "CorruptError",
     "DataError",
+    "DeniedError",
     "EmptyError",
     "EscapesError",
     "MissingExtraError",
     "MissingShardError",
     "ModelError",
+    "NoRangesError",
     "NoStateDictError",
     "NotFoundError",
     "NothingAlignsError",
     "OutputError",
     "OverwriteError",
     "PointerError",
+    "RemoteError",
     "ShapesError",
     "TruncatedError",
     "UnknownFormatError",
@@ -61,7 +68,21 @@ __all__ = [
     "UnsafeError",
     "UnsupportedError",
     "WebPageError",
+    "shown",
 ]
+
+
+#: Characters of a message that a person still reads.
+_LONGEST = 600
+
+
+def shown(path: Path | str) -> str:
+    """`path` as a person wrote it: pathlib folds the two slashes of a URL into one.
+
+    >>> shown(Path("https://example.org/model.safetensors"))
+    'https://example.org/model.safetensors'
+    """
+    return re.sub(r"^(https?):/(?!/)", r"\1://", str(path))
 
 
 class BitfitProbeError(Exception):
@@ -80,10 +101,12 @@ class BitfitProbeError(Exception):
     code = "BE000"
 
     def __init__(self, what: str, *, advice: str, path: Path | str | None = None) -> None:
+        if len(what) > _LONGEST:  # it may quote what a file says
+            what = f"{what[:_LONGEST]} …"
         self.what = what
         self.advice = advice
         self.path = path
-        where = f"{path}: " if path is not None else ""
+        where = f"{shown(path)}: " if path is not None else ""
         super().__init__(f"{where}{what}; {advice}")
 
 
@@ -175,6 +198,24 @@ class ChangedError(UnreadableError):
     """The file was replaced or rewritten while it was read."""
 
     code = "BE114"
+
+
+class RemoteError(UnreadableError):
+    """A server does not answer, or with what is no answer."""
+
+    code = "BE115"
+
+
+class DeniedError(RemoteError):
+    """A server denies access: a token is absent, wrong, or lacks the right."""
+
+    code = "BE116"
+
+
+class NoRangesError(RemoteError):
+    """A server sends the whole file whatever byte range it is asked for."""
+
+    code = "BE117"
 
 
 class AlignmentError(BitfitProbeError):

@@ -34,11 +34,13 @@ def diff(
     Parameters
     ----------
     base, *tuned
-        Weight files, indexes of shards, or directories in the Hugging Face layout.
+        Weight files, indexes of shards, directories in the Hugging Face layout, models on the Hugging Face
+        Hub (``org/name`` or ``org/name@revision``), or URLs of files. What exists here wins.
     key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
-        Read biases only; everything else counts as not checked.
+        Read biases only; everything else counts as not checked. From the Hub or a URL, only headers and
+        biases of safetensors files are fetched then.
     trust_checksums
         Take equal CRC-32 of two zip archives for equal bytes, without reading them.
     progress
@@ -152,9 +154,9 @@ def _compared(
 ) -> tuple[Checkpoint, list[_Side]]:
     if not tuned:
         raise ValueError("give at least one tuned checkpoint")
-    ours, sides = open_checkpoint(base, key), []
+    ours, sides = open_checkpoint(base, key, biases_only=biases_only), []
     for path in tuned:
-        theirs = open_checkpoint(path, key)
+        theirs = open_checkpoint(path, key, biases_only=biases_only)
         comparison, alignment = compare(
             ours,
             theirs,

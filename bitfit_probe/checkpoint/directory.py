@@ -11,16 +11,16 @@ from pathlib import Path
 
 from bitfit_probe.errors import AmbiguousError, EmptyError, UnsupportedError
 
-__all__ = ["Found", "find_weights"]
+__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights"]
 
-_ORDER = (
+WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 #: Weight-like files that trainers leave beside the weights.
 _NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
 
@@ -45,7 +45,7 @@ def find_weights(folder: Path) -> Found:
     UnsupportedError
         Only an adapter.
     """
-    standard = [folder / name for name in _ORDER if (folder / name).is_file()]
+    standard = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     if standard:
         return Found(standard[0], tuple(standard[1:]))
     if any((folder / name).is_file() for name in _ADAPTERS):
@@ -57,7 +57,7 @@ def find_weights(folder: Path) -> Found:
     others = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix in _SUFFIXES and path.is_file() and not path.name.startswith(_NO_WEIGHTS)
+        if path.suffix in WEIGHT_SUFFIXES and path.is_file() and not path.name.startswith(_NO_WEIGHTS)
     )
     if len(others) == 1:
         return Found(others[0], ())

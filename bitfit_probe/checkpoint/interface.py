@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.tensor import File, Tensor
+from bitfit_probe.errors import ChangedError, UnreadableError
 
 __all__ = ["Checkpoint", "read_json"]
 
-#: A config or trainer state beyond this is no such file; tokenizers reach a few tens of MB.
-_MAX_JSON_BYTES = 64 << 20
-
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`; None where there is no file or no object in it."""
+    """The JSON object in `path`; None where there is no regular file, or no object of a sane size in it."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES or not path.is_file():
-            return None
-        loaded = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return _object_in(File(path))
+    except UnreadableError:
+        return None
+
+
+def _object_in(file: File) -> dict[str, Any] | None:
+    try:
+        loaded = parse(file.read(0, min(file.size, MAX_BYTES + 1)))
+    except (UnreadableError, ValueError):
         return None
     return loaded if isinstance(loaded, dict) else None
 
@@ -46,6 +49,11 @@ class Checkpoint:
         What a person should know about how it was read.
     siblings
         Other weight files in the same directory that were left alone.
+    home
+        The directory of config, tokenizer and trainer state, where `path` does not tell: a model that was
+        named by its address.
+    still_chosen
+        Whether the directory would still be read from these files, and not from others that came later.
     """
 
     path: Path
@@ -54,11 +62,14 @@ class Checkpoint:
     files: tuple[File, ...]
     notes: tuple[str, ...] = ()
     siblings: tuple[Path, ...] = field(default=())
+    home: Path | None = None
+    still_chosen: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
+    _beside: dict[str, File] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
         """The directory in which config, tokenizer and trainer state lie, if they do."""
-        return self.path if self.path.is_dir() else self.path.parent
+        return self.home or (self.path if self.path.is_dir() else self.path.parent)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -67,7 +78,11 @@ class Checkpoint:
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object that lies beside the weights, such as ``trainer_state.json``."""
-        return read_json(self.folder / name)
+        try:
+            file = self._beside[name] = File(self.folder / name)
+        except UnreadableError:
+            return None
+        return _object_in(file)
 
     @property
     def parameters(self) -> int:
@@ -75,6 +90,12 @@ class Checkpoint:
         return sum(tensor.size for tensor in self.tensors.values())
 
     def check_unchanged(self) -> None:
-        """Raise ChangedError where a file was rewritten or replaced since it was opened."""
-        for file in self.files:
+        """Raise ChangedError where a file was rewritten or replaced, or another would now be read instead."""
+        for file in (*self.files, *self._beside.values()):
             file.check_unchanged()
+        if self.still_chosen is not None and not self.still_chosen():
+            raise ChangedError(
+                "weight files came or went while it was read",
+                advice="run again when nothing writes to it",
+                path=self.path,
+            )

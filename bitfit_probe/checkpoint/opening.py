@@ -1,4 +1,4 @@
-"""Open whatever the caller named: a file of any known format, an index of shards, or a directory.
+"""Open whatever the caller named: a file of any known format, an index of shards, a directory, an address.
 
 What a file is, its bytes tell and not its name: half of the files called ``.bin`` in the wild are
 Git LFS pointers, web pages or safetensors.
@@ -11,15 +11,18 @@ import os
 import pkgutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from bitfit_probe.checkpoint import formats
 from bitfit_probe.checkpoint.directory import find_weights
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.location import locate
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.tensor import File
 from bitfit_probe.errors import (
+    CorruptError,
     EmptyError,
     NoStateDictError,
     NotFoundError,
@@ -33,6 +36,9 @@ from bitfit_probe.errors import (
 __all__ = ["open_checkpoint"]
 
 _HEAD_BYTES = 512
+#: Tensors may share bytes: ALBERT's layers twelve times, an expanded vector any number of times. What they
+#: show together takes time to read, so it stays within a multiple of the file.
+_MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
@@ -57,27 +63,46 @@ class Format(Protocol):
         """Read names, shapes and types; the values stay in the file."""
 
 
-def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
+def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bool = False) -> Checkpoint:
     """Open a checkpoint without reading its values.
 
     Parameters
     ----------
     path
-        A weight file, the index of a sharded one, or a directory in the Hugging Face layout.
+        A weight file, the index of a sharded one, or a directory in the Hugging Face layout; where there is
+        none of that name, a model on the Hugging Face Hub (``org/name`` or ``org/name@revision``), or the URL
+        of a file.
     key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    biases_only
+        Only biases will be read: from the Hub or a URL, no more than they take is fetched.
 
     Raises
     ------
     UnreadableError
         One of its kinds, by what is wrong: see `bitfit_probe.errors`.
     """
-    path = Path(path)
-    if os.path.isdir(path):  # noqa: PTH112 - as below
-        found = find_weights(path)
-        opened = _open_file(found.weights, key)
-        return Checkpoint(path, opened.format, opened.tensors, opened.files, opened.notes, found.siblings)
-    return _open_file(path, key)
+    place = locate(path)
+    if isinstance(place, Path):
+        return _open_local(place, key)
+    from bitfit_probe.checkpoint import remote
+
+    def open_local(path: Path) -> Checkpoint:
+        return _open_local(path, key)
+
+    if biases_only:
+        return remote.open_ranges(place, open_local)
+    return remote.open_downloaded(place, open_local, lambda file: _read_file(file, key))
+
+
+def _open_local(path: Path, key: str | None) -> Checkpoint:
+    if not os.path.isdir(path):  # noqa: PTH112 - as below
+        return _open_file(path, key)
+    found = find_weights(path)
+    opened = _open_file(found.weights, key)
+    return replace(
+        opened, path=path, siblings=found.siblings, still_chosen=lambda: find_weights(path) == found
+    )
 
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:
@@ -91,7 +116,10 @@ def _open_file(path: Path, key: str | None) -> Checkpoint:
 
 
 def _read(path: Path, key: str | None) -> Checkpoint:
-    file = File(path)
+    return _read_file(File(path), key)
+
+
+def _read_file(file: File, key: str | None) -> Checkpoint:
     head = file.read(0, min(file.size, _HEAD_BYTES))
     problem = _not_a_checkpoint(head, file)
     if problem:
@@ -99,10 +127,21 @@ def _read(path: Path, key: str | None) -> Checkpoint:
     for module in _formats():
         if module.recognises(head, file):
             checkpoint = module.read(file, key)
-            if not checkpoint.tensors:
-                raise NoStateDictError("holds no tensors", advice="check how it was saved", path=path)
+            _check_sane(checkpoint, file)
             return checkpoint
-    raise _unknown(head, path)
+    raise _unknown(head, file.path)
+
+
+def _check_sane(checkpoint: Checkpoint, file: File) -> None:
+    if not checkpoint.tensors:
+        raise NoStateDictError("holds no tensors", advice="check how it was saved", path=file.path)
+    shown = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    if shown > _MOST_SHOWN * file.size + _ALWAYS_SHOWN:
+        raise CorruptError(
+            f"its tensors would show {shown:,} bytes of a file of {file.size:,}",
+            advice="save copies of the weights instead of views of each other",
+            path=file.path,
+        )
 
 
 def _formats() -> Iterator[Format]:

@@ -7,24 +7,25 @@ rows of resized ones and non-contiguous views are all windows, so one reader ser
 from __future__ import annotations
 
 import math
-import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from bitfit_probe.checkpoint.dtypes import DType
+from bitfit_probe.checkpoint.file import Bytes, File
 from bitfit_probe.checkpoint.strided import Window
-from bitfit_probe.errors import ChangedError, CorruptError, NotFoundError, TruncatedError
+from bitfit_probe.errors import CorruptError
 from bitfit_probe.records import Part
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "MAX_AXES",
+    "Bytes",
     "ComputedStorage",
     "File",
     "FileStorage",
@@ -32,91 +33,16 @@ __all__ = [
     "Storage",
     "Tensor",
     "contiguous_strides",
+    "expect",
 ]
 
-Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 Array: TypeAlias = "npt.NDArray[Any]"
 
 #: Axes that every version of numpy can hold, and elements that stay within its 64-bit sizes.
-_MAX_AXES = 32
+MAX_AXES = 32
 _MAX_ELEMENTS = 1 << 58
 #: Elements of a window that repeats its storage (stride 0); reading more would take for ever.
 _MAX_REPEATED = 1 << 32
-
-
-class File:
-    """A regular file held open for reading, that notices when it is rewritten or replaced.
-
-    Reads go through ``pread`` rather than through a memory map: a map of a file that is cut short
-    meanwhile ends the process with SIGBUS, a read ends with an error that can be told.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            # Opening a pipe would wait for a writer; devices and pipes hold no checkpoint.
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise NotFoundError(
-                f"can't be opened ({error.strerror})", advice="check the path", path=path
-            ) from error
-        self._lock = threading.Lock()
-        self._seen = os.fstat(self._fd)
-        self.size = self._seen.st_size
-
-    def __del__(self) -> None:
-        fd = getattr(self, "_fd", None)
-        if fd is not None:
-            os.close(fd)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes from `offset`; raises TruncatedError where the file is shorter."""
-        if offset < 0 or count < 0 or offset + count > self.size:
-            raise self._too_short()
-        out = np.empty(count, np.uint8)
-        self.read_into(out, offset)
-        return out.tobytes()
-
-    def read_into(self, out: Bytes, offset: int) -> None:
-        """Fill `out`, shape (n,) of uint8, from `offset`."""
-        view = out.data
-        while len(view):
-            got = self._read_some(view, offset)
-            if not got:
-                raise self._too_short()
-            view, offset = view[got:], offset + got
-
-    def _read_some(self, view: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._fd, [view], offset)
-        with self._lock:  # no positioned read on this system: seek and read must stay together
-            os.lseek(self._fd, offset, os.SEEK_SET)
-            piece = os.read(self._fd, len(view))
-        view[: len(piece)] = piece
-        return len(piece)
-
-    def check_unchanged(self) -> None:
-        """Raise ChangedError where the file is not what it was when it was opened."""
-        now = os.fstat(self._fd)
-        try:
-            named = self.path.stat()
-        except OSError:
-            named = None
-        same_content = (now.st_size, now.st_mtime_ns) == (self._seen.st_size, self._seen.st_mtime_ns)
-        same_name = named is not None and (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino)
-        if not (same_content and same_name):
-            raise ChangedError(
-                "the file changed while it was read",
-                advice="run again when nothing writes to it",
-                path=self.path,
-            )
-
-    def _too_short(self) -> TruncatedError:
-        return TruncatedError(
-            "the file ends before the data it announces",
-            advice="copy or download it again",
-            path=self.path,
-        )
 
 
 class Storage(Protocol):
@@ -233,7 +159,7 @@ class Tensor:
     def __post_init__(self) -> None:
         if min((*self.shape, *self.strides, self.offset), default=0) < 0:
             raise ValueError(f"{self.name}: negative shape, stride or offset")
-        if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_AXES:
+        if len(self.shape) != len(self.strides) or len(self.shape) > MAX_AXES:
             raise ValueError(f"{self.name}: too many axes, or not one stride for each")
         if math.prod(max(size, 1) for size in self.shape) > _MAX_ELEMENTS:
             raise ValueError(f"{self.name}: a shape that no memory holds")
@@ -316,3 +242,19 @@ class Tensor:
         out = np.empty(self.size)
         self.dtype.decode(raw, out)
         return out.reshape(self.shape)
+
+
+def expect(tensors: Iterable[Tensor]) -> None:
+    """Tell the files of `tensors` that these will be read: one on a server fetches them in one go."""
+    ranges: dict[File, list[tuple[int, int]]] = {}
+    for tensor in tensors:
+        if isinstance(tensor.storage, FileStorage) and tensor.size:
+            ranges.setdefault(tensor.storage.file, []).append(_extent(tensor, tensor.storage))
+    for file, wanted in ranges.items():
+        file.expect(wanted)
+
+
+def _extent(tensor: Tensor, storage: FileStorage) -> tuple[int, int]:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    start = storage.start + tensor.offset * tensor.dtype.itemsize
+    return start, start + (last + 1) * tensor.dtype.itemsize

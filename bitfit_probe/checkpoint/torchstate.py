@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ _NO_WEIGHTS = ("optim", "sched", "scaler", "rng", "loss", "callback", "loops", "
 #: Entries that hold a moving average of the weights beside the live ones.
 _AVERAGES = ("ema", "averag", "swa", "shadow", "teacher")
 _MAX_DEPTH = 4
+#: Each takes some hundred bytes of memory, and a pickle can name one tensor a million times.
+_MAX_TENSORS = 160_000
+#: State dicts in one file, and characters of a key that leads to one.
+_MAX_CANDIDATES, _MAX_KEY = 100, 1000
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,14 @@ def tensors_of(state: StateDict, storage: Callable[[StorageRef], Storage], path:
     UnsupportedError
         An element type is not known.
     """
-    out = {}
+    out: dict[str, Tensor] = {}
     for name, ref in state.entries.items():
         if not isinstance(ref, TensorRef):
             continue
+        if len(out) == _MAX_TENSORS:
+            raise CorruptError(
+                f"more than {_MAX_TENSORS:,} tensors", advice="save the model in several files", path=path
+            )
         dtype = _dtype(ref, path)
         try:
             out[name] = Tensor(
@@ -118,7 +127,7 @@ def unwrap(root: Any, key: str | None, path: Path) -> tuple[StateDict, tuple[str
     AmbiguousError
         Several state dicts, and `key` does not say which.
     """
-    found = list(_candidates(root))
+    found = list(itertools.islice(_candidates(root), _MAX_CANDIDATES))
     if not found:
         raise _no_state_dict(root, path)
     by_key = {state.key: state for state in found}
@@ -141,24 +150,24 @@ def _is_average(key: str) -> bool:
 
 def _candidates(root: Any) -> Iterator[StateDict]:
     """Breadth first, and never below a mapping that is a state dict itself."""
-    level: list[tuple[str, Any]] = [("", root)]
+    level: list[tuple[tuple[str, ...], Any]] = [((), root)]
     seen: set[int] = set()
     for _ in range(_MAX_DEPTH):
-        deeper: list[tuple[str, Any]] = []
-        for key, value in level:
+        deeper: list[tuple[tuple[str, ...], Any]] = []
+        for keys, value in level:
             if not isinstance(value, dict) or id(value) in seen:
                 continue
             seen.add(id(value))
             named = {name: item for name, item in value.items() if isinstance(name, str)}
             if _is_state_dict(named):
-                yield StateDict(key, named)
+                yield StateDict(".".join(keys), named)
                 continue
-            deeper += [
-                (f"{key}.{name}" if key else name, item)
-                for name, item in named.items()
-                if not name.lower().startswith(_NO_WEIGHTS)
-            ]
+            deeper += [((*keys, name), item) for name, item in named.items() if _may_hold_weights(name, item)]
         level = deeper
+
+
+def _may_hold_weights(name: str, item: Any) -> bool:
+    return isinstance(item, dict) and len(name) <= _MAX_KEY and not name.lower().startswith(_NO_WEIGHTS)
 
 
 def _is_state_dict(mapping: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Read what a pickle describes without ever running what it names.
 
-A pickle is a program for a small stack machine. `describe` walks that program with
-`pickletools.genops` and builds plain Python values only: a global is a `Global` record, a call
+A pickle is a program for a small stack machine. `describe` walks that program, with the argument readers
+of `pickletools`, and builds plain Python values only: a global is a `Global` record, a call
 of one is an `Inert` record that keeps its arguments, and nothing is imported or called. The few
 globals that a state dict needs are understood by name (`_CALLS`); everything else stays inert.
 A program that names something whose only use in a pickle is to run code is refused outright.
@@ -15,6 +15,7 @@ The machine: `pickletools` in the standard library. What ``torch.save`` writes:
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from bitfit_probe.errors import CorruptError, TruncatedError, UnsafeError
 __all__ = ["Described", "Global", "Inert", "StorageRef", "TensorRef", "describe"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Global:
     """A name that the pickle would import; here it is a name only."""
 
@@ -40,13 +41,15 @@ class Global:
 class Inert:
     """An object of a class that is not understood, with what was given to it."""
 
+    __slots__ = ("args", "state", "what")
+
     def __init__(self, what: Global, args: Any) -> None:
         self.what = what
         self.args = args
         self.state: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StorageRef:
     """A storage that the pickle points to by its persistent id.
 
@@ -68,7 +71,7 @@ class StorageRef:
     offset: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorRef:
     """A strided window on a storage, in elements; `dtype` only where the storage has none."""
 
@@ -89,11 +92,19 @@ class Described:
 
 #: Axes that every version of numpy can hold.
 _MAX_AXES = 32
+#: More than any of torch's own calls takes.
+_MAX_ARGUMENTS = 16
+#: About fifty a tensor: 19,000 for BERT-large. Each may make an object a hundred times its own size.
+_MAX_OPCODES = 1 << 21
+#: Different classes and functions that one pickle names; a whole training state names some dozens.
+_MAX_GLOBALS = 1 << 14
 #: Modules that have no business in a checkpoint but to run code when it is loaded.
 _RUNS_CODE = frozenset(
-    "asyncio bdb cProfile code codeop commands ctypes http httplib importlib multiprocessing nt os pdb "  # noqa: SIM905
-    "pickle _pickle pip platform posix profile pty pydoc requests runpy shutil signal site socket "
-    "subprocess sys threading timeit trace urllib urllib2 venv webbrowser _posixsubprocess".split()
+    "asyncio bdb cProfile cgitb code codeop commands ctypes distutils doctest ensurepip ftplib http httplib "  # noqa: SIM905
+    "idlelib imp importlib lib2to3 linecache marshal multiprocessing nt os pdb pickle _pickle pip pkgutil "
+    "platform posix profile pty pydoc requests runpy shutil signal site smtplib socket socketserver ssl "
+    "subprocess sys telnetlib threading timeit trace urllib urllib2 venv webbrowser xmlrpc zipimport "
+    "_posixsubprocess".split()
 )
 #: Without getattr and functools.partial: enums of Python 3.11 and saved hyperparameters need them, and
 #: they can do harm only with another global, which is then refused itself.
@@ -190,10 +201,14 @@ _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
 
 def _call(function: Any, args: Any) -> Any:
     arguments = args if isinstance(args, tuple) else ()
-    if isinstance(function, Global):
-        known = _CALLS.get((function.module, function.name))
-        return known(*arguments) if known else Inert(function, arguments)
-    return Inert(Global("?", "?"), arguments)
+    if not isinstance(function, Global):
+        return Inert(Global("?", "?"), arguments)
+    known = _CALLS.get((function.module, function.name))
+    if known is None:
+        return Inert(function, arguments)
+    if len(arguments) > _MAX_ARGUMENTS:  # each call would copy them, and a million calls may share them
+        raise ValueError(f"{function} is called with {len(arguments):,} arguments")
+    return known(*arguments)
 
 
 def _key(value: Any) -> Any:
@@ -228,23 +243,23 @@ class _Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, StorageRef] = {}
+        self.globals: dict[tuple[str, str], Global] = {}
 
     def run(self, data: io.BytesIO) -> Any:
-        for opcode, arg, _ in pickletools.genops(data):
-            if opcode.name in _PUSHES:
-                self.stack.append(arg)
-            elif opcode.name in _CONSTANTS:
-                self.stack.append(_CONSTANTS[opcode.name])
-            elif opcode.name in _MAKERS:
-                self.stack.append(_MAKERS[opcode.name]())
-            elif opcode.name == "STOP":
+        read = data.read
+        for _ in range(_MAX_OPCODES):
+            code = read(1)
+            if code == pickle.STOP:
                 return self.stack.pop()
-            elif opcode.name not in _NOTHING:
-                handler = getattr(self, f"op_{opcode.name.lower()}", None)
-                if handler is None:
-                    raise ValueError(f"opcode {opcode.name} has no place in a checkpoint")
-                handler(arg)
-        raise ValueError("no STOP")
+            known = _OPCODES.get(code)
+            if known is None:
+                raise ValueError(f"opcode {code!r} has no place in a checkpoint" if code else _NO_STOP)
+            argument, act = known
+            act(self, argument(data) if argument is not None else None)
+        raise ValueError(f"more than {_MAX_OPCODES:,} opcodes")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
 
     def _since_mark(self) -> list[Any]:
         start = self.marks.pop()
@@ -331,8 +346,14 @@ class _Machine:
 
     # Globals and calls ------------------------------------------------------------------------
     def _push_global(self, module: Any, name: Any) -> None:
-        what = Global(str(module), str(name))
-        _refuse_code(what, self.path)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("a global whose name is no text")
+        what = self.globals.get((module, name))
+        if what is None:
+            what = self.globals[module, name] = Global(module, name)
+            _refuse_code(what, self.path)
+            if len(self.globals) > _MAX_GLOBALS:
+                raise ValueError(f"more than {_MAX_GLOBALS:,} classes and functions are named")
         self.stack.append(what)
 
     def op_global(self, arg: str) -> None:
@@ -374,6 +395,7 @@ class _Machine:
         self.stack.append(found)
 
 
+_NO_STOP = "pickle exhausted before seeing STOP"
 _PUSHES = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "  # noqa: SIM905
     "BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT".split()
@@ -381,6 +403,30 @@ _PUSHES = frozenset(
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _MAKERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
 _NOTHING = frozenset(("PROTO", "FRAME"))
+_Act = Callable[[_Machine, Any], None]
+
+
+def _act(name: str) -> _Act | None:
+    """What the machine does at the opcode `name`; None where it has no place in a checkpoint."""
+    if name in _PUSHES:
+        return _Machine.push
+    if name in _NOTHING:
+        return lambda machine, _: None
+    if name in _CONSTANTS:
+        value = _CONSTANTS[name]
+        return lambda machine, _: machine.stack.append(value)
+    if name in _MAKERS:
+        make = _MAKERS[name]
+        return lambda machine, _: machine.stack.append(make())
+    return getattr(_Machine, f"op_{name.lower()}", None)
+
+
+#: By its byte, how an opcode's argument is read and what is done with it.
+_OPCODES: dict[bytes, tuple[Callable[[Any], Any] | None, _Act]] = {
+    opcode.code.encode("latin-1"): (opcode.arg.reader if opcode.arg else None, act)
+    for opcode in pickletools.opcodes
+    if (act := _act(opcode.name)) is not None
+}
 #: How `pickletools` says that its input ended within an opcode or between two.
 _ENDS_TOO_EARLY = ("exhausted before", "not enough data", "remain", "no newline found")
 

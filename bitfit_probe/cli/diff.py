@@ -69,8 +69,9 @@ def diff(
 ) -> None:
     """Say what moved between BASE and each TUNED checkpoint.
 
-    BASE and TUNED are weight files (.safetensors, .pt, .pth, .bin, .ckpt), indexes of sharded ones, or
-    model directories. Nothing that a pickle names is ever run.
+    BASE and TUNED are weight files (.safetensors, .pt, .pth, .bin, .ckpt), indexes of sharded ones, model
+    directories, models on the Hugging Face Hub (org/name or org/name@revision), or URLs of files; what
+    exists here wins. Nothing that a pickle names is ever run.
     """
     if adapter is not None and not spectra:
         raise click.UsageError("--adapter needs --spectra")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,14 +56,8 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
     """
     try:
         _check_target(out, inputs)
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        temporary = Path(name)
+        temporary = _written(out, text)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(out)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -73,6 +67,38 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
         raise OutputError(
             f"can't be written ({why})", advice="check the directory and its space", path=out
         ) from error
+
+
+def _written(out: Path, text: str) -> Path:
+    """A file beside `out` that holds `text` whole."""
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    handle = _nameless(out.parent)
+    named = handle is None
+    if handle is None:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+            if not named:
+                # Only with a directory's descriptor, be it unused, does Python follow the link.
+                os.link(f"/proc/self/fd/{stream.fileno()}", temporary, src_dir_fd=stream.fileno())
+    except BaseException:
+        if named:
+            temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _nameless(folder: Path) -> int | None:
+    """A new file without a name, of which even a kill leaves nothing; None where there is no such thing."""
+    if not hasattr(os, "O_TMPFILE") or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666)
+    except OSError:  # some file systems know none
+        return None
 
 
 def _check_target(out: Path, inputs: Iterable[Path]) -> None:
@@ -88,12 +114,6 @@ def _check_target(out: Path, inputs: Iterable[Path]) -> None:
             raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
     if not out.is_file():  # renaming over a device would replace the device
         raise OutputError("is no regular file", advice="choose another file", path=out)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class ProgressBar:

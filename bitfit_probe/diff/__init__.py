@@ -11,6 +11,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.diff.lowrank import is_low_rank
 from bitfit_probe.diff.stream import Measured, Progress, measure
 from bitfit_probe.diff.verdict import judge, summarise
+from bitfit_probe.errors import shown
 from bitfit_probe.records import Comparison, RoleDelta, Side, TensorDelta
 
 __all__ = ["Progress", "compare", "side"]
@@ -82,7 +83,7 @@ def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> S
         names = ", ".join(path.name for path in checkpoint.siblings)
         notes = (*notes, f"also holds {names}, which transformers would not load; not read")
     return Side(
-        path=str(checkpoint.path),
+        path=shown(checkpoint.path),
         format=checkpoint.format,
         tensors=len(checkpoint.tensors),
         parameters=checkpoint.parameters,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bitfit_probe.align import Pair
 from bitfit_probe.checkpoint.dtypes import DType
+from bitfit_probe.checkpoint.tensor import expect
 from bitfit_probe.diff.halves import run_all
 from bitfit_probe.diff.kernel import Sums, Workspace, add_statistics, cast_through, same_bytes
 from bitfit_probe.diff.narrow import narrow_statistics, suits
@@ -76,6 +77,7 @@ def measure(
             item.judged_by, item.identical = "checksum", True
         else:
             todo.append(item)
+    expect(tensor for item in todo for tensor in (item.pair.base, item.pair.tuned))
     with _one_blas_thread():
         _run(todo, progress)
     return out

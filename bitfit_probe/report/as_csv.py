@@ -11,8 +11,10 @@ from bitfit_probe.report.words import printable
 
 __all__ = ["diff_to_csv"]
 
-#: A cell that begins like this is run as a formula by spreadsheets.
-_FORMULA = ("=", "+", "-", "@")
+#: A cell that begins like this, spaces aside, is run as a formula by spreadsheets; an apostrophe in front
+#: makes it text (https://owasp.org/www-community/attacks/CSV_Injection). Tabs and line breaks do the same,
+#: and are written out as in every output.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def diff_to_csv(diff: Diff) -> str:
@@ -36,4 +38,4 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -10,8 +10,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 class _Storage:
     def __init__(self, key: Any, count: Any, kind: Any, view: tuple[Any, ...]) -> None:
@@ -23,7 +21,9 @@ class _Tensor:
         self.args = (storage, offset, shape, strides, False, collections.OrderedDict())
 
     def __reduce__(self) -> Any:
-        return torch._utils._rebuild_tensor_v2, self.args
+        from torch._utils import _rebuild_tensor_v2
+
+        return _rebuild_tensor_v2, self.args
 
 
 class _Pickler(pickle.Pickler):
@@ -38,14 +38,17 @@ def tensor_pickle(
     offset: Any = 0,
     shape: Any = (4,),
     strides: Any = (1,),
-    kind: Any = torch.FloatStorage,
+    kind: Any = None,
     view: tuple[Any, ...] = (),
 ) -> bytes:
     """The pickle of a state dict with one tensor, as torch.save writes it; every number can be forged.
 
     Legacy files have a sixth item in a storage's id, `view`: which part of another storage it is.
     """
+    import torch
+
     out = io.BytesIO()
+    kind = kind or torch.FloatStorage
     state = {"layer.bias": _Tensor(_Storage(key, count, kind, view), offset, shape, strides)}
     _Pickler(out, 2).dump(state)
     return out.getvalue()

@@ -83,3 +83,18 @@ def test_an_error_writes_them_out(tmp_path: Path, refused: Callable[..., str]) -
     assert r"\x1b[31m" in refused(safetensors(tmp_path / "x.safetensors", header), "BE107")
     torch.save({NAMES[0]: {"w": torch.ones(1)}, NAMES[1]: {"w": torch.ones(1)}}, tmp_path / "x.pt")
     assert r"\x1b[31m" in refused(tmp_path / "x.pt", "BE112")
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", " =1+1", "\uff1d1+1"]
+FORMULAS += [f"{control}=1+1" for control in "\t\r\n"]
+
+
+def test_no_cell_of_csv_is_a_formula(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / "base.safetensors", tmp_path / "=tuned.safetensors"]
+    for moved, path in enumerate(paths):
+        save_file({name: torch.arange(4.0) + moved for name in FORMULAS}, path)
+    rows = list(csv.DictReader(io.StringIO(diff(capfd, *paths, "--format", "csv"))))
+    assert len(rows) == len(FORMULAS)
+    for cell in (cell for row in rows for cell in row.values()):
+        assert not cell.lstrip().startswith(("=", "+", "@", "\t", "\r", "\n", "\uff1d"))
+        assert not cell.lstrip().startswith("-") or float(cell) < 0

@@ -235,3 +235,50 @@ def test_reading_imports_no_torch(tmp_path: Path) -> None:
     )
     total = float(BIG.double().sum())
     assert done.stdout.splitlines() == [str(total)] * 4 + ["[]"]
+
+
+# What lies around the weights --------------------------------------------------------------------------
+
+
+def model(folder: Path) -> Path:
+    save_file({"a.bias": torch.ones(2)}, folder / "one.safetensors")
+    save_file({"b.bias": torch.ones(2)}, folder / "two.safetensors")
+    index = '{"weight_map": {"a.bias": "one.safetensors", "b.bias": "two.safetensors"}}'
+    (folder / "model.safetensors.index.json").write_text(index)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors.index.json", "one.safetensors", "two.safetensors", "config.json"]
+)
+@pytest.mark.parametrize("change", [rewrite, append, replace, Path.unlink])
+def test_indexes_shards_and_configs_are_watched_too(
+    tmp_path: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    opened = open_checkpoint(model(tmp_path))
+    assert opened.config == {"model_type": "bert"}
+    opened.check_unchanged()
+    change(tmp_path / name)
+    with pytest.raises(ChangedError):
+        opened.check_unchanged()
+
+
+def test_weights_that_would_now_be_read_instead_are_noticed(tmp_path: Path) -> None:
+    opened = open_checkpoint(model(tmp_path))
+    (tmp_path / "notes.txt").write_text("not a weight")
+    (tmp_path / "three.safetensors").write_bytes(b"of no standard name")
+    opened.check_unchanged()
+    save_file({"a.bias": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ChangedError, match="came or went"):
+        opened.check_unchanged()
+
+
+def test_a_folder_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"a.bias": torch.ones(2)}, folder / "model.safetensors")
+    opened = open_checkpoint(folder)
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(ChangedError):
+        opened.check_unchanged()

@@ -307,7 +307,7 @@ def test_legacy_bite_that_ends_within_the_name_of_a_global(tmp_path: Path, same:
     same(open_checkpoint(tmp_path / "a.pt"), {name: value for name, value in state.items() if name[0] == "w"})
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", FORMATS)
 def test_any_damage_is_read_or_reported(kind: str, data: st.DataObject) -> None:

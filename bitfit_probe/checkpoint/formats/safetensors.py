@@ -6,20 +6,19 @@ The format and its limits: https://github.com/huggingface/safetensors#format.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from typing import Any
 
+from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import File, FileStorage, Tensor
+from bitfit_probe.checkpoint.tensor import MAX_AXES, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
 __all__ = ["read", "recognises"]
 
-#: The reference implementation refuses longer headers as well.
-_MAX_HEADER_BYTES = 100_000_000
 _LENGTH_BYTES = 8
+_TOO_LARGE = 1 << 63
 
 _DTYPES = {
     "F64": "float64",
@@ -71,9 +70,9 @@ def _header(file: File) -> tuple[dict[str, Any], int]:
     if file.size < _LENGTH_BYTES:
         raise TruncatedError("too short for safetensors", advice="copy or download it again", path=file.path)
     length = int.from_bytes(file.read(0, _LENGTH_BYTES), "little")
-    if length > _MAX_HEADER_BYTES:
+    if length > MAX_BYTES:  # the reference implementation draws the line at 100 MB
         raise CorruptError(
-            f"the header claims {length:,} bytes, more than the format's {_MAX_HEADER_BYTES:,}",
+            f"the header claims {length:,} bytes, more than the {MAX_BYTES:,} that are read",
             advice="check that this really is a safetensors file, and download it again",
             path=file.path,
         )
@@ -84,19 +83,12 @@ def _header(file: File) -> tuple[dict[str, Any], int]:
             path=file.path,
         )
     try:
-        header = json.loads(file.read(_LENGTH_BYTES, length), object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
+        header = parse(file.read(_LENGTH_BYTES, length), unique=True)
+    except ValueError as error:
         raise _corrupt(file, f"the header is no valid JSON ({error})") from error
     if not isinstance(header, dict):
         raise _corrupt(file, "the header is no JSON object")
     return header, _LENGTH_BYTES + length
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        raise ValueError("a key stands twice")
-    return out
 
 
 def _corrupt(file: File, what: str) -> UnreadableError:
@@ -109,8 +101,10 @@ def _tensor(file: File, name: str, entry: Any, start: int) -> Tensor:
     except (TypeError, KeyError, ValueError) as error:
         raise _corrupt(file, f"the header's entry for {name!r} is incomplete") from error
     numbers = (*shape, begin, end)
-    if any(type(number) is not int or number < 0 for number in numbers):
-        raise _corrupt(file, f"the header's entry for {name!r} has a size that is no whole number")
+    if any(type(number) is not int or not 0 <= number < _TOO_LARGE for number in numbers):
+        raise _corrupt(file, f"the header's entry for {name!r} has a size that is no whole number of 64 bits")
+    if len(shape) > MAX_AXES:  # the product below would take its time over a million of them
+        raise _corrupt(file, f"{name!r} has {len(shape):,} axes")
     if not isinstance(code, str) or code not in _DTYPES:
         raise UnsupportedError(
             f"{name!r} has the element type {code!r}, which is not read",

@@ -26,7 +26,7 @@ _HEAD = b"\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
 _PLACES = (2, 11)
 _COUNT_BYTES = 8
 #: The pickles stand before the data; most fit into the first bite, few need more.
-_BITES = (1 << 20, 8 << 20, 64 << 20)
+_BITES = (1 << 20, 32 << 20)
 
 
 def recognises(head: bytes, file: File) -> bool:

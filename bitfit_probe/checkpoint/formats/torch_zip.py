@@ -7,6 +7,7 @@ Layout: ``torch/serialization.py`` and ``caffe2/serialize/inline_container.h`` o
 from __future__ import annotations
 
 import io
+import itertools
 import zipfile
 
 from bitfit_probe.checkpoint.formats import torch_fallback
@@ -27,6 +28,8 @@ __all__ = ["read", "recognises"]
 #: The pickle describes tensors, it does not hold them: 90 kB for BERT-large.
 _MAX_PICKLE_BYTES = 64 << 20
 _LOCAL_HEADER_BYTES = 30
+#: The archive's directory: 70 bytes or so an entry, and an entry a tensor.
+_MAX_DIRECTORY_BYTES = 16 << 20
 
 
 def recognises(head: bytes, file: File) -> bool:
@@ -73,11 +76,20 @@ def read(file: File, key: str | None = None) -> Checkpoint:
         return storages[ref.key]
 
     tensors = tensors_of(state, storage, file.path)
+    _check_disjoint(file, storages)
     return Checkpoint(file.path, "torch zip", tensors, (file,), notes)
 
 
 def _corrupt(file: File, what: str) -> UnreadableError:
     return CorruptError(what, advice="copy or download it again", path=file.path)
+
+
+def _check_disjoint(file: File, storages: dict[str, FileStorage]) -> None:
+    parts = [(key, part) for key, part in storages.items() if part.nbytes]
+    ranges = sorted((part.start, part.start + part.nbytes, key) for key, part in parts)
+    for (_, end, key), (begin, _, other) in itertools.pairwise(ranges):
+        if begin < end:
+            raise _corrupt(file, f"the storages {key!r} and {other!r} overlap")
 
 
 class _Seekable(io.RawIOBase):
@@ -103,6 +115,8 @@ class _Seekable(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         left = max(self._file.size - self._at, 0)
         count = left if size < 0 else min(size, left)
+        if count > _MAX_DIRECTORY_BYTES:
+            raise _corrupt(self._file, f"the zip archive's directory would take {count:,} bytes")
         data = self._file.read(self._at, count)
         self._at += count
         return data

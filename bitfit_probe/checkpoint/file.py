@@ -1,0 +1,104 @@
+"""A file held open for reading, that notices when it is rewritten or replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from bitfit_probe.errors import ChangedError, NotFoundError, TruncatedError, UnknownFormatError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["File"]
+
+Bytes: TypeAlias = "npt.NDArray[np.uint8]"
+
+
+class File:
+    """A regular file held open for reading.
+
+    Reads go through ``pread`` rather than through a memory map: a map of a file that is cut short
+    meanwhile ends the process with SIGBUS, a read ends with an error that can be told.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            # Opening a pipe would wait for a writer; devices and pipes hold no checkpoint.
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise NotFoundError(f"can't be opened ({why})", advice="check the path", path=path) from error
+        self._adopt(path, fd)
+
+    def _adopt(self, path: Path, fd: int) -> None:
+        """Take over an open file, which is closed with this object."""
+        self.path, self._fd = path, fd
+        self._lock = threading.Lock()
+        self._seen = os.fstat(fd)
+        self.size = self._seen.st_size
+        if not stat.S_ISREG(self._seen.st_mode):
+            raise UnknownFormatError("not a regular file", advice="give a file or a directory", path=path)
+
+    def __del__(self) -> None:
+        fd = getattr(self, "_fd", None)
+        if fd is not None:
+            os.close(fd)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes from `offset`; raises TruncatedError where the file is shorter."""
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise self._too_short()
+        out = np.empty(count, np.uint8)
+        self.read_into(out, offset)
+        return out.tobytes()
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out`, shape (n,) of uint8, from `offset`."""
+        view = out.data
+        while len(view):
+            got = self._read_some(view, offset)
+            if not got:
+                raise self._too_short()
+            view, offset = view[got:], offset + got
+
+    def _read_some(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [view], offset)
+        with self._lock:  # no positioned read on this system: seek and read must stay together
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            piece = os.read(self._fd, len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Be told which byte ranges ``[start, stop)`` will be read; files from afar fetch them in one go."""
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where the file is not what it was when it was opened."""
+        now = os.fstat(self._fd)
+        try:
+            named = self.path.stat()
+        except OSError:
+            named = None
+        same_content = (now.st_size, now.st_mtime_ns) == (self._seen.st_size, self._seen.st_mtime_ns)
+        same_name = named is not None and (named.st_dev, named.st_ino) == (now.st_dev, now.st_ino)
+        if not (same_content and same_name):
+            raise ChangedError(
+                "the file changed while it was read",
+                advice="run again when nothing writes to it",
+                path=self.path,
+            )
+
+    def _too_short(self) -> TruncatedError:
+        return TruncatedError(
+            "the file ends before the data it announces",
+            advice="copy or download it again",
+            path=self.path,
+        )

@@ -1,0 +1,59 @@
+"""What a caller named: a path, a model on the Hugging Face Hub, or a URL. A path that exists wins."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["HubModel", "Location", "Url", "locate"]
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the Hub, such as ``google-bert/bert-base-uncased``, at a branch, tag or commit."""
+
+    repo: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+@dataclass(frozen=True)
+class Url:
+    """A file on some server."""
+
+    text: str
+
+
+Location: TypeAlias = Path | HubModel | Url
+
+#: One slash is enough: pathlib folds the two of a URL that was held in a Path.
+_URL = re.compile(r"(https?):/+(.+)", re.IGNORECASE | re.DOTALL)
+_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
+_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json", ".gguf", ".onnx", ".h5")
+
+
+def locate(given: str | Path) -> Location:
+    """Where `given` lies.
+
+    Nothing is looked up on a network for a name that looks like a file, or whose first folder exists here:
+    both are rather misspelt paths.
+
+    >>> locate("google-bert/bert-base-uncased@main")
+    HubModel(repo='google-bert/bert-base-uncased', revision='main')
+    >>> locate("https://example.org/model.safetensors")
+    Url(text='https://example.org/model.safetensors')
+    """
+    path, text = Path(given), str(given)
+    if os.path.lexists(path):
+        return path
+    url, repo = _URL.fullmatch(text), _REPO.fullmatch(text)
+    if url:
+        return Url(f"{url[1].lower()}://{url[2]}")
+    if repo and path.suffix not in _FILES and not os.path.lexists(path.parts[0]):
+        return HubModel(repo[1], repo[2])
+    return path

@@ -1,0 +1,72 @@
+"""Changes that keep an input's outer form, so that the fuzzer gets behind the first check."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import atheris
+
+__all__ = ["MUTATORS"]
+
+_NUMBERS = (0, 1, -1, 2, 4, 16, 31, 32, 33, 255)
+_LARGE = (1 << 31, 1 << 32, (1 << 58) + 1, (1 << 63) - 1, 1 << 63, 1 << 64)
+_TYPES = ("F32", "BF16", "F8_E4M3", "BOOL", "U8", "C64")
+_TEXTS = ("", "__metadata__", "shape", "\ud800", "a" * 2000, "\x1b[31m")
+_ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+_OTHERS = (None, True, 1.5, float("nan"), [], {}, [[]], _ENTRY)
+
+
+def safetensors(data: bytes, max_size: int, seed: int) -> bytes:
+    """Mutate the bytes, or the header as text, or as JSON; the length in front follows the header."""
+    rng = random.Random(seed)
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8 or rng.random() < 0.1:
+        return atheris.Mutate(data, len(data))[:max_size]
+    header, rest = data[8 : 8 + length], data[8 + length :]
+    header = _as_json(header, rng) if rng.random() < 0.5 else atheris.Mutate(header, len(header))
+    if rng.random() < 0.1:
+        rest = bytes(rng.randrange(64))
+    return (len(header).to_bytes(8, "little") + header + rest)[:max_size]
+
+
+def text(data: bytes, max_size: int, seed: int) -> bytes:
+    """Mutate the bytes, or what they mean as JSON."""
+    rng = random.Random(seed)
+    return (_as_json(data, rng) if rng.random() < 0.5 else atheris.Mutate(data, len(data)))[:max_size]
+
+
+def _as_json(header: bytes, rng: random.Random) -> bytes:
+    try:
+        root = json.loads(header)
+        for _ in range(rng.randint(1, 3)):
+            root = _changed(root, rng)
+        return json.dumps(root).encode()
+    except (ValueError, RecursionError):
+        return bytes(atheris.Mutate(header, len(header)))
+
+
+def _changed(value: Any, rng: random.Random) -> Any:
+    """`value` with one thing in it replaced, doubled or left out."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(list(value))
+        kind = rng.random()
+        if kind < 0.1:
+            return {other: item for other, item in value.items() if other != key}
+        if kind < 0.3:
+            return value | {rng.choice((key + "x", *_TEXTS)): value[key]}
+        return value | {key: _changed(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        at = rng.randrange(len(value))
+        kind = rng.random()
+        if kind < 0.1:
+            return value[:at] + value[at + 1 :]
+        if kind < 0.2:
+            return value[: at + 1] * 2
+        return [*value[:at], _changed(value[at], rng), *value[at + 1 :]]
+    return rng.choice((*_NUMBERS, *_LARGE, *_TYPES, *_TEXTS, *_OTHERS))
+
+
+MUTATORS: dict[str, Callable[[bytes, int, int], bytes]] = {"safetensors": safetensors, "index": text}

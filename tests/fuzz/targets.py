@@ -1,0 +1,158 @@
+"""What the fuzzer feeds: each target takes any bytes, and may end with an UnreadableError but nothing else.
+
+No atheris in here: the kept corpus runs through the same functions in the normal suite.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+from bitfit_probe.errors import UnreadableError
+
+sys.path.append(str(Path(__file__).parent.parent / "bad_input"))
+
+__all__ = ["TARGETS"]
+
+_SMALL = 1 << 16
+_GOOD_HEADER = {"w.bias": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
+
+
+def _home() -> Path:
+    """A folder in memory where there is one, so that no disk is worn."""
+    shared = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="bitfit-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
+
+
+_HOME = _home()
+
+
+def clean_up() -> None:
+    """Remove what the targets wrote."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def _read_all(opened: Checkpoint) -> None:
+    """Everything that a diff would touch of a small checkpoint."""
+    for tensor in opened.tensors.values():
+        if tensor.dtype.decodable and tensor.size <= _SMALL:
+            assert tensor.values().shape == tensor.shape
+        elif tensor.size:
+            tensor.read(tensor.size - 1, tensor.size, np.empty(1, tensor.dtype.storage))
+    assert isinstance(opened.config, dict)
+    opened.check_unchanged()
+
+
+def _open(path: Path) -> None:
+    try:
+        _read_all(open_checkpoint(path))
+    except UnreadableError as error:
+        told = len(str(error))
+    else:
+        told = 0
+    assert told < 4096, "an error fits on a screen"
+
+
+def _file(name: str) -> Callable[[bytes], None]:
+    def target(data: bytes) -> None:
+        path = _HOME / name
+        path.write_bytes(data)
+        _open(path)
+
+    return target
+
+
+def _container(data: bytes) -> bytes:
+    """The file that `data` stands for: as it is, or as the pickle inside a sound archive of either age.
+
+    Bytes added to a pickle move everything behind it, which an archive's directory does not forgive.
+    """
+    from builders import legacy, zipped
+
+    path = _HOME / "made.pt"
+    if data[:1] == b"Z":
+        return zipped(path, data[1:]).read_bytes()
+    if data[:1] == b"L":
+        return legacy(path, data[1:]).read_bytes()
+    return data
+
+
+def _torch(data: bytes) -> None:
+    _file("x.pt")(_container(data))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _index(data: bytes) -> None:
+    """`data` as the index of a folder with one good shard, and as its config."""
+    folder = _HOME / "sharded"
+    folder.mkdir(exist_ok=True)
+    header = json.dumps(_GOOD_HEADER).encode()
+    _write(folder / "one.safetensors", len(header).to_bytes(8, "little") + header + bytes(16))
+    _write(folder / "model.safetensors.index.json", data)
+    _write(folder / "config.json", data)
+    _open(folder)
+    _open(folder / "one.safetensors")
+
+
+def _distributed(data: bytes) -> None:
+    """`data` as a checkpoint of torch.distributed: four bytes of length, the metadata, and one shard."""
+    folder = _HOME / "distributed"
+    folder.mkdir(exist_ok=True)
+    end = 4 + int.from_bytes(data[:4], "little")
+    _write(folder / ".metadata", data[4:end])
+    _write(folder / "__0_0.distcp", data[end:])
+    _open(folder)
+
+
+def _directory(data: bytes) -> None:
+    """A folder whose files `data` names and fills: a line each of name, kind and content."""
+    folder = _HOME / "folder"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for line in data.split(b"\n")[:16]:
+        name, _, rest = line.partition(b"|")
+        kind, _, content = rest.partition(b"|")
+        _place(folder, os.fsdecode(name), kind, content.replace(b"\\n", b"\n"))
+    _open(folder)
+
+
+def _place(folder: Path, name: str, kind: bytes, content: bytes) -> None:
+    path = Path(os.path.normpath(folder / name)) if "\0" not in name else folder
+    if folder not in path.parents:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == b"link":
+            path.symlink_to(os.fsdecode(content))
+        elif kind == b"pipe":
+            os.mkfifo(path)
+        elif kind == b"folder":
+            path.mkdir()
+        else:
+            path.write_bytes(content)
+    except (OSError, ValueError):
+        return
+
+
+#: By name: the two readers without torch, then everything else that reads what a stranger wrote.
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "safetensors": _file("x.safetensors"),
+    "torch": _torch,
+    "gguf": _file("x.gguf"),
+    "onnx": _file("x.onnx"),
+    "distributed": _distributed,
+    "any": _file("x"),
+    "index": _index,
+    "directory": _directory,
+}
