@@ -261,7 +261,6 @@ def test_public_names_are_exact_and_all_there():
         bitfit_probe.nothing  # noqa: B018
 
 
-
 @pytest.mark.parametrize(
     "first", ["from bitfit_probe.probe import diff", "import bitfit_probe.diff.kernel", "pass"]
 )
