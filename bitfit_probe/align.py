@@ -13,7 +13,7 @@ import numpy as np
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.checkpoint.adapters import Adapter, Change, lay_over
-from bitfit_probe.checkpoint.computed import RowStorage
+from bitfit_probe.checkpoint.computed import MergedStorage
 from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.checkpoint.tensor import Bytes, ComputedStorage
 from bitfit_probe.errors import NothingAlignsError, ShapesError, TargetsError
@@ -36,6 +36,10 @@ _WRAPPERS = frozenset(
     }
 )
 _PEFT_PREFIX = "base_model.model."
+_BIASES_ONLY = (
+    "the tuned file holds biases only, which are taken as tuned values rather than as differences; the rest"
+    " is the base's own"
+)
 #: weight_norm's old names and those of torch.nn.utils.parametrizations.weight_norm.
 _GAIN, _DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 _WEIGHT_NORM = {"weight_g": _GAIN, "weight_v": _DIRECTION}
@@ -58,7 +62,7 @@ class Pair:
     @property
     def computed(self) -> bool:
         """Whether the tuned tensor is computed from the base's and what an adapter stores."""
-        return isinstance(self.tuned.storage, RowStorage)
+        return isinstance(self.tuned.storage, MergedStorage)
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     """
     if tuned.adapter is not None and base.adapter is None:
         return _align_adapter(base, tuned, tuned.adapter)
-    plain_base, plain_tuned = _plain(base.tensors), _plain(tuned.tensors)
+    plain_base = _plain(_translated(base, tuned.tensors))
+    plain_tuned = _plain(_translated(tuned, base.tensors))
     left, right = _architectures(plain_base, plain_tuned, base, tuned)
     ours, theirs, renaming = _keyed(plain_base, plain_tuned, left, right)
     matcher = _Matcher(_Names(left, ours, _ties(base)), _Names(right, theirs, _ties(tuned)))
@@ -142,17 +147,21 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     matcher.match_wrapped_heads()
     matcher.match_weight_norm()
     matcher.match_fused()
-    pairs = matcher.pairs_in_order()
-    if not pairs:
+    if not matcher.found:
         raise _nothing(base, tuned, shared=bool(ours.keys() & theirs.keys()))
+    notes = renaming
+    if matcher.holds_biases_only():
+        matcher.match_unstored()
+        notes = (*renaming, _BIASES_ONLY)
+    pairs = matcher.pairs_in_order()
     unmatched_base, unmatched_tuned = matcher.leftovers()
     architecture = right if left.family == "generic" else left
-    return Alignment(architecture, pairs, unmatched_base, unmatched_tuned, renaming)
+    return Alignment(architecture, pairs, unmatched_base, unmatched_tuned, notes)
 
 
 def _align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alignment:
     """Lay the base as the adapter tunes it beside the base; what it leaves alone is not in its file."""
-    plain_base = _plain(base.tensors)
+    plain_base = _plain(_translated(base, [*adapter.stored, *adapter.altered]))
     changed: dict[str, Tensor | Change] = {**adapter.stored, **adapter.altered}
     left, right = _architectures(plain_base, changed, base, tuned)
     ours, keyed, renaming = _keyed(plain_base, changed, left, right)
@@ -215,6 +224,30 @@ def _common_end(one: list[str], other: list[str]) -> int:
 def _ties(checkpoint: Checkpoint) -> bool:
     """Whether a tied tensor that is absent stands under another name: where config.json does not object."""
     return checkpoint.config.get("tie_word_embeddings") is not False
+
+
+def _translated(checkpoint: Checkpoint, others: Iterable[str]) -> Mapping[str, Tensor]:
+    """The tensors, called as the other side calls them where the format has names of its own."""
+    if not checkpoint.aliases:
+        return checkpoint.tensors
+    names = {unwrapped(name) for name in others}
+    ends = {end for name in names for end in _ends(name)}
+    out = {}
+    for name, tensor in checkpoint.tensors.items():
+        fitting = [
+            alias
+            for alias in checkpoint.aliases.get(name, ())
+            if alias in ends or not names.isdisjoint(_ends(alias))
+        ]
+        best = max(fitting, key=lambda alias: (alias in names, alias in ends, len(alias)), default=name)
+        out[best] = replace(tensor, name=best)
+    return out
+
+
+def _ends(name: str) -> Iterator[str]:
+    """`name`, and what is left of it without its first components, down to a module and its leaf."""
+    parts = name.split(".")
+    return (".".join(parts[at:]) for at in range(max(len(parts) - 1, 1)))
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -392,6 +425,12 @@ class _Matcher:
                     for role_key in names.split_names(key).values():
                         split.pop(role_key)
                     self.found[pairs[0].base.name] = pairs
+
+    def holds_biases_only(self) -> bool:
+        """Whether the tuned side is a file of trained biases, perhaps with a head, and of nothing else."""
+        kinds = {self.theirs.place(key).kind for key in self.theirs.tensors}
+        rest = {self.ours.place(key).kind for key in self.left}
+        return "bias" in kinds and kinds <= {"bias", "head"} and "weight" in rest
 
     def match_unstored(self) -> None:
         """Pair what the tuned file leaves out with itself, but for a head that another one replaces."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.errors import AmbiguousError, EmptyError
 
-__all__ = ["Found", "find_weights"]
+__all__ = ["Found", "find_weights", "standard_weights"]
 
 _ORDER = (
     "model.safetensors",
@@ -22,7 +22,15 @@ _ORDER = (
 )
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 #: Weight-like files that trainers leave beside the weights.
-_NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
+_NO_WEIGHTS = (
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng_state",
+    "random_states",
+    "sampler",
+    "training_args",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,11 @@ class Found:
 
     weights: Path
     siblings: tuple[Path, ...]
+
+
+def standard_weights(folder: Path) -> list[Path]:
+    """The weight files under names that transformers knows, in its order."""
+    return [folder / name for name in _ORDER if (folder / name).is_file()]
 
 
 def find_weights(folder: Path) -> Found:
@@ -43,7 +56,7 @@ def find_weights(folder: Path) -> Found:
     AmbiguousError
         Several, none under a standard name.
     """
-    standard = [folder / name for name in _ORDER if (folder / name).is_file()]
+    standard = standard_weights(folder)
     if standard:
         return Found(standard[0], tuple(standard[1:]))
     adapters = [folder / name for name in ADAPTER_FILES if (folder / name).is_file()]

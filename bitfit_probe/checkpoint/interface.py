@@ -51,6 +51,8 @@ class Checkpoint:
         Other weight files in the same directory that were left alone.
     adapter
         What a PEFT adapter changes in its base, where it is one; `tensors` are then the file's own.
+    aliases
+        What other frameworks call a tensor, for formats with names of their own.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     siblings: tuple[Path, ...] = field(default=())
     adapter: Adapter | None = None
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -29,6 +29,7 @@ __all__ = [
     "File",
     "FileStorage",
     "MemoryStorage",
+    "Section",
     "Storage",
     "Tensor",
     "contiguous_strides",
@@ -117,6 +118,30 @@ class File:
             advice="copy or download it again",
             path=self.path,
         )
+
+
+class Section(File):
+    """A range of a file that looks like a file: a container inside another one."""
+
+    def __init__(self, file: File, start: int, size: int) -> None:
+        if start < 0 or size < 0 or start + size > file.size:
+            raise TruncatedError(
+                "the file ends before the data it announces",
+                advice="copy or download it again",
+                path=file.path,
+            )
+        self._file, self._start = file, start
+        self.path, self.size = file.path, size
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out`, shape (n,) of uint8, from `offset`."""
+        if offset < 0 or offset + len(out) > self.size:
+            raise self._too_short()
+        self._file.read_into(out, self._start + offset)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where the file around it changed."""
+        self._file.check_unchanged()
 
 
 class Storage(Protocol):

@@ -202,6 +202,9 @@ def _changed(b: Float64, t: Float64) -> int:
 
 def _above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
     """Number of elements that no cast between the two types explains, in either direction."""
+    if ours.block or theirs.block:
+        step = np.maximum(ours.steps(b), theirs.steps(t))
+        return int(np.count_nonzero(~(np.abs(t - b) <= step) & ~(np.isnan(b) & np.isnan(t))))
     count = 0
     for at in range(0, len(b), _PIECE):
         one, two = b[at : at + _PIECE], t[at : at + _PIECE]
