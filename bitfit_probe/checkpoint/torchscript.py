@@ -13,6 +13,8 @@ from bitfit_probe.errors import UnsupportedError
 __all__ = ["state_of"]
 
 _MAX_DEPTH = 64
+#: Classes of C++, such as those that hold packed quantised weights.
+_CUSTOM = "__torch__.torch.classes."
 _PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
 
 
@@ -39,7 +41,9 @@ def state_of(root: Any, path: Path) -> StateDict:
 
 def _attributes(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     state = value.state if isinstance(value, Inert) else None
-    if isinstance(state, dict) and depth < _MAX_DEPTH:
+    if isinstance(value, Inert) and value.what.module.startswith(_CUSTOM):
+        yield name, value
+    elif isinstance(state, dict) and depth < _MAX_DEPTH:
         for key, item in state.items():
             if isinstance(key, str) and (isinstance(item, TensorRef) or not isinstance(item, _PLAIN)):
                 yield from _attributes(item, f"{name}.{key}" if name else key, depth + 1)

@@ -87,8 +87,9 @@ def _weights(
     step: Path, models: Sequence[Archive], optimizers: Sequence[Archive]
 ) -> tuple[int, dict[str, Tensor]]:
     root = models[0].root
+    module = tensors_of(StateDict("module", root["module"]), models[0].storage, models[0].file.path)
     if not optimizers or "param_shapes" not in root:
-        return 0, tensors_of(StateDict("module", root["module"]), models[0].storage, models[0].file.path)
+        return 0, module
     states = [_Partition.of(archive) for archive in optimizers]
     stage, count = states[0].stage, states[0].count
     if count != len(states):
@@ -97,7 +98,9 @@ def _weights(
             advice="copy those of every rank",
             path=step,
         )
-    out = _buffers(models[0])
+    # Below stage 3 the module is whole, though in the precision of training; in stage 3 it is empty shells.
+    names = set(root["buffer_names"]) if stage == 3 else set(module)
+    out = {name: tensor for name, tensor in module.items() if name in names}
     out |= _frozen(models if stage == 3 else models[:1])
     out |= _stage_3(root["param_shapes"], states) if stage == 3 else _stage_2(root["param_shapes"], states)
     for name, source in (root.get("shared_params") or {}).items():
@@ -137,12 +140,6 @@ def _flat(archive: Archive, ref: Any) -> Tensor:
         raise TypeError("a partition that is no tensor")
     (tensor,) = tensors_of(StateDict("", {"partition": ref}), archive.storage, archive.file.path).values()
     return tensor
-
-
-def _buffers(model: Archive) -> dict[str, Tensor]:
-    names = set(model.root["buffer_names"])
-    entries = {name: value for name, value in model.root["module"].items() if name in names}
-    return tensors_of(StateDict("module", entries), model.storage, model.file.path)
 
 
 def _frozen(models: Sequence[Archive]) -> dict[str, Tensor]:
