@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import importlib
 import os
+import pkgutil
 import resource
 import sys
 from pathlib import Path
@@ -32,9 +34,11 @@ with atheris.instrument_imports(include=["bitfit_probe", "pickletools", "zipfile
     import mutators
     import targets
 
-    from bitfit_probe.checkpoint import opening
+    from bitfit_probe import checkpoint
 
-    list(opening._formats())  # they are imported when they are first asked for, which is too late for atheris
+    # Formats are imported when one of their files is first met, which is too late for atheris.
+    for module in pkgutil.walk_packages(checkpoint.__path__, "bitfit_probe.checkpoint."):
+        importlib.import_module(module.name)
 
 
 def _limit_memory() -> None:

@@ -9,6 +9,7 @@ import json
 import pickle
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,10 +88,63 @@ def directory_seeds() -> Iterator[tuple[str, bytes]]:
     yield "other", b"a.bin|file|" + weights + b"\nadapter_config.json|file|{}\ncheckpoint-3|folder|"
 
 
+def gguf_seeds() -> Iterator[tuple[str, bytes]]:
+    import gguf
+    import numpy as np
+
+    kinds = {"plain": None, "q8": gguf.GGMLQuantizationType.Q8_0, "q4": gguf.GGMLQuantizationType.Q4_0}
+    for architecture in ("bert", "gpt2", "llama"):
+        for name, kind in kinds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                writer = gguf.GGUFWriter(Path(folder) / "x.gguf", architecture)
+                writer.add_head_count(2)
+                value = np.ones((4, 32), np.float32)
+                data = value if kind is None else gguf.quants.quantize(value, kind)
+                writer.add_tensor("blk.0.attn_q.weight", data, raw_dtype=kind)
+                writer.add_tensor("blk.0.attn_q.bias", np.ones(4, np.float16))
+                writer.write_header_to_file()
+                writer.write_kv_data_to_file()
+                writer.write_tensors_to_file()
+                writer.close()
+                yield f"{architecture}-{name}", (Path(folder) / "x.gguf").read_bytes()
+
+
+def onnx_seeds() -> Iterator[tuple[str, bytes]]:
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    plain = [numpy_helper.from_array(np.ones((2, 3), np.float32), "onnx::MatMul_1")]
+    plain.append(numpy_helper.from_array(np.ones(3, np.float32), "layer.bias"))
+    packed = helper.make_tensor("half", TensorProto.FLOAT16, [2], np.ones(2, np.float16))
+    external = numpy_helper.from_array(np.ones(2, np.float32), "outside")
+    external.ClearField("raw_data")
+    external.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "x.data"), ("offset", "0"), ("length", "8")):
+        external.external_data.add(key=key, value=value)
+    nodes = [helper.make_node("MatMul", ["x", "onnx::MatMul_1"], ["y"], "/layer/MatMul")]
+    nodes.append(helper.make_node("Add", ["layer.bias", "y"], ["z"], "/layer/Add"))
+    for name, tensors in (("plain", plain), ("packed", [packed]), ("external", [external])):
+        graph = helper.make_graph(nodes, "g", [], [], tensors)
+        yield name, helper.make_model(graph).SerializeToString()
+
+
+def distributed_seeds() -> Iterator[tuple[str, bytes]]:
+    import torch.distributed.checkpoint as dcp
+
+    for name, state in (("flat", STATE), ("nested", {"model": STATE, "epoch": 3})):
+        with tempfile.TemporaryDirectory() as folder:
+            dcp.save(state, checkpoint_id=folder, no_dist=True)
+            metadata, shard = ((Path(folder) / part).read_bytes() for part in (".metadata", "__0_0.distcp"))
+            yield name, struct.pack("<I", len(metadata)) + metadata + shard
+
+
 def main() -> None:
     seeds = {
         "torch": torch_seeds,
         "safetensors": safetensors_seeds,
+        "gguf": gguf_seeds,
+        "onnx": onnx_seeds,
+        "distributed": distributed_seeds,
         "index": index_seeds,
         "directory": directory_seeds,
     }

@@ -105,6 +105,16 @@ def _index(data: bytes) -> None:
     _open(folder / "one.safetensors")
 
 
+def _distributed(data: bytes) -> None:
+    """`data` as a checkpoint of torch.distributed: four bytes of length, the metadata, and one shard."""
+    folder = _HOME / "distributed"
+    folder.mkdir(exist_ok=True)
+    end = 4 + int.from_bytes(data[:4], "little")
+    _write(folder / ".metadata", data[4:end])
+    _write(folder / "__0_0.distcp", data[end:])
+    _open(folder)
+
+
 def _directory(data: bytes) -> None:
     """A folder whose files `data` names and fills: a line each of name, kind and content."""
     folder = _HOME / "folder"
@@ -139,6 +149,9 @@ def _place(folder: Path, name: str, kind: bytes, content: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "safetensors": _file("x.safetensors"),
     "torch": _torch,
+    "gguf": _file("x.gguf"),
+    "onnx": _file("x.onnx"),
+    "distributed": _distributed,
     "any": _file("x"),
     "index": _index,
     "directory": _directory,
