@@ -27,7 +27,8 @@ its meaning.
     │       └── NoRangesError     BE117  a server sends whole files only
     ├── AlignmentError            BE2xx
     │   ├── NothingAlignsError    BE201  no tensor of one side is a tensor of the other
-    │   └── ShapesError           BE202  names align, no shape does
+    │   ├── ShapesError           BE202  names align, no shape does
+    │   └── TargetsError          BE203  an adapter's targets are no tensors of the base
     ├── OutputError               BE3xx
     │   └── OverwriteError        BE301  the output would overwrite an input
     ├── DataError                 BE401  a table of examples can't be used
@@ -62,6 +63,7 @@ __all__ = [
     "PointerError",
     "RemoteError",
     "ShapesError",
+    "TargetsError",
     "TruncatedError",
     "UnknownFormatError",
     "UnreadableError",
@@ -234,6 +236,12 @@ class ShapesError(AlignmentError):
     """Names align, but no shape does."""
 
     code = "BE202"
+
+
+class TargetsError(AlignmentError):
+    """An adapter's targets are no tensors of the base."""
+
+    code = "BE203"
 
 
 class OutputError(BitfitProbeError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitfit_probe.errors import AmbiguousError, EmptyError, UnsupportedError
+from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
+from bitfit_probe.errors import AmbiguousError, EmptyError
 
-__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights"]
+__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights", "standard_weights"]
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -19,10 +20,17 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 #: Weight-like files that trainers leave beside the weights.
-_NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
+_NO_WEIGHTS = (
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng_state",
+    "random_states",
+    "sampler",
+    "training_args",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,11 @@ class Found:
 
     weights: Path
     siblings: tuple[Path, ...]
+
+
+def standard_weights(folder: Path) -> list[Path]:
+    """The weight files under names that transformers knows, in its order."""
+    return [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
 
 
 def find_weights(folder: Path) -> Found:
@@ -42,18 +55,13 @@ def find_weights(folder: Path) -> Found:
         No weight file in it.
     AmbiguousError
         Several, none under a standard name.
-    UnsupportedError
-        Only an adapter.
     """
-    standard = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    standard = standard_weights(folder)
     if standard:
         return Found(standard[0], tuple(standard[1:]))
-    if any((folder / name).is_file() for name in _ADAPTERS):
-        raise UnsupportedError(
-            "holds a PEFT adapter, not a model",
-            advice="merge it with peft's merge_and_unload() and give the merged model",
-            path=folder,
-        )
+    adapters = [folder / name for name in ADAPTER_FILES if (folder / name).is_file()]
+    if adapters:
+        return Found(adapters[0], tuple(adapters[1:]))
     others = sorted(
         path
         for path in folder.iterdir()

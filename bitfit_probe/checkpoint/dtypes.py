@@ -7,6 +7,7 @@ every float type here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -39,6 +40,8 @@ class DType:
     subnormal
         Distance between the two smallest numbers of the type; rounding near zero moves a value by
         at most half of it.
+    block, bits
+        Of quantised types, which share a scale among `block` elements of `bits` bits each; 0 for the others.
     """
 
     name: str
@@ -47,6 +50,8 @@ class DType:
     subnormal: float = 0.0
     _decode: Callable[[Raw, Float64], None] | None = field(default=None, repr=False, compare=False)
     _round: Cast | None = field(default=None, repr=False, compare=False)
+    block: int = 0
+    bits: int = 0
 
     @property
     def itemsize(self) -> int:
@@ -62,6 +67,18 @@ class DType:
     def decodable(self) -> bool:
         """Whether elements have a value that we can compute with, not only bytes."""
         return self.roundoff is not None
+
+    def steps(self, values: Float64) -> Float64:
+        """One quantisation step for each of the float64 `values`, 0 for types without blocks.
+
+        A block of b bits has 2ᵇ levels between ∓max|x|, so they lie at most 2·max|x| / (2ᵇ − 1) apart.
+        """
+        if not self.block:
+            return np.zeros(1)
+        padded = np.zeros(-(-len(values) // self.block) * self.block)
+        padded[: len(values)] = np.abs(values)
+        peaks = padded.reshape(-1, self.block).max(axis=1)
+        return np.repeat(2 * peaks / (2**self.bits - 1), self.block)[: len(values)]
 
     def decode(self, raw: Raw, out: Float64) -> None:
         """Write the values of `raw`, shape (n,) of `storage`, to `out`, shape (n,) of float64."""
@@ -163,6 +180,11 @@ def _integer(name: str, storage: str) -> DType:
     return DType(name, np.dtype(storage), roundoff=0.0)
 
 
+def _quantised(name: str, block: int, bits: int) -> DType:
+    """A type of ggml, whose values come dequantised to float32; `roundoff` bounds ‖error‖ / ‖values‖."""
+    return DType(name, np.dtype("<f4"), math.sqrt(block) / (2**bits - 1), block=block, bits=bits)
+
+
 def _opaque(name: str, storage: str) -> DType:
     return DType(name, np.dtype(storage), roundoff=None)
 
@@ -185,6 +207,9 @@ _TYPES = (
     _integer("uint16", "<u2"),
     _integer("uint8", "u1"),
     _integer("bool", "u1"),
+    *(_quantised(f"q{bits}_{form}", 32, bits) for bits in (4, 5, 8) for form in (0, 1)),
+    *(_quantised(f"q{bits}_k", 256, bits) for bits in (2, 3, 4, 5, 6, 8)),
+    *(_quantised(name, block, 4) for name, block in (("iq4_nl", 32), ("iq4_xs", 256), ("mxfp4", 32))),
     _opaque("complex64", "V8"),
     _opaque("complex128", "V16"),
     _opaque("float8_e8m0fnu", "V1"),

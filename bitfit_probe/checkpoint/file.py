@@ -16,7 +16,7 @@ from bitfit_probe.errors import ChangedError, NotFoundError, TruncatedError, Unk
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["File"]
+__all__ = ["File", "Section"]
 
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 
@@ -102,3 +102,31 @@ class File:
             advice="copy or download it again",
             path=self.path,
         )
+
+
+class Section(File):
+    """A range of a file that looks like a file: a container inside another one."""
+
+    def __init__(self, file: File, start: int, size: int) -> None:
+        if start < 0 or size < 0 or start + size > file.size:
+            raise TruncatedError(
+                "the file ends before the data it announces",
+                advice="copy or download it again",
+                path=file.path,
+            )
+        self._file, self._start = file, start
+        self.path, self.size = file.path, size
+
+    def read_into(self, out: Bytes, offset: int) -> None:
+        """Fill `out`, shape (n,) of uint8, from `offset`."""
+        if offset < 0 or offset + len(out) > self.size:
+            raise self._too_short()
+        self._file.read_into(out, self._start + offset)
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Be told which byte ranges will be read."""
+        self._file.expect((self._start + start, self._start + stop) for start, stop in ranges)
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where the file around it changed."""
+        self._file.check_unchanged()

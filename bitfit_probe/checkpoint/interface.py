@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.tensor import File, Tensor
 from bitfit_probe.errors import ChangedError, UnreadableError
+
+if TYPE_CHECKING:
+    from bitfit_probe.checkpoint.adapters.interface import Adapter
 
 __all__ = ["Checkpoint", "read_json"]
 
@@ -49,6 +52,10 @@ class Checkpoint:
         What a person should know about how it was read.
     siblings
         Other weight files in the same directory that were left alone.
+    adapter
+        What a PEFT adapter changes in its base, where it is one; `tensors` are then the file's own.
+    aliases
+        What other frameworks call a tensor, for formats with names of their own.
     home
         The directory of config, tokenizer and trainer state, where `path` does not tell: a model that was
         named by its address.
@@ -62,6 +69,8 @@ class Checkpoint:
     files: tuple[File, ...]
     notes: tuple[str, ...] = ()
     siblings: tuple[Path, ...] = field(default=())
+    adapter: Adapter | None = None
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     home: Path | None = None
     still_chosen: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
     _beside: dict[str, File] = field(default_factory=dict, repr=False, compare=False)

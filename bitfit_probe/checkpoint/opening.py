@@ -13,12 +13,17 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, cast
 
-from bitfit_probe.checkpoint import formats
-from bitfit_probe.checkpoint.directory import find_weights
+from bitfit_probe.checkpoint import folders, formats
+from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
+from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
+from bitfit_probe.checkpoint.directory import find_weights, standard_weights
+from bitfit_probe.checkpoint.folders.foreign import FLAX_ADVICE, TF_ADVICE
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.location import locate
+from bitfit_probe.checkpoint.quantised import refuse_quantised
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.tensor import File
 from bitfit_probe.errors import (
@@ -42,8 +47,7 @@ _MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
-    (b"GGUF", "a GGUF file", "compare the checkpoint that it was converted from"),
-    (b"\x89HDF", "an HDF5 file (Keras, TensorFlow)", "convert it to PyTorch with transformers"),
+    (b"\x89HDF", "an HDF5 file (Keras, TensorFlow)", TF_ADVICE),
     (b"\x93NUMPY", "a single numpy array", "give a whole checkpoint"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"BZh", "a bzip2 archive", "unpack it first"),
@@ -61,6 +65,16 @@ class Format(Protocol):
 
     def read(self, file: File, key: str | None = None) -> Checkpoint:
         """Read names, shapes and types; the values stay in the file."""
+
+
+class Layout(Protocol):
+    """What a module of `bitfit_probe.checkpoint.folders` offers."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether the names in the directory are those of this layout."""
+
+    def read(self, folder: Path, key: str | None = None) -> Checkpoint:
+        """Read names, shapes and types; the values stay in the files."""
 
 
 def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bool = False) -> Checkpoint:
@@ -98,11 +112,19 @@ def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bo
 def _open_local(path: Path, key: str | None) -> Checkpoint:
     if not os.path.isdir(path):  # noqa: PTH112 - as below
         return _open_file(path, key)
+    layout = None if standard_weights(path) else _layout(path)
+    if layout is not None:
+        return _checked(replace(layout.read(path, key), path=path))
     found = find_weights(path)
     opened = _open_file(found.weights, key)
     return replace(
         opened, path=path, siblings=found.siblings, still_chosen=lambda: find_weights(path) == found
     )
+
+
+def _layout(folder: Path) -> Layout | None:
+    layouts = (cast("Layout", module) for module in _modules(folders))
+    return next((layout for layout in layouts if layout.recognises(folder)), None)
 
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:
@@ -124,17 +146,17 @@ def _read_file(file: File, key: str | None) -> Checkpoint:
     problem = _not_a_checkpoint(head, file)
     if problem:
         raise problem
-    for module in _formats():
+    for module in (cast("Format", found) for found in _modules(formats)):
         if module.recognises(head, file):
-            checkpoint = module.read(file, key)
-            _check_sane(checkpoint, file)
-            return checkpoint
+            checkpoint = _read_as(module, file, key)
+            if is_adapter(file.path, checkpoint.tensors):
+                return as_adapter(checkpoint)
+            _check_shown(checkpoint, file)
+            return _checked(checkpoint)
     raise _unknown(head, file.path)
 
 
-def _check_sane(checkpoint: Checkpoint, file: File) -> None:
-    if not checkpoint.tensors:
-        raise NoStateDictError("holds no tensors", advice="check how it was saved", path=file.path)
+def _check_shown(checkpoint: Checkpoint, file: File) -> None:
     shown = sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     if shown > _MOST_SHOWN * file.size + _ALWAYS_SHOWN:
         raise CorruptError(
@@ -144,9 +166,24 @@ def _check_sane(checkpoint: Checkpoint, file: File) -> None:
         )
 
 
-def _formats() -> Iterator[Format]:
-    for module in pkgutil.iter_modules(formats.__path__):
-        yield cast("Format", importlib.import_module(f"{formats.__name__}.{module.name}"))
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    if not checkpoint.tensors:
+        raise NoStateDictError("holds no tensors", advice="check how it was saved", path=checkpoint.path)
+    return refuse_quantised(checkpoint)
+
+
+def _read_as(module: Format, file: File, key: str | None) -> Checkpoint:
+    try:
+        return module.read(file, key)
+    except NoStateDictError:
+        if file.path.name not in ADAPTER_FILES:
+            raise
+        return Checkpoint(file.path, "torch", {}, (file,))  # an adapter that was saved empty: a finding
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    for module in pkgutil.iter_modules(package.__path__):
+        yield importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def _not_a_checkpoint(head: bytes, file: File) -> UnreadableError | None:
@@ -172,7 +209,19 @@ def _not_a_checkpoint(head: bytes, file: File) -> UnreadableError | None:
     return None
 
 
+#: What the names of files say whose bytes do not tell.
+_BY_NAME = (
+    (".msgpack", "a Flax model (msgpack)", FLAX_ADVICE),
+    (".ckpt.index", "a TensorFlow checkpoint", TF_ADVICE),
+    (".data-00000-of-00001", "a TensorFlow checkpoint", TF_ADVICE),
+    ("saved_model.pb", "a TensorFlow SavedModel", TF_ADVICE),
+)
+
+
 def _unknown(head: bytes, path: Path) -> UnreadableError:
+    for end, what, advice in _BY_NAME:
+        if path.name.endswith(end):
+            return UnsupportedError(what, advice=advice, path=path)
     if head[:1] == b"\x80":
         return UnsupportedError(
             "a plain pickle, not written by torch.save (it was not opened)",

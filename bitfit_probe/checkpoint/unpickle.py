@@ -39,14 +39,19 @@ class Global:
 
 
 class Inert:
-    """An object of a class that is not understood, with what was given to it."""
+    """An object of a class that is not understood, with what was given to it.
 
-    __slots__ = ("args", "state", "what")
+    `args` are those of its construction, `state` what it was restored from, `entries` what was put into it
+    as into a dict.
+    """
+
+    __slots__ = ("args", "entries", "state", "what")
 
     def __init__(self, what: Global, args: Any) -> None:
         self.what = what
         self.args = args
         self.state: Any = None
+        self.entries: dict[Any, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,7 @@ def _call(function: Any, args: Any) -> Any:
 
 def _key(value: Any) -> Any:
     """A dict key that is safe to hash: names and numbers as they are, the rest by identity."""
-    return value if isinstance(value, (str, int, float, bytes, type(None))) else f"<{id(value)}>"
+    return value if isinstance(value, (str, int, float, bytes, type(None), Inert)) else f"<{id(value)}>"
 
 
 def _persistent(pid: Any) -> StorageRef | Global:
@@ -341,6 +346,8 @@ class _Machine:
 
     def _update(self, items: list[Any]) -> None:
         target = self.stack[-1]
+        if isinstance(target, Inert):
+            target = target.entries
         if isinstance(target, dict):
             target.update((_key(k), v) for k, v in zip(items[::2], items[1::2], strict=True))
 

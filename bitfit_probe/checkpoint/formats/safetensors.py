@@ -11,6 +11,7 @@ from typing import Any
 
 from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.dtypes import BY_NAME
+from bitfit_probe.checkpoint.folders.foreign import FLAX_ADVICE, TF_ADVICE
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.tensor import MAX_AXES, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
@@ -60,10 +61,21 @@ def read(file: File, key: str | None = None) -> Checkpoint:
         The header is no valid one, or sizes and offsets contradict each other.
     """
     header, start = _header(file)
-    header.pop("__metadata__", None)
+    _refuse_foreign(file, header.pop("__metadata__", None))
     tensors = {name: _tensor(file, name, entry, start) for name, entry in header.items()}
     _check_disjoint(file, tensors)
     return Checkpoint(file.path, "safetensors", tensors, (file,))
+
+
+def _refuse_foreign(file: File, metadata: Any) -> None:
+    """Refuse the layouts of other frameworks, whose matrices are turned and whose names are others."""
+    written_by = metadata.get("format") if isinstance(metadata, dict) else None
+    if written_by in ("flax", "tf"):
+        raise UnsupportedError(
+            f"safetensors in the layout of {'Flax' if written_by == 'flax' else 'TensorFlow'}",
+            advice=FLAX_ADVICE if written_by == "flax" else TF_ADVICE,
+            path=file.path,
+        )
 
 
 def _header(file: File) -> tuple[dict[str, Any], int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.checkpoint.directory import WEIGHT_FILES, WEIGHT_SUFFIXES
 from bitfit_probe.checkpoint.file import File
 from bitfit_probe.checkpoint.location import HubModel
@@ -32,7 +33,6 @@ __all__ = ["HubFiles", "cached", "download", "find"]
 #: What lies beside weights and is read as well: configs, tokenizers, trainer states.
 _BESIDE = (".json", ".model", "vocab.txt", "merges.txt")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def cached(model: HubModel, error: RemoteError) -> Path:
 
 def _weights(files: HubFiles) -> Sequence[str]:
     """The weight files that transformers would load, with all shards that an index names."""
-    for name in (*WEIGHT_FILES, *_ADAPTERS):
+    for name in (*WEIGHT_FILES, *ADAPTER_FILES):
         if name in files.names:
             index = files.fetch(name) if is_index(Path(name)) else None
             return [name, *(shard_names(File(index)) if index else ())]

@@ -1,0 +1,56 @@
+"""Weights in packed integers or with scales apart, as bitsandbytes, GPTQ, AWQ and others store them.
+
+The bytes of such tensors are no weights, so nothing that can be said about their difference means anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.errors import UnsupportedError
+
+__all__ = ["refuse_quantised"]
+
+_DEQUANTISE = (
+    "load it with transformers, call model.dequantize() and save_pretrained(), and give that directory"
+)
+_ORIGINAL = "compare the checkpoint that it was quantised from: what was packed can't be told from training"
+
+#: What the names of such tensors end in, in the order in which they are looked for.
+_ENDS = (
+    ((".SCB", ".weight_format"), "bitsandbytes, 8 bits", _DEQUANTISE),
+    ((".absmax", ".quant_map", ".nested_absmax"), "bitsandbytes, 4 bits", _DEQUANTISE),
+    ((".qweight", ".qzeros"), "GPTQ or AWQ", _ORIGINAL),
+    ((".W_q",), "HQQ", _ORIGINAL),
+    ((".weight_packed", ".weight_scale", ".weight_scale_inv"), "compressed tensors or float8", _DEQUANTISE),
+)
+
+
+def refuse_quantised(checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint`, where its tensors are plain ones.
+
+    Raises
+    ------
+    UnsupportedError
+        They are not, with what to do instead.
+    """
+    found = _kind(checkpoint.tensors)
+    if found is None:
+        return checkpoint
+    name, kind, advice = found
+    stated = checkpoint.config.get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, dict) else None
+    if isinstance(method, str) and method in ("gptq", "awq"):
+        kind = method.upper()
+    raise UnsupportedError(
+        f"quantised weights ({kind}; for example {name!r})", advice=advice, path=checkpoint.path
+    )
+
+
+def _kind(names: Iterable[str]) -> tuple[str, str, str] | None:
+    for name in names:
+        for ends, kind, advice in _ENDS:
+            if name.endswith(ends):
+                return name, kind, advice
+    return None
