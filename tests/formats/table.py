@@ -361,6 +361,8 @@ TAIL = """
   still seen. Tensors that the adapter leaves out are judged `not-in-file`: they are the base's own. Adapters
   whose targets the base lacks are the error BE203. LoRA variants whose change the factors alone don't tell
   (PiSSA, OLoRA, CorDA, LoftQ, QA-LoRA, aLoRA, `target_parameters`, …) are refused with the advice to merge.
+  The output projection of `torch.nn.MultiheadAttention` gets s·B·A once, though peft 0.21 adds it twice when
+  it merges.
 - **A dict of biases** is taken as tuned values, not as differences; what it leaves out is `not-in-file`.
 - **DeepSpeed ZeRO** is put together by the rule of its own `zero_to_fp32.py`. Models that are split by tensor
   or pipeline parallelism are refused with the command to run.

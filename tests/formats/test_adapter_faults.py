@@ -197,8 +197,8 @@ def test_multi_head_attention_keeps_its_inputs_in_one_matrix(tmp_path: Path) -> 
     before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
     adapted = peft.get_peft_model(plain, peft.LoraConfig(r=2, target_modules=["attention"]))
     with torch.no_grad():
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     adapted.save_pretrained(tmp_path / "a")
     merged = adapted.merge_and_unload().state_dict()
@@ -209,8 +209,11 @@ def test_multi_head_attention_keeps_its_inputs_in_one_matrix(tmp_path: Path) -> 
         "attention.out_proj.weight",
     }
     for pair in alignment.pairs:
+        want = merged[pair.base.name].double().numpy()
+        if pair.base.name == "attention.out_proj.weight":
+            # MultiheadAttention.merge of peft 0.21 adds s·B·A twice to it: once itself, once by out_proj.merge.
+            want = (want + before[pair.base.name].double().numpy()) / 2
         if pair.part is None:
-            want = merged[pair.base.name].double().numpy()
             np.testing.assert_allclose(pair.tuned.values(), want, rtol=0, atol=1e-6)
 
 
