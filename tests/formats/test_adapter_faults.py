@@ -211,7 +211,7 @@ def test_multi_head_attention_keeps_its_inputs_in_one_matrix(tmp_path: Path) -> 
     for pair in alignment.pairs:
         want = merged[pair.base.name].double().numpy()
         if pair.base.name == "attention.out_proj.weight":
-            # MultiheadAttention.merge of peft 0.21 adds s·B·A twice to it: once itself, once by out_proj.merge.
+            # MultiheadAttention.merge of peft 0.21 adds s·B·A twice: once itself, once by out_proj.merge.
             want = (want + before[pair.base.name].double().numpy()) / 2
         if pair.part is None:
             np.testing.assert_allclose(pair.tuned.values(), want, rtol=0, atol=1e-6)
