@@ -166,6 +166,7 @@ def _align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Ali
     left, right = _architectures(plain_base, changed, base, tuned)
     ours, keyed, renaming = _keyed(plain_base, changed, left, right)
     keys = {item.name: key for key, item in keyed.items()}
+    ours = ours | _tied_targets(ours, left, keys, adapter) if _ties(base) else ours
     overlay = lay_over(
         ours,
         {keys[name]: change for name, change in adapter.altered.items()},
@@ -188,6 +189,18 @@ def _align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Ali
     return Alignment(
         architecture, matcher.pairs_in_order(), unmatched_base, (*unmatched_tuned, *left_over), renaming
     )
+
+
+def _tied_targets(
+    ours: dict[str, Tensor], architecture: Architecture, keys: dict[str, str], adapter: Adapter
+) -> dict[str, Tensor]:
+    """The embedding under the head's name, where an adapter alters a head that the base stores only once."""
+    out = {}
+    for name in adapter.altered:
+        tied = architecture.tied_to(name)
+        if keys[name] not in ours and tied is not None and tied in ours:
+            out[keys[name]] = replace(ours[tied], name=name)
+    return out
 
 
 def _without_partner(

@@ -42,6 +42,8 @@ class RowStorage:
 
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out` from byte `offset`."""
+        if not len(out):
+            return
         row = self._columns * self._itemsize
         step, done = max(_ELEMENTS // self._columns, 1), 0
         while done < len(out):

@@ -8,15 +8,11 @@ them apart in two passes over the rows, without ever holding the whole change (H
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitfit_probe.align import Pair
-from bitfit_probe.checkpoint.tensor import Tensor
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
+from bitfit_probe.checkpoint.computed import rows_of
 
 __all__ = ["is_low_rank"]
 
@@ -43,7 +39,7 @@ def is_low_rank(pair: Pair) -> bool:
     sketch, total, size = np.empty((rows, test.shape[1])), 0.0, 0.0
     step = max(_ELEMENTS_A_BLOCK // columns, 1)
     for start in range(0, rows, step):
-        base, tuned = (_rows(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
+        base, tuned = (rows_of(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
         delta = tuned - base
         if not np.isfinite(delta).all():
             return False
@@ -53,19 +49,10 @@ def is_low_rank(pair: Pair) -> bool:
     basis, _ = np.linalg.qr(sketch)
     captured = np.zeros((basis.shape[1], columns))
     for start in range(0, rows, step):
-        base, tuned = (_rows(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
+        base, tuned = (rows_of(t, start, min(start + step, rows)) for t in (pair.base, pair.tuned))
         captured += basis[start : start + step].T @ (tuned - base)
     if total == 0:
         return False
     rest = max(total - float(np.sum(captured * captured)), 0.0)
     rounding = (pair.tuned.dtype.roundoff or 0.0) ** 2 * size
     return rest <= rounding + 1e-10 * total and rest <= (1 - _MOST) * total
-
-
-def _rows(tensor: Tensor, start: int, stop: int) -> npt.NDArray[np.float64]:
-    columns = math.prod(tensor.shape[1:])
-    raw = np.empty((stop - start) * columns, tensor.dtype.storage)
-    tensor.read(start * columns, stop * columns, raw)
-    out = np.empty(raw.shape)
-    tensor.dtype.decode(raw, out)
-    return out.reshape(stop - start, columns)

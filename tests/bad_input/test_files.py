@@ -89,7 +89,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "html .safetensors": (plain("x.safetensors", HTML), ("BE105",)),
     "xml": (plain("x.pt", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"), ("BE105",)),
     "gzip": (plain("x.pt.gz", gzip.compress(b"x" * 100)), ("BE113",)),
-    "gguf": (plain("x.gguf", b"GGUF\x03\0\0\0" + bytes(50)), ("BE113",)),
+    "gguf": (plain("x.gguf", b"GGUF\x03\0\0\0" + bytes(50)), ("BE107",)),
     "hdf5": (plain("x.h5", b"\x89HDF\r\n\x1a\n" + bytes(50)), ("BE113",)),
     "npy": (plain("x.npy", b"\x93NUMPY\x01\0" + bytes(50)), ("BE113",)),
     "npz": (npz, ("BE103",)),

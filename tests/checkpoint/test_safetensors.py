@@ -51,7 +51,7 @@ def test_a_torch_archive_under_this_suffix_is_read_as_what_it_is(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    "magic", [b"GGUF\x03\0\0\0\x01\0", b"\x89HDF\r\n\x1a\n\0\0", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"]
+    "magic", [b"\x93NUMPY\x01\0v\0", b"\x89HDF\r\n\x1a\n\0\0", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"]
 )
 def test_another_known_format_under_this_suffix_is_named(tmp_path: Path, magic: bytes) -> None:
     path = tmp_path / "model.safetensors"

@@ -6,5 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = str(Path(__file__).parents[1])
-if TESTS not in sys.path:
-    sys.path.insert(0, TESTS)
+HERE = str(Path(__file__).parent)
+for place in (TESTS, HERE):
+    if place not in sys.path:
+        sys.path.insert(0, place)

@@ -16,7 +16,7 @@ from support.builders import model, state, write
 import bitfit_probe
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.errors import ShapesError, TargetsError, UnsupportedError
+from bitfit_probe.errors import AmbiguousError, ShapesError, TargetsError, UnsupportedError
 
 
 def written(folder: Path, tensors: dict[str, torch.Tensor], **config: Any) -> Path:
@@ -161,3 +161,77 @@ def test_a_trained_bias_of_an_adapter_is_in_the_roles(tmp_path: Path) -> None:
     assert (comparison.adapter.method, comparison.adapter.targets) == ("BEFT", ("value",))
     moved = {(role.role, role.layer): role.mean_abs_delta for role in comparison.roles if role.moved}
     assert moved == {("v", 0): pytest.approx(0.25), ("v", 1): pytest.approx(0.25)}
+
+
+def test_a_tied_head_is_altered_as_the_embedding_that_it_is(tmp_path: Path) -> None:
+    source = {name: t for name, t in state("gpt2").items() if name != "lm_head.weight"}
+    base = open_checkpoint(write(tmp_path / "base.safetensors", source))
+    stem = "base_model.model.lm_head.lora_"
+    factors = {f"{stem}A.weight": torch.ones(2, 32), f"{stem}B.weight": torch.ones(64, 2)}
+    alignment = align(base, open_checkpoint(written(tmp_path / "a", factors)))
+    (pair,) = (pair for pair in alignment.pairs if pair.in_file)
+    assert (pair.base.name, pair.place.kind) == ("lm_head.weight", "head")
+    want = source["transformer.wte.weight"].double().numpy() + 4
+    np.testing.assert_allclose(pair.tuned.values(), want, rtol=1e-12)
+    assert any(pair.base.name == "transformer.wte.weight" and not pair.in_file for pair in alignment.pairs)
+
+
+def test_two_adapters_in_one_file_are_ambiguous(tmp_path: Path) -> None:
+    tensors = {
+        name.replace("lora_A.", f"lora_A.{adapter}."): t for adapter in "xy" for name, t in query().items()
+    }
+    with pytest.raises(AmbiguousError, match="several adapters"):
+        open_checkpoint(written(tmp_path / "a", tensors))
+
+
+def test_multi_head_attention_keeps_its_inputs_in_one_matrix(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = torch.nn.MultiheadAttention(8, 2)
+            self.fc = torch.nn.Linear(8, 3)
+
+    plain = Model()
+    before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
+    adapted = peft.get_peft_model(plain, peft.LoraConfig(r=2, target_modules=["attention"]))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    adapted.save_pretrained(tmp_path / "a")
+    merged = adapted.merge_and_unload().state_dict()
+    base = open_checkpoint(write(tmp_path / "base.safetensors", before))
+    alignment = align(base, open_checkpoint(tmp_path / "a"))
+    assert {pair.base.name for pair in alignment.pairs if pair.in_file} == {
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+    }
+    for pair in alignment.pairs:
+        want = merged[pair.base.name].double().numpy()
+        if pair.base.name == "attention.out_proj.weight":
+            # MultiheadAttention.merge of peft 0.21 adds s·B·A twice: once itself, once by out_proj.merge.
+            want = (want + before[pair.base.name].double().numpy()) / 2
+        if pair.part is None:
+            np.testing.assert_allclose(pair.tuned.values(), want, rtol=0, atol=1e-6)
+
+
+def test_peft_patterns_match_as_peft_matches_them() -> None:
+    from peft.utils.other import get_pattern_key
+
+    from bitfit_probe.checkpoint.adapters.patterns import look_up
+
+    names = ["model.layers.0.self_attn.q_proj", "encoder.layer.11.output.dense", "q_proj", "xq_proj"]
+    patterns = [
+        "q_proj",
+        r"layers\.\d+\.self_attn\.q_proj",
+        ".*dense",
+        "^q_proj",
+        "(k|q)_proj",
+        "layer.[0-9]+.*",
+    ]
+    for name in names:
+        for pattern in patterns:
+            want = get_pattern_key([pattern], name) == pattern != name or pattern == name
+            assert bool(look_up({pattern: True}, name, False)) == want, (name, pattern)

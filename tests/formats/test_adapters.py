@@ -129,3 +129,48 @@ def test_base_and_adapter_are_what_peft_merges(tmp_path: Path, name: str, form: 
     assert changed
     assert changed <= {pair.base.name for pair in alignment.pairs if pair.in_file}
     assert not alignment.unmatched_tuned
+
+
+def test_memory_stays_flat_whatever_the_size_of_a_target(tmp_path: Path) -> None:
+    """32 MB of float32 and their 64 MB in float64 are never held; a few blocks are."""
+    import tracemalloc
+
+    from safetensors.numpy import save_file
+
+    from bitfit_probe.diff.stream import measure
+
+    weight = np.zeros((2048, 4096), np.float32)
+    save_file({"model.layers.0.self_attn.q_proj.weight": weight}, tmp_path / "base.safetensors")
+    del weight
+    stem = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    factors = {f"{stem}A.weight": np.ones((8, 4096)), f"{stem}B.weight": np.full((2048, 8), 0.5)}
+    (tmp_path / "a").mkdir()
+    save_file(factors, tmp_path / "a" / "adapter_model.safetensors")
+    (tmp_path / "a" / "adapter_config.json").write_text('{"peft_type": "LORA", "lora_alpha": 16}')
+    pairs = aligned(tmp_path / "base.safetensors", tmp_path / "a").pairs
+    tracemalloc.start()
+    (measured,) = measure(pairs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert measured.sums is not None
+    assert measured.sums.delta_max == 8.0  # 16/8 · (1 · 0.5) · 8
+    assert measured.sums.delta_square == pytest.approx(64.0 * 2048 * 4096, rel=1e-12)
+    assert peak < 24e6
+
+
+def test_reading_and_comparing_an_adapter_imports_no_torch(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    write(tmp_path / "base.safetensors", state("bert"))
+    paths = [tmp_path / "base.safetensors"]
+    for form in ("safetensors", "bin"):
+        kind, config = KINDS["bert-bias-all"]
+        paths.append(save(tmp_path / form, kind, config, safe=form == "safetensors")[0])
+    code = (
+        "import sys, bitfit_probe\n"
+        "assert [c.verdict for c in bitfit_probe.diff(*sys.argv[1:]).comparisons] == ['adapter'] * 2\n"
+        "assert not {'torch', 'peft', 'transformers', 'pandas'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import UnsafePatternError, look_up
 from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.errors import AmbiguousError
 
 __all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "mine"]
 
@@ -186,13 +187,22 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
     ------
     UnsupportedError
         A variant of LoRA that needs more than its factors.
+    AmbiguousError
+        The factors of several adapters.
     """
     _refuse_variants(config, path)
     modules: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         parsed = _parsed(name)
         assert parsed is not None
-        modules.setdefault(parsed[0], {})[parsed[1]] = tensor
+        parts = modules.setdefault(parsed[0], {})
+        if parsed[1] in parts:
+            raise AmbiguousError(
+                f"holds several adapters for {parsed[0]!r}",
+                advice="save each adapter alone with save_pretrained(selected_adapters=[…])",
+                path=path,
+            )
+        parts[parsed[1]] = tensor
     altered: dict[str, Change] = {}
     incomplete = []
     for module, parts in modules.items():

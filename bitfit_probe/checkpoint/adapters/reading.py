@@ -53,7 +53,7 @@ def as_adapter(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+    return {_WRAPPED.sub("", name.removeprefix(_PREFIX)): tensor for name, tensor in tensors.items()}
 
 
 def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Adapter:
@@ -66,8 +66,7 @@ def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Pat
     stored = dict(changes.stored)
     for name, tensor in tensors.items():
         if name not in own and not tokens.mine(name):
-            plain = _WRAPPED.sub("", name)
-            stored[plain] = replace(tensor, name=plain)
+            stored[name] = replace(tensor, name=name)
     return Adapter(
         label=method.label(config),
         config=config,

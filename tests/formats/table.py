@@ -1,0 +1,383 @@
+"""The table of docs/formats.md, made by writing and reading a file of each format.
+
+``python tests/formats/table.py --write`` rewrites the page; ``test_table.py`` holds it to what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+for place in (str(HERE), str(HERE.parent)):
+    if place not in sys.path:
+        sys.path.insert(0, place)
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+from support.builders import State, cast, model, state, write  # noqa: E402
+
+from bitfit_probe.align import align  # noqa: E402
+from bitfit_probe.checkpoint import open_checkpoint  # noqa: E402
+from bitfit_probe.errors import BitfitProbeError  # noqa: E402
+
+PAGE = HERE.parents[1] / "docs" / "formats.md"
+RECORDED = HERE / "recorded"
+ALL = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row: what the format is called, which library writes it, and how.
+
+    Attributes
+    ----------
+    make
+        Writes the state dict of the tiny BERT (or, where `base` says so, another model) and gives the path.
+    dtypes
+        Element types to try.
+    base
+        Gives the state dict to compare with.
+    needs
+        Packages without which it can't be written.
+    advised
+        A word of the advice, where it is refused.
+    """
+
+    name: str
+    by: str
+    make: Callable[[Path, State], Path]
+    dtypes: tuple[str, ...] = ALL
+    base: Callable[[], State] = lambda: state("bert")
+    needs: tuple[str, ...] = ()
+    advised: str = ""
+
+
+# Writers ------------------------------------------------------------------------------------------
+
+
+def pretrained(folder: Path, source: State, **options: Any) -> Path:
+    bert = model("bert")
+    bert.load_state_dict(source)
+    bert.to(next(iter(source.values())).dtype).save_pretrained(folder / "x", **options)
+    return folder / "x"
+
+
+def adapter(kind: str) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        import test_adapters
+
+        return test_adapters.save(folder / "x", *test_adapters.KINDS[kind])[0]
+
+    return make
+
+
+def vera(folder: Path, source: State) -> Path:
+    import peft
+
+    config = peft.VeraConfig(target_modules=["query"], r=2)
+    peft.get_peft_model(model("bert"), config).save_pretrained(folder / "x")
+    return folder / "x"
+
+
+def biases_alone(folder: Path, source: State) -> Path:
+    return write(folder / "x.pt", {name: t for name, t in source.items() if name.endswith(".bias")})
+
+
+def lightning_file(folder: Path, source: State) -> Path:
+    import lightning
+
+    content = {f"model.{name}": tensor for name, tensor in source.items()}
+    version = {"pytorch-lightning_version": lightning.__version__, "epoch": 0, "global_step": 1}
+    torch.save({"state_dict": content, **version}, folder / "x.ckpt")
+    return folder / "x.ckpt"
+
+
+def zero(stage: int) -> tuple[Callable[[Path, State], Path], Callable[[], State]]:
+    folder = RECORDED / "deepspeed" / f"zero{stage}"
+    return lambda *_: folder, lambda: load_file(f"{folder}-expected.safetensors")
+
+
+def dcp_folder(folder: Path, source: State) -> Path:
+    import torch.distributed.checkpoint as dcp
+
+    dcp.save({"model": source}, checkpoint_id=folder / "x", no_dist=True)
+    return folder / "x"
+
+
+def accelerate_state(folder: Path, source: State) -> Path:
+    import accelerate
+
+    bert = model("bert")
+    bert.load_state_dict(source)
+    accelerator = accelerate.Accelerator(cpu=True)
+    accelerator.prepare(bert)
+    accelerator.save_state(str(folder / "x"))
+    return folder / "x"
+
+
+def megatron(parts: int) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        for part in range(parts):
+            place = folder / f"iter_0000001/mp_rank_{part:02}"
+            place.mkdir(parents=True)
+            torch.save({"model": source, "iteration": 1}, place / "model_optim_rng.pt")
+        return folder
+
+    return make
+
+
+def script(folder: Path, source: State) -> Path:
+    bert = model("bert").to(next(iter(source.values())).dtype)
+    bert.load_state_dict(source)
+    ids = torch.ones(1, 4, dtype=torch.long)
+    torch.jit.trace(bert, (ids,), strict=False, check_trace=False).save(str(folder / "x.pt"))
+    return folder / "x.pt"
+
+
+def gguf_file(quant: str | None = None) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        import gguf
+        import numpy as np
+        import test_gguf
+
+        kinds = {torch.float32: np.float32, torch.float16: np.float16}
+        dtype = next(iter(source.values())).dtype
+        renamed = test_gguf.names(test_gguf.BERT, "bert.encoder.layer.", source)
+        kind = getattr(gguf.GGMLQuantizationType, quant or "BF16")
+        plain = quant is None and dtype in kinds
+        return test_gguf.save(
+            folder / "x.gguf", "bert", source, renamed, kinds.get(dtype, np.float32), None if plain else kind
+        )
+
+    return make
+
+
+def onnx_file(external: bool) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        import onnx
+        from onnx import TensorProto, helper
+
+        kinds = {
+            "float32": TensorProto.FLOAT,
+            "float16": TensorProto.FLOAT16,
+            "bfloat16": TensorProto.BFLOAT16,
+        }
+        tensors = [
+            helper.make_tensor(
+                name,
+                kinds[str(tensor.dtype).removeprefix("torch.")],
+                list(tensor.shape),
+                tensor.contiguous().view(torch.uint8).numpy().tobytes(),
+                raw=True,
+            )
+            for name, tensor in source.items()
+        ]
+        graph = helper.make_graph([], "g", [], [], initializer=tensors)
+        options = {"save_as_external_data": True, "location": "x.data", "size_threshold": 0}
+        onnx.save(helper.make_model(graph), folder / "x.onnx", **(options if external else {}))
+        return folder / "x.onnx"
+
+    return make
+
+
+def packed(kind: str) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        import test_refused
+
+        save_file(test_refused.PACKED[kind][0], folder / "model.safetensors")
+        config = {"quantization_config": {"quant_method": kind.partition("-")[0]}}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return make
+
+
+def flax_msgpack(folder: Path, source: State) -> Path:
+    from flax import serialization
+
+    tensors = {name: tensor.numpy() for name, tensor in source.items()}
+    (folder / "flax_model.msgpack").write_bytes(serialization.to_bytes(tensors))
+    return folder
+
+
+def flax_safetensors(folder: Path, source: State) -> Path:
+    save_file(source, folder / "model.safetensors", metadata={"format": "flax"})
+    return folder
+
+
+def named(name: str) -> Callable[[Path, State], Path]:
+    def make(folder: Path, source: State) -> Path:
+        (folder / name).write_bytes(b"\x89HDF\r\n\x1a\n" if name.endswith(".h5") else b"\x0a\x03abc")
+        return folder
+
+    return make
+
+
+def sparse(folder: Path, source: State) -> Path:
+    torch.save({n: t.to_sparse() if t.ndim == 2 else t for n, t in source.items()}, folder / "x.pt")
+    return folder / "x.pt"
+
+
+def _rows() -> Iterator[Format]:
+    only32 = ("float32",)
+    yield Format("safetensors", "safetensors", lambda f, s: write(f / "x.safetensors", s))
+    yield Format(
+        "safetensors in shards", "transformers", lambda f, s: pretrained(f, s, max_shard_size="20KB")
+    )
+    yield Format("torch.save (zip)", "torch", lambda f, s: write(f / "x.pt", s))
+    yield Format("torch.save before 1.6", "torch", lambda f, s: write(f / "x.legacy", s))
+    yield Format("torch.save of sparse tensors (needs torch)", "torch", sparse, only32)
+    for kind, name in (
+        ("bert-bias-all", "PEFT LoRA"),
+        ("bert-dora", "PEFT DoRA"),
+        ("bert-rslora", "PEFT rsLoRA"),
+        ("ia3-bert", "PEFT IA3"),
+        ("ln-bert", "PEFT LN-tuning"),
+        ("beft-bert", "PEFT BEFT"),
+    ):
+        yield Format(name, "peft", adapter(kind), only32, needs=("peft",))
+    yield Format(
+        "PEFT, other methods (VeRA, OFT, …)", "peft", vera, only32, needs=("peft",), advised="merge_and"
+    )
+    yield Format("a dict of biases", "torch", biases_alone)
+    yield Format("Lightning .ckpt", "torch, as Lightning does", lightning_file, needs=("lightning",))
+    for stage in (1, 2, 3):
+        make, base = zero(stage)
+        yield Format(f"DeepSpeed ZeRO {stage}", "DeepSpeed (recorded)", make, only32, base)
+    yield Format("torch DCP", "torch.distributed.checkpoint", dcp_folder)
+    yield Format(
+        "FSDP in shards (DCP)",
+        "torch FSDP2 (recorded)",
+        lambda *_: RECORDED / "dcp",
+        only32,
+        lambda: load_file(RECORDED / "dcp-expected.safetensors"),
+    )
+    yield Format("Accelerate save_state", "accelerate", accelerate_state, only32, needs=("accelerate",))
+    yield Format("Trainer checkpoint-*, save_pretrained", "transformers", pretrained)
+    yield Format("Megatron-LM, one part", "torch, as Megatron-LM does", megatron(1))
+    yield Format(
+        "Megatron-LM, several parts", "torch, as Megatron-LM does", megatron(2), advised="convert.py"
+    )
+    yield Format("TorchScript", "torch.jit", script, only32)
+    yield Format("GGUF", "gguf", gguf_file(), needs=("gguf",))
+    for quant in ("Q8_0", "Q4_0"):
+        yield Format(f"GGUF, {quant} (above its step)", "gguf", gguf_file(quant), only32, needs=("gguf",))
+    yield Format("ONNX, data inline", "onnx", onnx_file(False), needs=("onnx",))
+    yield Format("ONNX, data beside it", "onnx", onnx_file(True), needs=("onnx",))
+    for kind, name in (
+        ("bitsandbytes-8", "bitsandbytes, 8 bits"),
+        ("bitsandbytes-4", "bitsandbytes, 4 bits"),
+        ("gptq", "GPTQ"),
+        ("awq", "AWQ"),
+        ("fp8", "float8 with scales"),
+    ):
+        advised = "quantised from" if kind in ("gptq", "awq") else "dequantize()"
+        yield Format(name, "safetensors, under its names", packed(kind), only32, advised=advised)
+    yield Format("Flax msgpack", "flax", flax_msgpack, only32, needs=("flax",), advised="from_flax=True")
+    yield Format("Flax safetensors", "safetensors", flax_safetensors, only32, advised="from_flax=True")
+    for file, name in (
+        ("tf_model.h5", "TensorFlow HDF5"),
+        ("bert_model.ckpt.index", "TensorFlow checkpoint"),
+        ("saved_model.pb", "TensorFlow SavedModel"),
+    ):
+        yield Format(name, "by its name", named(file), only32, advised="from_tf=True")
+    yield Format("Orbax", "by its name", named("_CHECKPOINT_METADATA"), only32, advised="orbax")
+
+
+ROWS = tuple(_rows())
+
+
+# Measured -----------------------------------------------------------------------------------------
+
+
+def measured(row: Format) -> str:
+    """The row as the page shows it, every claim of which was just found true."""
+    found = [_once(row, dtype) for dtype in row.dtypes]
+    refused = found[0][3]
+    if refused:
+        return f"| {row.name} | no | – | – | – | {refused} | {row.by} |"
+    dtypes = ", ".join(dict.fromkeys(dtype for _, kinds, _, _ in found for dtype in kinds))
+    biases, _, files, _ = found[0]
+    return f"| {row.name} | yes | {biases} | {dtypes} | {files} | – | {row.by} |"
+
+
+def _once(row: Format, dtype: str) -> tuple[str, list[str], str, str]:
+    source = cast(row.base(), getattr(torch, dtype))
+    with tempfile.TemporaryDirectory() as name, _quietly():
+        folder = Path(name)
+        (folder / "tuned").mkdir()
+        base = write(folder / "base.safetensors", source)
+        tuned = row.make(folder / "tuned", source)
+        if row.advised:
+            with pytest.raises(BitfitProbeError, match=re.escape(row.advised)) as refusal:
+                open_checkpoint(tuned)
+            return "", [], "", f"{refusal.value.code}: {refusal.value.advice}"
+        opened = open_checkpoint(tuned)
+        pairs = [pair for pair in align(open_checkpoint(base), opened).pairs if pair.in_file]
+        kinds = dict.fromkeys(tensor.dtype.name for tensor in opened.tensors.values())
+        biases = sum(pair.place.kind == "bias" for pair in pairs)
+        weights = len({file.path for file in opened.files if file.path.name != ".metadata"})
+    return "yes" if biases else "none stored", list(kinds), "yes" if weights > 1 else "one file", ""
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+HEAD = """# Formats that bitfit-probe reads
+
+What a file is, its bytes tell and not its name; of a directory, the names of its files. Values stay in their
+files and are read a block at a time, and no pickle is ever run: `torch.save` files, DeepSpeed states and DCP
+metadata are *described* instead. Reading needs neither torch nor the library that wrote the file, but for
+sparse tensors (torch) and GGUF (`pip install 'bitfit-probe[gguf]'`).
+
+`tests/formats/table.py` writes a file of each format with the library of the last column, reads it, and makes
+this table; the tests fail where the page says anything else. *Recorded* files were written by the library
+once (`tests/formats/recorded/`).
+
+| format | read | biases | element types | shards | refused with | written by |
+|---|---|---|---|---|---|---|
+"""
+TAIL = """
+## What to know
+
+- **PEFT adapters** are the tuned side; the base is neither loaded nor merged. Each altered tensor is computed
+  by rows from the base's and the stored factors in float64, so a change far below the base's rounding is
+  still seen. Tensors that the adapter leaves out are judged `not-in-file`: they are the base's own. Adapters
+  whose targets the base lacks are the error BE203. LoRA variants whose change the factors alone don't tell
+  (PiSSA, OLoRA, CorDA, LoftQ, QA-LoRA, aLoRA, `target_parameters`, …) are refused with the advice to merge.
+  The output projection of `torch.nn.MultiheadAttention` gets s·B·A once, though peft 0.21 adds it twice when
+  it merges.
+- **A dict of biases** is taken as tuned values, not as differences; what it leaves out is `not-in-file`.
+- **DeepSpeed ZeRO** is put together by the rule of its own `zero_to_fp32.py`. Models that are split by tensor
+  or pipeline parallelism are refused with the command to run.
+- **GGUF** is read for architectures whose tensors llama.cpp's converter leaves alone (bert, phi2, phi3,
+  qwen2, qwen3, stablelm, starcoder2) or rearranges in a way that is undone (llama, gpt2). Of a quantised
+  tensor an element counts as moved only where it differs by more than one quantisation step of its block,
+  2·max|x| / (2^b − 1); all other figures are those of the dequantised values.
+- **ONNX**: a matrix that the exporter turned and renamed (`onnx::MatMul_123`) gets back its layer's name.
+- **TorchScript**: attributes under their path, as `state_dict()` names them; none of its code is run.
+"""
+
+
+def page() -> str:
+    return HEAD + "\n".join(map(measured, ROWS)) + "\n" + TAIL
+
+
+if __name__ == "__main__" and "--write" in sys.argv:
+    PAGE.write_text(page(), encoding="utf-8")
