@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+from bitfit_probe.cli.plot import plot_option, write_plot
 
 __all__ = ["diff"]
 
@@ -39,6 +40,7 @@ __all__ = ["diff"]
     help="Take equal CRC-32 in two .pt archives for equal bytes, without reading them.",
 )
 @click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
+@plot_option
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def diff(
     base: Path,
@@ -50,6 +52,7 @@ def diff(
     biases_only: bool,
     trust_checksums: bool,
     key: str | None,
+    plot: Path | None,
     quiet: bool,
 ) -> None:
     """Say what moved between BASE and each TUNED checkpoint.
@@ -80,4 +83,5 @@ def diff(
             for comparison in result.comparisons:
                 verdict = headline(comparison).partition(":")[0]
                 text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
+    write_plot(plot, result, (base, *tuned))
     deliver(text, out, (base, *tuned))

@@ -44,8 +44,8 @@ def deliver(text: str, out: Path | None, inputs: Iterable[Path]) -> None:
         write_whole(out, text, inputs)
 
 
-def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
-    """Write a file that is there whole or not at all.
+def write_whole(out: Path, content: str | bytes, inputs: Iterable[Path]) -> None:
+    """Write a file that is there whole or not at all; text as UTF-8.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
         temporary = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.chmod(0o666 & ~_umask())
