@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ranking_bars"]
 
-_ROW, _LABEL, _WIDE, _BETWEEN, _HEAD, _FOOT = 0.24, 1.25, 1.75, 0.3, 0.28, 0.34
+_ROW, _LABEL, _WIDE, _BETWEEN, _HEAD, _FOOT = 0.24, 1.2, 1.32, 0.24, 0.28, 0.34
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class _Measure:
 
 
 _MEASURES = (
-    _Measure("what moved: mean|Δb|", lambda row: row.mean_abs_delta),
+    _Measure("moved: mean|Δb|", lambda row: row.mean_abs_delta),
     _Measure("relative change", lambda row: row.relative_l2),
     _Measure("BEFT score", lambda row: row.beft),
     _Measure("Fisher", lambda row: row.fisher),
@@ -63,11 +63,11 @@ def ranking_bars(
 
     def draw(canvas: Canvas) -> None:
         for number, measure in enumerate(measures):
-            axes = canvas.axes(_LABEL + number * (_WIDE + _BETWEEN), _HEAD, _WIDE, _ROW * len(rows))
+            column = number + (number > 0 and any(shown))  # what reverting did stands beside what moved
+            axes = canvas.axes(_LABEL + column * (_WIDE + _BETWEEN), _HEAD, _WIDE, _ROW * len(rows))
             _bars(axes, rows, measure, named=number == 0)
         if any(shown):
-            left = _LABEL + len(measures) * (_WIDE + _BETWEEN)
-            axes = canvas.axes(left, _HEAD, _WIDE, _ROW * len(rows))
+            axes = canvas.axes(_LABEL + _WIDE + _BETWEEN, _HEAD, _WIDE, _ROW * len(rows))
             _points(axes, shown, reverting)
 
     return Panel(
@@ -163,7 +163,7 @@ def _points(axes: Axes, shown: Sequence[Revert | None], reverting: Reverting | N
             revert.loss_change, place, marker="o", markersize=5, markerfacecolor=face, markeredgecolor=INK
         )
     _rows(axes, None, len(shown))
-    axes.set_title("loss when reverted (nats)", loc="left", size=9, pad=6)
+    axes.set_title("loss when reverted", loc="left", size=9, pad=6)
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=4)
     axes.set_xlabel("hollow: free to revert", size=8)

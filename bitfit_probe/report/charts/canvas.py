@@ -34,7 +34,7 @@ __all__ = [
 # other thing in a figure may have them.
 INK, MUTED, ACCENT, SURFACE = "#1b1f24", "#8a9099", "#2f6690", "#fefefe"
 #: Okabe and Ito's colours for colour-blind eyes, without those too light for paper.
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a0d3", "#7a5195", "#6e6e6e")
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a0d3", "#8f63b8", "#6e6e6e")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 MARGIN, TITLE, GAP = 0.12, 0.3, 0.36

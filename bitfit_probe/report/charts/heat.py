@@ -147,7 +147,9 @@ def _scale(canvas: Canvas, at: float, words: str, power: int, peak: float) -> No
     import seaborn
 
     axes = canvas.axes(_LABEL, at + 0.06, 1.8, 0.1)
-    seaborn.heatmap(np.linspace(0, peak, 64)[None], ax=axes, cmap=sequential(), cbar=False)
+    steps = np.linspace(0, peak, 64)[None]
+    # edges in the cells' own colour: no seams between them on a dark page
+    seaborn.heatmap(steps, ax=axes, cmap=sequential(), cbar=False, linewidths=0.4, linecolor="face")
     axes.set_yticks([])
     axes.set_xticks([0, 32, 64], [f"{share * peak / 10.0**power:.2g}" for share in (0, 0.5, 1)], rotation=0)
     axes.tick_params(length=2, pad=2, labelsize=8)

@@ -136,10 +136,11 @@ def spectra_lines(spectra: Sequence[Spectrum], *, title: str = "") -> Panel | No
         energy = canvas.axes(_LEFT + width + 0.75, 0.1, width, _HIGH)
         for number, (_, spectrum) in enumerate(shown):
             found = [value for value in spectrum.singular_values if value > 0]
-            ranks = range(1, len(found) + 1)
-            marks = [rank - 1 for rank in _doublings(len(found))]
-            _curve(values, number, ranks, found, marks)
-            _curve(energy, number, ranks, _energy(found), marks)
+            ranks = _thinned(len(found))
+            marks = [at for at, rank in enumerate(ranks) if rank in _doublings(len(found))]
+            shares = _energy(found)
+            _curve(values, number, ranks, [found[rank - 1] for rank in ranks], marks)
+            _curve(energy, number, ranks, [shares[rank - 1] for rank in ranks], marks)
         values.set(xscale="log", yscale="log", xlabel="rank", ylabel="singular value of Δ")
         _keep_decades(values, shown)
         energy.set(xscale="log", xlabel="rank", ylabel="share of ‖Δ‖² explained", ylim=(0, 1.04))
@@ -164,6 +165,12 @@ def _keep_decades(axes: Axes, shown: Sequence[tuple[str, Spectrum]]) -> None:
 
 def _doublings(most: int) -> list[int]:
     return [2**power for power in range(most.bit_length()) if 2**power <= most]
+
+
+def _thinned(most: int, points: int = 80) -> list[int]:
+    """Ranks up to `most`, evenly on a logarithmic axis: no eye tells more points apart."""
+    spread = (round(most ** (at / points)) for at in range(points + 1))
+    return sorted({*spread, *_doublings(most)})
 
 
 def _plain_ranks(axes: Axes, most: int) -> None:
