@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench materials samples clean
+.PHONY: demo test check format bench materials samples docs clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -28,8 +28,12 @@ bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchm
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials
 
-samples: $(VENV)/core.stamp ## rebuild the sample results in reports/
-	$(BIN)/bitfit-probe demo -o reports/sample
+samples: $(VENV)/dev.stamp ## rebuild the sample results and reports in reports/
+	COLUMNS=80 $(BIN)/bitfit-probe demo -o reports/sample
+	$(BIN)/python -m benchmarks.reports
+
+docs: $(VENV)/dev.stamp ## rewrite the pages that are derived from the program
+	$(BIN)/python -m docs.commands
 
 clean:
 	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 
-def figure(value: float | int | str | bool | None, form: str = ".3g") -> str:
+def figure(value: float | int | str | bool | None, form: str = "#.3g") -> str:
     """A cell's text: three digits, a dash where nothing was computed.
 
-    >>> figure(0.012345), figure(None), figure(1234), figure(True)
-    ('0.0123', '–', '1,234', 'yes')
+    >>> figure(0.012), figure(None), figure(1234), figure(True), figure(100.0)
+    ('0.0120', '–', '1,234', 'yes', '100')
     """
     if value is None:
         return "–"
@@ -37,7 +37,7 @@ def figure(value: float | int | str | bool | None, form: str = ".3g") -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return value if isinstance(value, str) else format(value, form)
+    return value if isinstance(value, str) else format(value, form).rstrip(".")
 
 
 @dataclass(frozen=True)

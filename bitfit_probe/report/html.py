@@ -46,6 +46,7 @@ def report_to_html(report: Report) -> str:
         script=Markup(script),
         base=report.diff.base,
         comparisons=report.diff.comparisons,
+        verdicts=_verdicts(report),
         family=report.diff.architecture,
         sections=sections(report),
         severities=severities(report),
@@ -72,9 +73,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {"printable": printable, "headline": headline, "svg": _svg, "kind": _kind}
+    made.filters |= {"printable": printable, "svg": _svg, "kind": _kind}
     made.globals |= {"plural": plural, "evidence_table": evidence_table}
     return made
+
+
+def _verdicts(report: Report) -> dict[str, list[str]]:
+    """Each different sentence, with the checkpoints it is true of."""
+    found: dict[str, list[str]] = {}
+    for comparison in report.diff.comparisons:
+        found.setdefault(headline(comparison), []).append(comparison.tuned.path)
+    return found
 
 
 def _kind(block: object) -> str:

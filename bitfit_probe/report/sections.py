@@ -149,7 +149,7 @@ def _where(report: Report) -> Section:
         if panel is None:
             yield Words("Nothing inside the layers moved.", note=True)
             return
-        yield Picture(f"heat-{number}", panel, _heat_caption(comparison))
+        yield Picture(f"heat-{number}", panel, _heat_caption(comparison) if number == 0 else "")
         roles = comparison.roles
         if not any(role.moved and role.layer is not None for role in roles):
             roles = matrix_roles(comparison)

@@ -30,10 +30,14 @@ MOST_ROWS = 300
 _RANKS = (1, 8, 64)
 
 
+#: First columns of short labels; all others hold names from files.
+_LABELS = ("role", "layer", "role-layer", "measure")
+
+
 def _columns(*titles: str, first: str = "", words: Iterable[str] = ()) -> tuple[Column, ...]:
     wordy = set(words)
     rest = (Column(title, "words" if title in wordy else "number") for title in titles)
-    return (Column(first, "name"), *rest)
+    return (Column(first, "words" if first in _LABELS else "name"), *rest)
 
 
 def _table(key: str, caption: str, columns: tuple[Column, ...], rows: Sequence[tuple[str, ...]]) -> Table:

@@ -81,7 +81,7 @@ def _panel(
     )
     width = _LABEL + _CELL * (columns + 1) + _MEAN_GAP
     return Panel(
-        max(width, 4.4), height + _SCALE + (0.2 if rest else 0), draw, _words(found, what, power), title
+        max(width, 4.2), height + _SCALE + (0.2 if rest else 0), draw, _words(found, what, power), title
     )
 
 
@@ -149,7 +149,7 @@ def _scale(canvas: Canvas, at: float, words: str, power: int, peak: float) -> No
     axes = canvas.axes(_LABEL, at + 0.06, 1.8, 0.1)
     steps = np.linspace(0, peak, 64)[None]
     # edges in the cells' own colour: no seams between them on a dark page
-    seaborn.heatmap(steps, ax=axes, cmap=sequential(), cbar=False, linewidths=0.4, linecolor="face")
+    seaborn.heatmap(steps, ax=axes, cmap=sequential(), cbar=False, linewidths=1, linecolor="face")
     axes.set_yticks([])
     axes.set_xticks([0, 32, 64], [f"{share * peak / 10.0**power:.2g}" for share in (0, 0.5, 1)], rotation=0)
     axes.tick_params(length=2, pad=2, labelsize=8)
