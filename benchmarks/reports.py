@@ -10,6 +10,7 @@ they are absent, and said.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -63,12 +64,17 @@ CASES: dict[str, Callable[[], Case]] = {
 @contextlib.contextmanager
 def staged(case: Case) -> Iterator[list[str]]:
     """The checkpoints under their names in a folder that the process works in."""
-    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as name:
         for shown, path in case.items():
-            target = Path(shown)
+            target = Path(name, shown)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path.resolve(), target_is_directory=True)
-        yield list(case)
+        os.chdir(name)
+        try:
+            yield list(case)
+        finally:
+            os.chdir(before)
 
 
 def build(name: str) -> dict[str, str] | None:
@@ -81,6 +87,19 @@ def build(name: str) -> dict[str, str] | None:
         return {"report.html": report_to_html(report), "report.md": report_to_markdown(report)}
 
 
+def index() -> str:
+    """The list of samples, with their sizes."""
+    lines = ["# Sample reports", "", "Rebuilt by `make samples`.", "", "| sample | page | Markdown |", "|:--|--:|--:|"]
+    for name, case in CASES.items():
+        if (REPORTS / name / "report.html").exists():
+            sizes = [
+                f"[{(REPORTS / name / file).stat().st_size / 1000:,.0f} kB]({name}/{file})"
+                for file in ("report.html", "report.md")
+            ]
+            lines.append(f"| {case.__doc__} | {' | '.join(sizes)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     for name in sys.argv[1:] or CASES:
         files = build(name)
@@ -91,6 +110,7 @@ def main() -> None:
         for file, text in files.items():
             (REPORTS / name / file).write_text(text, encoding="utf-8")
         print(f"{name}: {', '.join(f'{file} {len(text.encode()):,} bytes' for file, text in files.items())}")
+    (REPORTS / "README.md").write_text(index(), encoding="utf-8")
 
 
 if __name__ == "__main__":

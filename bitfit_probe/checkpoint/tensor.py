@@ -42,6 +42,7 @@ _MAX_AXES = 32
 _MAX_ELEMENTS = 1 << 58
 #: Elements of a window that repeats its storage (stride 0); reading more would take for ever.
 _MAX_REPEATED = 1 << 32
+_HASH_BLOCK = 4 << 20
 
 
 class File:
@@ -76,6 +77,15 @@ class File:
         out = np.empty(count, np.uint8)
         self.read_into(out, offset)
         return out.tobytes()
+
+    def sha256(self) -> str:
+        """The whole file's SHA-256 in hexadecimal."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, _HASH_BLOCK):
+            digest.update(self.read(offset, min(_HASH_BLOCK, self.size - offset)))
+        return digest.hexdigest()
 
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out`, shape (n,) of uint8, from `offset`."""

@@ -20,6 +20,12 @@ from bitfit_probe.report.html import _environment, report_to_html
 from bitfit_probe.report.markdown import escape, report_to_markdown
 
 
+def small():
+    """A report with findings and one figure."""
+    full = reports.full_report(2)
+    return replace(full, measured=(), likeness=(), trajectory=None)
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return report_to_html(reports.full_report(2))
@@ -36,6 +42,9 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        self.tags.append((f"/{tag}", {}))
 
     def handle_data(self, data):
         if self.tags and self.tags[-1][0] in ("script", "style"):
@@ -121,7 +130,7 @@ def test_what_is_absent_is_said():
 
 
 def test_silence_is_not_health():
-    full = reports.full_report(2)
+    full = small()
     quiet = replace(full, check=Check((), ("BP201", "BP202"), (NotChecked("BP306", "no data"),)))
     for text in (report_to_html(quiet), report_to_markdown(quiet)):
         assert "None of 2 rules found anything to mend. 1 rule could not look." in text
@@ -129,25 +138,25 @@ def test_silence_is_not_health():
 
 
 def test_findings_stand_worst_first():
-    full = reports.full_report(2)
+    full = small()
     turned = replace(full, check=replace(full.check, findings=full.check.findings[::-1]))
     text = report_to_html(turned)
     assert text.index("BP303") < text.index("BP206")
 
 
-def test_reverting_says_what_could_go_back():
-    text = report_to_html(reports.full_report(2))
+def test_reverting_says_what_could_go_back(page):
+    text = page
     free = [row.group.label for row in reports.reverting().rows if row.free]
     assert f"Could go back to the base for free (less than 0.02 nats): {', '.join(free)}." in text
-    none = replace(reports.full_report(2), measured=(Measured((reports.ranking(),)),))
-    assert "Size alone does not say it" in report_to_html(none)
+    none = replace(small(), measured=(Measured((reports.ranking(),)),))
+    assert "Size alone does not say it" in report_to_markdown(none)
 
 
 def test_without_jinja_the_extra_is_named(monkeypatch):
     _environment.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"bitfit-probe\[report\]"):
-        report_to_html(reports.full_report(2))
+        report_to_html(small())
     _environment.cache_clear()
 
 
