@@ -89,7 +89,14 @@ def build(name: str) -> dict[str, str] | None:
 
 def index() -> str:
     """The list of samples, with their sizes."""
-    lines = ["# Sample reports", "", "Rebuilt by `make samples`.", "", "| sample | page | Markdown |", "|:--|--:|--:|"]
+    lines = [
+        "# Sample reports",
+        "",
+        "Rebuilt by `make samples`.",
+        "",
+        "| sample | page | Markdown |",
+        "|:--|--:|--:|",
+    ]
     for name, case in CASES.items():
         if (REPORTS / name / "report.html").exists():
             sizes = [

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff
+    from bitfit_probe.probe import diff, probe
     from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.records.report import Report
 
 __all__ = [
     "BitfitProbeError",
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Report",
     "TensorDelta",
     "__version__",
     "diff",
     "open_checkpoint",
+    "probe",
 ]
 
 __version__ = "0.1.0"
@@ -34,14 +37,16 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Report": "records.report",
     "TensorDelta": "records",
     "diff": "probe",
     "open_checkpoint": "checkpoint",
+    "probe": "probe",
 }
 
 
 class _Package(ModuleType):
-    """Keeps `diff` the function: loading the room of that name would put the module in its place."""
+    """Keeps `diff` and `probe` functions: loading the rooms of those names would replace them."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

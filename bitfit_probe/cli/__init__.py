@@ -9,6 +9,7 @@ import click
 from bitfit_probe import __version__
 from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
+from bitfit_probe.cli.report import report
 from bitfit_probe.errors import BitfitProbeError
 
 __all__ = ["cli", "main"]
@@ -27,6 +28,7 @@ def cli() -> None:
 
 cli.add_command(diff)
 cli.add_command(demo)
+cli.add_command(report)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -8,18 +8,20 @@ from pathlib import Path
 import click
 
 from bitfit_probe.cli.output import one_blas_thread, terminal_width, write_whole
-from bitfit_probe.records import Diff
+from bitfit_probe.records.report import Report
 
 __all__ = ["demo"]
 
 
-def _named(result: Diff) -> Diff:
-    """The result under names that are the same wherever the package is installed."""
+def _named(report: Report) -> Report:
+    """The report under names that are the same wherever the package is installed."""
+    diff = report.diff
     comparisons = [
         replace(comparison, tuned=replace(comparison.tuned, path="sample/tuned"))
-        for comparison in result.comparisons
+        for comparison in diff.comparisons
     ]
-    return replace(result, base=replace(result.base, path="sample/base"), comparisons=tuple(comparisons))
+    named = replace(diff, base=replace(diff.base, path="sample/base"), comparisons=tuple(comparisons))
+    return replace(report, diff=named)
 
 
 @click.command()
@@ -33,16 +35,20 @@ def demo(out: Path | None) -> None:
     """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint, offline."""
     one_blas_thread()
     from bitfit_probe import sample
-    from bitfit_probe.probe import diff
-    from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text
+    from bitfit_probe.probe import probe
+    from bitfit_probe.report import diff_to_csv, report_to_json, report_to_text
 
-    result = _named(diff(sample.base_path(), sample.tuned_path()))
-    text = diff_to_text(result, width=terminal_width())
+    result = _named(probe(sample.base_path(), sample.tuned_path(), by=()))
+    text = report_to_text(result, width=terminal_width())
     click.echo(text, nl=False)
     if out is None:
         return
     out.mkdir(parents=True, exist_ok=True)
-    files = {"diff.txt": text, "diff.json": diff_to_json(result), "diff.csv": diff_to_csv(result)}
+    files = {
+        "diff.txt": text,
+        "diff.json": report_to_json(result),
+        "diff.csv": diff_to_csv(result.diff),
+    }
     for name, content in files.items():
         write_whole(out / name, content, ())
     click.echo(f"\nWrote {', '.join(files)} to {out}", err=True)

@@ -28,8 +28,16 @@ __all__ = ["diff"]
 @click.option(
     "--by",
     type=click.Choice(["tensor", "role", "layer"]),
-    help="Show only the list by tensor, role or layer (text).",
+    help="Rank the biases by tensor, role or layer, by every measure.",
 )
+@click.option("--paper", is_flag=True, help="Rank as the BitFit paper does: its order, inside layers only.")
+@click.option("--spectra", is_flag=True, help="Singular values of what changed in matrices; takes minutes.")
+@click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    help="A PEFT adapter: tell how often it was merged (with --spectra).",
+)
+@click.option("--trajectory", is_flag=True, help="Take the TUNED for steps of one run, in order.")
 @click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, help="How many to list (text)."
 )
@@ -48,6 +56,10 @@ def diff(
     form: Literal["text", "json", "csv"],
     out: Path | None,
     by: Literal["tensor", "role", "layer"] | None,
+    paper: bool,
+    spectra: bool,
+    adapter: Path | None,
+    trajectory: bool,
     top: int,
     biases_only: bool,
     trust_checksums: bool,
@@ -60,28 +72,45 @@ def diff(
     BASE and TUNED are weight files (.safetensors, .pt, .pth, .bin, .ckpt), indexes of sharded ones, or
     model directories. Nothing that a pickle names is ever run.
     """
+    if adapter is not None and not spectra:
+        raise click.UsageError("--adapter needs --spectra")
+    if trajectory and len(tuned) < 2:
+        raise click.UsageError("--trajectory takes several TUNED")
+    by = "role" if paper and by is None else by
     one_blas_thread()
-    from bitfit_probe.probe import diff as run
-    from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text, headline
+    from bitfit_probe.probe import probe
+    from bitfit_probe.report import diff_to_csv, headline, report_to_json, report_to_text
 
-    with ProgressBar("comparing", quiet=quiet) as progress:
-        result = run(
+    with (
+        ProgressBar("comparing", quiet=quiet) as progress,
+        ProgressBar("singular values", quiet=quiet) as spectra_progress,
+    ):
+        report = probe(
             base,
             *tuned,
             key=key,
             biases_only=biases_only,
             trust_checksums=trust_checksums,
+            by=() if by is None else (by,),
+            paper=paper,
+            spectra=spectra,
+            adapter=adapter,
+            trajectory=trajectory,
             progress=progress,
+            spectra_progress=spectra_progress,
         )
+    if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
+        click.echo("no matrix moved: there are no singular values to take", err=True)
     if form == "json":
-        text = diff_to_json(result)
+        text = report_to_json(report)
     elif form == "csv":
-        text = diff_to_csv(result)
+        text = diff_to_csv(report.diff)
     else:
-        text = diff_to_text(result, width=terminal_width(), top=top, by=by)
+        text = report_to_text(report, width=terminal_width(), top=top, by=by)
         if out is None and colours():
-            for comparison in result.comparisons:
+            for comparison in report.diff.comparisons:
                 verdict = headline(comparison).partition(":")[0]
                 text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
-    write_plot(plot, result, (base, *tuned))
-    deliver(text, out, (base, *tuned))
+    inputs = (base, *tuned, *([adapter] if adapter else []))
+    write_plot(plot, report, inputs)
+    deliver(text, out, inputs)

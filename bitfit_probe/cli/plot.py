@@ -10,7 +10,6 @@ import click
 
 from bitfit_probe.cli.output import write_whole
 from bitfit_probe.errors import OutputError
-from bitfit_probe.records import Diff
 from bitfit_probe.records.report import Report
 
 __all__ = ["plot_option", "write_plot"]
@@ -34,7 +33,7 @@ def plot_option(command: Any) -> Any:
     )(command)
 
 
-def write_plot(plot: Path | None, result: Diff | Report, inputs: Iterable[Path]) -> None:
+def write_plot(plot: Path | None, report: Report, inputs: Iterable[Path]) -> None:
     """Draw what there is to draw, where ``--plot`` was given.
 
     Raises
@@ -48,7 +47,7 @@ def write_plot(plot: Path | None, result: Diff | Report, inputs: Iterable[Path])
         return
     from bitfit_probe.report.charts import overview, to_png, to_svg
 
-    panels = overview(result if isinstance(result, Report) else Report(result))
+    panels = overview(report)
     if not panels:
         raise OutputError("nothing to draw, since nothing moved", advice="leave --plot out", path=plot)
     write_whole(plot, to_png(*panels) if plot.suffix.lower() == ".png" else to_svg(*panels), inputs)

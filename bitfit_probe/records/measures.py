@@ -6,7 +6,10 @@ Groups are named by ``role``, ``stack`` and ``layer``; None stands for "all of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "Adequacy",
@@ -18,10 +21,18 @@ __all__ = [
     "Revert",
     "Reverting",
     "Spectrum",
+    "State",
+    "StepsFrom",
     "Trajectory",
 ]
 
 By = Literal["role", "layer", "role-layer", "tensor"]
+
+#: What a run's length comes to.
+State = Literal["untrained", "under-trained", "healthy", "blown-up", "decayed", "inconclusive"]
+
+#: How the steps of several checkpoints are known.
+StepsFrom = Literal["trainer_state.json", "folder names", "order given"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Group:
     role, stack, layer
         What its members share; None where they differ or have none.
     names
-        The base's names of its tensors.
+        The base's names of its tensors, ``name[q]`` for a part of a fused one.
     elements
         Number of elements in all.
     no_effect
@@ -94,10 +105,24 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Groups of one tuned checkpoint's biases, those that moved most first; "no effect" ones last."""
+    """Groups of one tuned checkpoint's biases, those that moved most first; "no effect" ones last.
+
+    With `paper` in the BitFit paper's order, by its sums and with its exclusions.
+    """
 
     by: By
     rows: tuple[Ranked, ...]
+    paper: bool = False
+
+    def frame(self) -> pandas.DataFrame:
+        """One row a group, as a pandas frame: what it is, then every measure."""
+        import pandas
+
+        rows: list[dict[str, Any]] = []
+        for row in self.rows:
+            figures = {name: value for name, value in vars(row).items() if name != "group"}
+            rows.append({"label": row.group.label, **vars(row.group), **figures})
+        return pandas.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -178,6 +203,10 @@ class Trajectory:
         ‖b_step − b_previous step‖₂, by role and step.
     stopped_at
         The step after which each move of a role was below 1 % of its whole path; None if it never was.
+    names
+        The checkpoints' paths, in the order of the steps.
+    steps_from
+        How the steps are known.
     """
 
     steps: tuple[int, ...]
@@ -185,6 +214,8 @@ class Trajectory:
     norms: tuple[tuple[float, ...], ...]
     moves: tuple[tuple[float, ...], ...]
     stopped_at: tuple[int | None, ...]
+    names: tuple[str, ...] = ()
+    steps_from: StepsFrom = "order given"
 
 
 @dataclass(frozen=True)
@@ -205,6 +236,8 @@ class Spectrum:
         σ₁ of Δ and of b.
     top_row_share
         Share of ‖Δ‖_F² in the 1 % of rows that moved most (at least one row).
+    shape
+        Rows and columns; a tensor of more axes is flattened behind its first one.
     merge_strength
         α* = ⟨Δ, s·BA⟩ / ‖s·BA‖² where an adapter was given: 1 merged once, 2 twice, 0 never.
     """
@@ -221,6 +254,7 @@ class Spectrum:
     base_spectral_norm: float
     top_row_share: float
     merge_strength: float | None = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +266,8 @@ class Adequacy:
     max_abs_delta
         Largest |Δ| over the trained tensors outside the head.
     lr_times_steps
-        What it took at least with an Adam-like optimiser, whose steps are at most about lr long.
+        Learning rate × steps that an Adam-like optimiser needs at least to move that far: max|Δ| is at most
+        about 1.3 times the sum, and less where the gradient changes its sign.
     said_lr_times_steps
         Sum of the learning rate over the steps by trainer_state.json; None where there is none.
     state
@@ -246,6 +281,6 @@ class Adequacy:
     max_abs_delta: float | None
     lr_times_steps: float | None
     said_lr_times_steps: float | None
-    state: Literal["untrained", "under-trained", "healthy", "blown-up", "decayed", "inconclusive"]
+    state: State
     reasons: tuple[str, ...]
     decay_cosine: float | None = None

@@ -14,12 +14,16 @@ __all__ = ["Measured", "Report"]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one comparison; None or empty where it was not asked for."""
+    """What was measured on one comparison; None or empty where it was not asked for.
+
+    `no_spectrum` names the moved matrices whose singular values were left out, each with the reason.
+    """
 
     rankings: tuple[Ranking, ...] = ()
     adequacy: Adequacy | None = None
     spectra: tuple[Spectrum, ...] = ()
     reverting: Reverting | None = None
+    no_spectrum: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Report:
         How far the task is, where data was given.
     files
         Input files by path, with their sha256 where it was asked for.
+    version
+        Of bitfit-probe, that made it.
     """
 
     diff: Diff
@@ -49,3 +55,4 @@ class Report:
     trajectory: Trajectory | None = None
     evidence: tuple[Evidence, ...] = ()
     files: tuple[tuple[str, str], ...] = field(default=())
+    version: str = ""

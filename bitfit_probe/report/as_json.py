@@ -9,9 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
+from bitfit_probe.records.measures import Ranked, Ranking, Spectrum
+from bitfit_probe.records.report import Report
 from bitfit_probe.report.words import headline
 
-__all__ = ["FORMAT_VERSION", "diff_to_json"]
+__all__ = ["FORMAT_VERSION", "diff_to_json", "report_to_json"]
 
 #: Raised when a key changes its meaning or goes away.
 FORMAT_VERSION = 1
@@ -19,13 +21,58 @@ FORMAT_VERSION = 1
 
 def diff_to_json(diff: Diff) -> str:
     """The diff as JSON text, with a line break at its end. A figure that was not computed is null."""
-    document = {
+    return _text(_diff(diff))
+
+
+def report_to_json(report: Report) -> str:
+    """The diff with what was measured on it, as JSON text; keys that were not asked for are left out."""
+    document = _diff(report.diff)
+    for comparison, measured in zip(document["comparisons"], report.measured, strict=True):
+        comparison |= _asked(
+            adequacy=measured.adequacy and asdict(measured.adequacy),
+            rankings=[_ranking(ranking) for ranking in measured.rankings],
+            spectra=[_spectrum(spectrum) for spectrum in measured.spectra],
+            no_spectrum=[{"name": name, "why": why} for name, why in measured.no_spectrum],
+        )
+    document |= _asked(
+        likeness=[asdict(likeness) for likeness in report.likeness],
+        trajectory=report.trajectory and asdict(report.trajectory),
+    )
+    return _text(document)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _asked(**keys: Any) -> dict[str, Any]:
+    return {name: value for name, value in keys.items() if value}
+
+
+def _diff(diff: Diff) -> dict[str, Any]:
+    return {
         "format_version": FORMAT_VERSION,
         "base": asdict(diff.base),
         "architecture": {"family": diff.architecture, "known_from": diff.architecture_known_from},
         "comparisons": [_comparison(comparison) for comparison in diff.comparisons],
     }
-    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    return {
+        "by": ranking.by,
+        "paper": ranking.paper,
+        "rows": [{"label": row.group.label, **asdict(row.group), **_figures(row)} for row in ranking.rows],
+    }
+
+
+def _figures(row: Ranked) -> dict[str, Any]:
+    return {name: value for name, value in vars(row).items() if name != "group"}
+
+
+def _spectrum(spectrum: Spectrum) -> dict[str, Any]:
+    energy = [{"rank": rank, "share": share} for rank, share in spectrum.energy]
+    return {**asdict(spectrum), "energy": energy}
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 from bitfit_probe.records import Comparison, Diff, RoleDelta, Side, TensorDelta, Unmatched
-from bitfit_probe.report.words import headline, plural, printable, shorten
+from bitfit_probe.records.measures import By
+from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.report.measures_as_text import (
+    likeness_lines,
+    ranking_lines,
+    spectra_lines,
+    trained_enough,
+    trajectory_lines,
+)
+from bitfit_probe.report.words import figure, headline, plural, printable, shorten, wrap
 
-__all__ = ["By", "diff_to_text"]
-
-By = Literal["tensor", "role", "layer"]
+__all__ = ["diff_to_text", "report_to_text"]
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CELL = 5
@@ -22,43 +28,53 @@ _ROOMY = 60
 _LEAST_POWER = -307
 
 
-def diff_to_text(diff: Diff, *, width: int = 80, top: int = 10, by: By | None = None) -> str:
-    """The diff as text of at most `width` columns, with a line break at its end.
+def diff_to_text(diff: Diff, *, width: int = 80, top: int = 10) -> str:
+    """The diff as text of at most `width` columns, with a line break at its end; `top` tensors listed."""
+    return report_to_text(Report(diff), width=width, top=top)
+
+
+def report_to_text(report: Report, *, width: int = 80, top: int = 10, by: By | None = None) -> str:
+    """A report as text of at most `width` columns, with a line break at its end.
 
     Parameters
     ----------
-    diff
+    report
         What to show.
     width
         Columns to use.
     top
         How many tensors to list.
     by
-        Show only the list by tensor, role or layer instead of everything.
+        Show the ranking of that grouping instead of the table of biases and the list of tensors.
     """
+    diff = report.diff
     lines = [*_side("base ", diff.base, width)]
-    for comparison in diff.comparisons:
-        lines += [*_side("tuned", comparison.tuned, width), "", *_wrap(headline(comparison), width), ""]
-        lines += _sections(comparison, width, top, by)
+    for number, comparison in enumerate(diff.comparisons):
+        measured = report.measured[number] if report.measured else Measured()
+        lines += [*_side("tuned", comparison.tuned, width), "", *wrap(headline(comparison), width)]
+        lines += [*trained_enough(measured.adequacy, width), ""]
+        lines += _sections(comparison, measured, width, top, by)
+        lines += spectra_lines(measured, width, top)
         lines += _unmatched(comparison, width)
         lines += _judged(diff, comparison, width)
+    lines += likeness_lines(report.likeness, width)
+    lines += trajectory_lines(report.trajectory, width)
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
-def _sections(comparison: Comparison, width: int, top: int, by: By | None) -> Iterator[str]:
-    if by is None:
+def _sections(
+    comparison: Comparison, measured: Measured, width: int, top: int, by: By | None
+) -> Iterator[str]:
+    ranking = next((item for item in measured.rankings if item.by == by), None)
+    if ranking is None:
         yield from _heat(comparison.roles, width)
         yield from _top(comparison.tensors, width, top)
-    elif by == "tensor":
-        yield from _top(comparison.tensors, width, top)
-    else:
-        yield from _grouped(comparison.roles, by, width, top)
-
-
-def _wrap(text: str, width: int, indent: str = "") -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
+        return
+    if ranking.paper and by == "role":
+        yield from _heat([role for role in comparison.roles if role.layer is not None], width)
+    yield from ranking_lines(ranking, width, top)
+    if by == "tensor" and not ranking.paper:
+        yield from _top([row for row in comparison.tensors if row.place.kind != "bias"], width, top)
 
 
 def _side(label: str, side: Side, width: int) -> Iterator[str]:
@@ -68,7 +84,7 @@ def _side(label: str, side: Side, width: int) -> Iterator[str]:
     )
     yield f"{label}  {shorten(printable(side.path), width - 7)}"
     for text in (facts, *map(printable, side.notes)):
-        yield from ("       " + line for line in _wrap(text, width - 7))
+        yield from ("       " + line for line in wrap(text, width - 7))
 
 
 # Roles × layers -----------------------------------------------------------------------------------
@@ -82,7 +98,7 @@ def _heat(roles: Sequence[RoleDelta], width: int) -> Iterator[str]:
     power = max(math.floor(math.log10(peak)), _LEAST_POWER) if peak > 0 else 0
     unit = "" if power == 0 else f", in units of 10{str(power).translate(_SUPERSCRIPT)}"
     rest = "" if all(role.moved for role in roles) else "  (· did not move)"
-    yield from _wrap(f"Biases, mean|Δb| by role and layer{unit}{rest}", width, "  ")
+    yield from wrap(f"Biases, mean|Δb| by role and layer{unit}{rest}", width, "  ")
     for stack in dict.fromkeys(role.stack for role in roles):
         inside = [role for role in roles if role.stack == stack and role.layer is not None]
         if stack and inside:
@@ -91,7 +107,7 @@ def _heat(roles: Sequence[RoleDelta], width: int) -> Iterator[str]:
     outside = [role for role in roles if role.layer is None]
     if outside:
         cells = (f"{_name(role)} {_cell(role, power).strip()}" for role in outside)
-        yield from _wrap("outside the layers: " + ", ".join(cells), width, " " * 20)
+        yield from wrap("outside the layers: " + ", ".join(cells), width, " " * 20)
     yield ""
 
 
@@ -150,10 +166,6 @@ def _number(value: float | None, power: int) -> str:
 # Lists --------------------------------------------------------------------------------------------
 
 
-def _figure(value: float | None) -> str:
-    return f"{'–':>9}" if value is None else f"{value:>9.2e}"
-
-
 def _top(rows: Sequence[TensorDelta], width: int, top: int) -> Iterator[str]:
     moved = sorted(
         (row for row in rows if row.moved and row.mean_abs_delta is not None),
@@ -166,38 +178,10 @@ def _top(rows: Sequence[TensorDelta], width: int, top: int) -> Iterator[str]:
     count = 3 if width >= _ROOMY else 1
     yield " ".join(f"{title:>9}" for title in ("mean|Δ|", "max|Δ|", "relative")[:count]) + "  tensor"
     for row in moved[:top]:
-        figures = " ".join(map(_figure, (row.mean_abs_delta, row.max_abs_delta, row.relative_l2)[:count]))
+        figures = " ".join(map(figure, (row.mean_abs_delta, row.max_abs_delta, row.relative_l2)[:count]))
         name = printable(row.name) + (f" [{row.part}]" if row.part else "")
         yield f"{figures}  {shorten(name, width - 10 * count - 1)}"
     yield ""
-
-
-def _grouped(roles: Sequence[RoleDelta], by: Literal["role", "layer"], width: int, top: int) -> Iterator[str]:
-    """Biases by role or by layer, those that moved most first; each tensor weighs the same."""
-    groups: dict[str, list[RoleDelta]] = {}
-    for role in roles:
-        label = role.role if by == "role" else _layer(role)
-        groups.setdefault(label, []).append(role)
-    means = {label: _average(group) for label, group in groups.items()}
-    room = min(max((len(label) for label in groups), default=0) + 5, width - 30)
-    yield f"{by:<{room}} {'moved':>9} {'mean|Δb|':>9} {'max|Δb|':>9}"
-    for label in sorted(groups, key=lambda label: -(means[label] or 0.0))[: top or None]:
-        group = groups[label]
-        moved, total = sum(role.moved for role in group), sum(role.tensors for role in group)
-        peak = max((role.max_abs_delta for role in group if role.max_abs_delta is not None), default=None)
-        share = f"{moved}/{total}"
-        yield f"{shorten(label, room):<{room}} {share:>9} {_figure(means[label])} {_figure(peak)}"
-    yield ""
-
-
-def _average(group: Iterable[RoleDelta]) -> float | None:
-    known = [role.mean_abs_delta for role in group if role.mean_abs_delta is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _layer(role: RoleDelta) -> str:
-    number = "outside" if role.layer is None else str(role.layer)
-    return f"{role.stack} {number}" if role.stack else number
 
 
 # What was left out --------------------------------------------------------------------------------
@@ -216,7 +200,7 @@ def _unmatched(comparison: Comparison, width: int) -> Iterator[str]:
         ("Only in the tuned", comparison.unmatched_tuned),
     ):
         for why in dict.fromkeys(item.why for item in items):
-            yield from _wrap(_names(label, why, [item for item in items if item.why == why]), width, "  ")
+            yield from wrap(_names(label, why, [item for item in items if item.why == why]), width, "  ")
 
 
 def _names(label: str, why: str, items: Sequence[Unmatched]) -> str:
@@ -240,7 +224,7 @@ def _judged(diff: Diff, comparison: Comparison, width: int) -> Iterator[str]:
     known = {"config": "config.json", "names": "tensor names", "heuristics": "name heuristics only"}
     source = known[diff.architecture_known_from]
     sentence = f"Judged: {', '.join(ways)}; architecture {diff.architecture} from {source}."
-    yield from _wrap(sentence, width, "  ")
+    yield from wrap(sentence, width, "  ")
     for note in comparison.notes:
-        yield from _wrap(f"Names: {printable(note)}.", width, "  ")
+        yield from wrap(f"Names: {printable(note)}.", width, "  ")
     yield ""

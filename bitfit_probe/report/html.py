@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from bitfit_probe import __version__
 from bitfit_probe.errors import MissingExtraError
-from bitfit_probe.records.report import Report
-from bitfit_probe.report.as_json import diff_to_json
+from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.report.as_json import report_to_json
 from bitfit_probe.report.charts import to_inline_svg
 from bitfit_probe.report.content import Picture
 from bitfit_probe.report.sections import sections, severities
@@ -51,7 +50,7 @@ def report_to_html(report: Report) -> str:
         sections=sections(report),
         severities=severities(report),
         check=report.check,
-        version=__version__,
+        version=report.version,
         data=_data(report),
     )
     return page if page.endswith("\n") else f"{page}\n"
@@ -122,11 +121,22 @@ def _data(report: Report) -> Markup:
     """Everything as JSON that no name inside can end: ``<``, ``>`` and ``&`` are written as escapes."""
     from markupsafe import Markup
 
-    document: dict[str, Any] = json.loads(diff_to_json(report.diff))
-    rest = {name: value for name, value in asdict(report).items() if name != "diff"}
-    for measured in rest["measured"]:
-        for spectrum in measured["spectra"]:  # thousands of numbers a matrix, which the figure shows
-            del spectrum["singular_values"]
-    text = json.dumps(document | rest, separators=(",", ":"))
+    text = json.dumps(_document(report), separators=(",", ":"))
     escaped = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Markup(escaped)
+
+
+def _document(report: Report) -> dict[str, Any]:
+    """What ``diff --format json`` prints, with what else the report knows."""
+    measured = report.measured or tuple(Measured() for _ in report.diff.comparisons)
+    document: dict[str, Any] = json.loads(report_to_json(replace(report, measured=measured)))
+    for comparison, item in zip(document["comparisons"], measured, strict=True):
+        comparison.setdefault("reverting", item.reverting and asdict(item.reverting))
+        for spectrum in comparison.get(
+            "spectra", ()
+        ):  # thousands of numbers a matrix, which the figure shows
+            del spectrum["singular_values"]
+    document["check"] = report.check and asdict(report.check)
+    document["evidence"] = [asdict(item) for item in report.evidence]
+    document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
+    return document

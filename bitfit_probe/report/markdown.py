@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bitfit_probe import __version__
 from bitfit_probe.records import Comparison
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.content import Block, FindingBlock, Fold, Part, Picture, Steps, Table, Words
@@ -35,7 +34,7 @@ def report_to_markdown(report: Report) -> str:
     lines += ["## For the model card", ""]
     for comparison in report.diff.comparisons:
         lines += [*_card(report, comparison), ""]
-    lines.append(f"_Made by bitfit-probe {__version__}._")
+    lines.append(f"_Made by bitfit-probe {report.version}._")
     return "\n".join(lines) + "\n"
 
 
@@ -118,7 +117,7 @@ def _card(report: Report, comparison: Comparison) -> Iterator[str]:
         found = [item for item in report.check.findings if item.tuned in ("", comparison.tuned.path)]
         codes = ", ".join(item.code for item in found) or "none"
         yield f"- Findings: {codes} ({plural(len(report.check.checked), 'rule')} checked)"
-    yield f"- Measured with bitfit-probe {__version__}"
+    yield f"- Measured with bitfit-probe {report.version}"
     yield "```"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bitfit_probe import __version__
 from bitfit_probe.records import Comparison, Finding
 from bitfit_probe.records.measures import Adequacy
 from bitfit_probe.records.report import Measured, Report
@@ -295,7 +294,7 @@ def _judged(report: Report) -> Section:
     source = known.get(diff.architecture_known_from, diff.architecture_known_from)
     blocks: list[Block] = [
         Words(
-            f"bitfit-probe {__version__}; architecture {printable(diff.architecture)}, known from {source}."
+            f"bitfit-probe {report.version}; architecture {printable(diff.architecture)}, known from {source}."
         )
     ]
 

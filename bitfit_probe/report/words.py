@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bitfit_probe.records import Comparison, TensorDelta
 
-__all__ = ["headline", "plural", "printable", "shorten"]
+__all__ = ["figure", "headline", "plural", "printable", "shorten", "wrap"]
 
 
 def printable(text: str) -> str:
@@ -33,6 +33,22 @@ def shorten(text: str, width: int) -> str:
         return text
     tail = width // 2
     return f"{text[: max(width - tail - 1, 0)]}…{text[-tail:]}"
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """`text` in lines of at most `width` columns, those after the first indented."""
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def figure(value: float | None, width: int = 9, form: str = ".2e") -> str:
+    """`value` in `width` columns, a dash where it was not computed.
+
+    >>> figure(0.0123), figure(None, 4)
+    (' 1.23e-02', '   –')
+    """
+    return ("–" if value is None else format(value, form)).rjust(width)
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The README shows what the command prints, to the letter."""
+"""README and docs show what the commands print, to the letter."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import pytest
 from bitfit_probe.cli import cli
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"<!-- output: (?P<command>.+) -->\n```text\n(?P<output>.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"<!-- output: (?P<command>[^\n]+) -->\n```text\n(?P<output>.*?)```", re.DOTALL)
 
 
-def test_outputs_in_the_readme(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/ranking.md"])
+def test_outputs_shown(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
-    blocks = list(_BLOCK.finditer((ROOT / "README.md").read_text("utf-8")))
+    blocks = list(_BLOCK.finditer((ROOT / page).read_text("utf-8")))
     assert blocks
     for block in blocks:
         cli.main(shlex.split(block["command"]), standalone_mode=False)

@@ -13,8 +13,10 @@ import pytest
 import torch
 from support.builders import biases, compare, copied, diff_states, move, state, toy
 
+from bitfit_probe.measures.ranking import rank
 from bitfit_probe.records import Diff, Side
-from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text, headline, printable
+from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.report import diff_to_csv, diff_to_json, diff_to_text, headline, printable, report_to_text
 
 ROW = {
     "name",
@@ -216,11 +218,16 @@ def everything(folder):
     return diff_states(folder, base, move(base, *base))
 
 
+def ranked(diff, by):
+    rankings = [(rank(comparison, by),) if by else () for comparison in diff.comparisons]
+    return Report(diff, tuple(Measured(each) for each in rankings))
+
+
 @pytest.mark.parametrize("width", [40, 41, 47, 55, 59, 60, 61, 72, 80, 99, 120])
 @pytest.mark.parametrize("build", [tall, stacks, left_over, everything])
-@pytest.mark.parametrize("by", [None, "tensor", "role", "layer"])
+@pytest.mark.parametrize("by", [None, "tensor", "role", "layer", "role-layer"])
 def test_no_line_is_wider_than_asked(width, build, by, built):
-    text = diff_to_text(built(build), width=width, by=by)
+    text = report_to_text(ranked(built(build), by), width=width, by=by)
     assert max(map(len, text.splitlines())) <= width
     assert text.isascii() or all(line.isprintable() for line in text.splitlines())
     assert "\x1b" not in text
@@ -259,7 +266,7 @@ def test_top_lists_the_largest_first(tmp_path):
     names = biases(base)[:3]
     for size, name in enumerate(names, 1):
         tuned[name] += size
-    lines = diff_to_text(diff_states(tmp_path, base, tuned), width=120, by="tensor", top=2).splitlines()
+    lines = diff_to_text(diff_states(tmp_path, base, tuned), width=120, top=2).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("The 2 tensors of 3"))
     assert [line.split()[-1] for line in lines[start + 2 : start + 4]] == names[:0:-1]
 

@@ -259,4 +259,5 @@ def full_report(layers: int = 4) -> Report:
         trajectory(),
         (Evidence("proxy_a_distance", 1.2, "", (1.1, 1.3), "text", "domain classifier", "far"),),
         (("runs/base/model.safetensors", "ab" * 32),),
+        "1.2.3",
     )
