@@ -10,6 +10,7 @@ from bitfit_probe.records import Comparison, RoleDelta, TensorDelta
 
 __all__ = [
     "Grid",
+    "bias_roles_or_matrices",
     "grids",
     "matrix_roles",
     "mean_of",
@@ -130,6 +131,13 @@ def scaled(role: RoleDelta | None, power: int) -> str:
         return "·"
     value = role.mean_abs_delta
     return "–" if value is None else f"{value / 10.0**power:.2f}"
+
+
+def bias_roles_or_matrices(comparison: Comparison) -> tuple[RoleDelta, ...]:
+    """The biases' figures; where no bias inside the layers moved, those of the matrices."""
+    if any(role.moved and role.layer is not None for role in comparison.roles):
+        return comparison.roles
+    return matrix_roles(comparison)
 
 
 def matrix_roles(comparison: Comparison) -> tuple[RoleDelta, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from bitfit_probe.records import Comparison, Finding
+from bitfit_probe.records import Comparison, Finding, RoleDelta
 from bitfit_probe.records.measures import Adequacy
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.report import charts, tables
@@ -18,9 +18,15 @@ from bitfit_probe.report.content import (
     Section,
     Steps,
     Words,
-    figure,
 )
-from bitfit_probe.report.grids import grids, matrix_roles, peak_of, power_of_ten, units
+from bitfit_probe.report.grids import (
+    bias_roles_or_matrices,
+    grids,
+    matrix_roles,
+    peak_of,
+    power_of_ten,
+    units,
+)
 from bitfit_probe.report.words import plural, printable
 
 __all__ = ["sections", "severities"]
@@ -135,31 +141,39 @@ def _findings(report: Report) -> Section:
 
 
 def _where(report: Report) -> Section:
-    comparisons = report.diff.comparisons
-    shared = peak_of(
-        role
-        for comparison in comparisons
-        for role in (comparison.roles or matrix_roles(comparison))
-        if role.layer is not None
-    )
+    """Biases first; matrices too, where they moved besides."""
+    peaks = [_peak(report, roles) for roles in (bias_roles_or_matrices, matrix_roles)]
 
     def say(number: int, comparison: Comparison, _: Measured) -> Iterator[Block]:
-        panel = charts.heat_map(comparison, peak=shared or None)
-        if panel is None:
+        first = charts.heat_map(comparison, peak=peaks[0])
+        if first is None:
             yield Words("Nothing inside the layers moved.", note=True)
             return
-        yield Picture(f"heat-{number}", panel, _heat_caption(comparison) if number == 0 else "")
-        roles = comparison.roles
-        if not any(role.moved and role.layer is not None for role in roles):
+        caption = _heat_caption(comparison) if number == 0 else ""
+        yield from _heat(f"heat-{number}", first, caption, bias_roles_or_matrices(comparison), peaks[0])
+        second = charts.heat_map(comparison, matrices=True, peak=peaks[1])
+        if second is not None and second.words != first.words:
             roles = matrix_roles(comparison)
-        power = power_of_ten(shared)
-        found = [
-            tables.grid_table(f"heat-{number}-{at}", grid, power, units(power))
-            for at, grid in enumerate(grids(roles))
-        ]
-        yield Fold("The same as numbers", tuple(found))
+            yield from _heat(f"heat-{number}-matrices", second, "Matrices moved too.", roles, peaks[1])
 
     return Section("where", "Where it moved", _each(report, say))
+
+
+def _peak(report: Report, roles: Callable[[Comparison], Sequence[RoleDelta]]) -> float | None:
+    """The upper end of a colour scale that all tuned checkpoints share."""
+    found = [role for comparison in report.diff.comparisons for role in roles(comparison)]
+    return peak_of(role for role in found if role.layer is not None) or None
+
+
+def _heat(
+    key: str, panel: Panel, caption: str, roles: Sequence[RoleDelta], peak: float | None
+) -> Iterator[Block]:
+    yield Picture(key, panel, caption)
+    power = power_of_ten(peak or 0.0)
+    found = (
+        tables.grid_table(f"{key}-{at}", grid, power, units(power)) for at, grid in enumerate(grids(roles))
+    )
+    yield Fold("The same as numbers", tuple(found))
 
 
 def _heat_caption(comparison: Comparison) -> str:
@@ -177,11 +191,17 @@ def _ranking(report: Report) -> Section:
             key = f"ranking-{number}-{ranking.by}"
             reverting = measured.reverting
             matching = reverting if reverting is not None and reverting.by == ranking.by else None
-            if ranking.by in ("role", "layer"):
-                panel = charts.ranking_bars(ranking, matching)
-                yield from _picture(key, panel, _ranking_caption(ranking.by, matching is not None))
+            picture = _picture(
+                key,
+                charts.ranking_bars(ranking, matching),
+                _ranking_caption(ranking.by, matching is not None),
+            )
+            if ranking is measured.rankings[0]:
+                yield from picture
+                picture = iter(())
             if ranking.rows:
-                yield Fold(f"By {ranking.by}, as numbers", (tables.ranking_table(key, ranking, matching),))
+                table = tables.ranking_table(key, ranking, matching)
+                yield Fold(f"By {ranking.by.replace('role-layer', 'role in layer')}", (*picture, table))
         if measured.reverting is not None:
             yield Words(_free(measured))
         elif measured.rankings:
@@ -227,16 +247,7 @@ def _training(report: Report) -> Section:
 
 def _adequacy(adequacy: Adequacy) -> str:
     reasons = "; ".join(printable(reason) for reason in adequacy.reasons)
-    text = f"{adequacy.state[0].upper()}{adequacy.state[1:]}{': ' if reasons else ''}{reasons}."
-    facts = [
-        f"{name} {figure(value)}"
-        for name, value in (
-            ("learning rate × steps by the weights at least", adequacy.lr_times_steps),
-            ("by trainer_state.json", adequacy.said_lr_times_steps),
-        )
-        if value is not None
-    ]
-    return f"{text} {'; '.join(facts).capitalize()}." if facts else text
+    return f"{adequacy.state[0].upper()}{adequacy.state[1:]}{': ' if reasons else ''}{reasons}."
 
 
 def _likeness(report: Report) -> Section:
@@ -293,9 +304,7 @@ def _judged(report: Report) -> Section:
     known = {"config": "config.json", "names": "tensor names", "heuristics": "name heuristics only"}
     source = known.get(diff.architecture_known_from, diff.architecture_known_from)
     blocks: list[Block] = [
-        Words(
-            f"bitfit-probe {report.version}; architecture {printable(diff.architecture)}, known from {source}."
-        )
+        Words(f"bitfit-probe {report.version}; architecture {printable(diff.architecture)}, from {source}.")
     ]
 
     def say(_: int, comparison: Comparison, __: Measured) -> Iterator[Block]:

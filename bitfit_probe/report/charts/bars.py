@@ -122,7 +122,7 @@ def _bars(axes: Axes, rows: Sequence[Ranked], measure: _Measure, *, named: bool)
     peak = max((value for value in values if value is not None), default=0.0)
     axes.set_xlim(min([0.0, *(value for value in values if value is not None)]), (peak or 1.0) * 1.28)
     for place, value in zip(places, values, strict=True):
-        text = "–" if value is None else f"{value:.2g}"
+        text = "–" if value is None else f"{value:#.2g}".rstrip(".")
         axes.text((value or 0.0) + (peak or 1.0) * 0.03, place, text, va="center", size=8, color=INK)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.records import Comparison, RoleDelta
 from bitfit_probe.report.charts.canvas import SURFACE, Canvas, Panel, annotate, sequential
-from bitfit_probe.report.grids import Grid, grids, matrix_roles, outside, peak_of, power_of_ten, scaled, units
+from bitfit_probe.report.grids import (
+    Grid,
+    bias_roles_or_matrices,
+    grids,
+    matrix_roles,
+    outside,
+    peak_of,
+    power_of_ten,
+    scaled,
+    units,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,13 +30,17 @@ _HEAD, _STACK, _BLOCK_GAP, _SCALE = 0.24, 0.26, 0.16, 0.56
 _MOST = 16
 
 
-def heat_map(comparison: Comparison, *, title: str = "", peak: float | None = None) -> Panel | None:
+def heat_map(
+    comparison: Comparison, *, matrices: bool = False, title: str = "", peak: float | None = None
+) -> Panel | None:
     """mean|Δb| by role and layer, rows by their total, the last column their mean.
 
     Parameters
     ----------
     comparison
-        What to draw. Where no bias moved and matrices did, the matrices.
+        What to draw.
+    matrices
+        Draw the matrices, which is what is drawn anyhow where no bias moved.
     title
         Above the figure.
     peak
@@ -37,13 +51,13 @@ def heat_map(comparison: Comparison, *, title: str = "", peak: float | None = No
     Panel or None
         None where nothing moved inside the layers.
     """
-    what, roles = "mean|Δb| of biases", comparison.roles
-    if not any(role.moved and role.layer is not None for role in roles):
-        what, roles = "mean|Δ| of matrices", matrix_roles(comparison)
+    roles = matrix_roles(comparison) if matrices else bias_roles_or_matrices(comparison)
+    of_biases = roles is comparison.roles
+    what = "mean|Δb| of biases" if of_biases else "mean|Δ| of matrices"
     found = [grid for grid in grids(roles) if any(cell.moved for cell in grid.cells.values())]
     if not found:
         return None
-    return _panel(found, roles, what, bool(comparison.key_bias_cancels), title, peak)
+    return _panel(found, roles, what, of_biases and bool(comparison.key_bias_cancels), title, peak)
 
 
 def _panel(

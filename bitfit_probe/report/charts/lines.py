@@ -201,7 +201,8 @@ def _chosen(spectra: Sequence[Spectrum]) -> list[tuple[str, Spectrum]]:
     chosen = []
     for role, group in list(roles.items())[: len(LINES)]:
         group = sorted(group, key=lambda spectrum: spectrum.effective_rank)
-        chosen.append((label(f"{role}, median of {len(group)}", 22), group[len(group) // 2]))
+        many = f", median of {len(group)}" if len(group) > 1 else ""
+        chosen.append((label(f"{role}{many}", 22), group[len(group) // 2]))
     return chosen
 
 

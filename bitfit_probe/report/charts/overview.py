@@ -8,7 +8,7 @@ from bitfit_probe.report.charts.canvas import Panel, label
 from bitfit_probe.report.charts.heat import heat_map
 from bitfit_probe.report.charts.likeness import likeness_matrix
 from bitfit_probe.report.charts.lines import spectra_lines, trajectory_lines
-from bitfit_probe.report.grids import matrix_roles, peak_of
+from bitfit_probe.report.grids import bias_roles_or_matrices, peak_of
 
 __all__ = ["overview"]
 
@@ -22,7 +22,7 @@ def overview(report: Report) -> tuple[Panel, ...]:
     cells = [
         role
         for comparison in comparisons
-        for role in (comparison.roles or matrix_roles(comparison))
+        for role in bias_roles_or_matrices(comparison)
         if role.layer is not None
     ]
     peak = peak_of(cells) or None
