@@ -34,6 +34,7 @@ samples: $(VENV)/dev.stamp ## rebuild the sample results and reports in reports/
 
 docs: $(VENV)/dev.stamp ## rewrite the pages that are derived from the program
 	$(BIN)/python -m docs.commands
+	$(BIN)/python -m docs.outputs
 
 clean:
 	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
