@@ -187,27 +187,23 @@ def _heat_caption(comparison: Comparison) -> str:
 
 def _ranking(report: Report) -> Section:
     def say(number: int, _: Comparison, measured: Measured) -> Iterator[Block]:
-        for ranking in measured.rankings:
-            key = f"ranking-{number}-{ranking.by}"
-            reverting = measured.reverting
+        for at, ranking in enumerate(measured.rankings):
+            key, reverting = f"ranking-{number}-{ranking.by}", measured.reverting
             matching = reverting if reverting is not None and reverting.by == ranking.by else None
-            picture = _picture(
-                key,
-                charts.ranking_bars(ranking, matching),
-                _ranking_caption(ranking.by, matching is not None),
-            )
-            if ranking is measured.rankings[0]:
+            caption = _ranking_caption(ranking.by, matching is not None) if number == 0 else ""
+            picture = tuple(_picture(key, charts.ranking_bars(ranking, matching), caption))
+            if at == 0:
                 yield from picture
-                picture = iter(())
             if ranking.rows:
-                table = tables.ranking_table(key, ranking, matching)
-                yield Fold(f"By {ranking.by.replace('role-layer', 'role in layer')}", (*picture, table))
+                folded = (*(picture if at else ()), tables.ranking_table(key, ranking, matching))
+                yield Fold(f"By {ranking.by.replace('role-layer', 'role in layer')}", folded)
         if measured.reverting is not None:
             yield Words(_free(measured))
-        elif measured.rankings:
-            yield Words(f"What matters: not checked, {_NO_DATA}. Size alone does not say it.", note=True)
 
-    return Section("ranking", "What moved, and what matters", _each(report, say))
+    blocks = _each(report, say)
+    if blocks and not any(measured.reverting for measured in report.measured):
+        blocks += (Words(f"What matters: not checked, {_NO_DATA}. Size alone does not say it.", note=True),)
+    return Section("ranking", "What moved, and what matters", blocks)
 
 
 def _ranking_caption(by: str, reverted: bool) -> str:
