@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from bitfit_probe.records import Comparison, Finding, RoleDelta
+from bitfit_probe.records import Check, Comparison, Finding, RoleDelta
 from bitfit_probe.records.measures import Adequacy
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.report import charts, tables
@@ -108,10 +108,14 @@ def _next(report: Report) -> Section:
 def _silence(report: Report) -> str:
     if report.check is None:
         return "This report was made without looking for known failures; bitfit-probe check does."
-    looked, rest = len(report.check.checked), len(report.check.not_checked)
+    looked, rest = len(report.check.checked), _silent(report.check)
     missed = f" {plural(rest, 'rule')} could not look." if rest else ""
     start = f"None of {plural(looked, 'rule')} found anything to mend."
     return f"{start}{missed} That is no proof that the model is good."
+
+
+def _silent(check: Check) -> int:
+    return len({item.code for item in check.not_checked})
 
 
 def _worst_first(report: Report) -> list[Finding]:
@@ -132,8 +136,8 @@ def _findings(report: Report) -> Section:
     if not blocks:
         blocks.append(Words(_silence(report)))
     if report.check.not_checked:
-        lines = [Words(f"{item.code}: {printable(item.why)}") for item in report.check.not_checked]
-        blocks.append(Fold(f"{plural(len(lines), 'rule')} could not look", tuple(lines)))
+        table = tables.not_checked_table(report.check)
+        blocks.append(Fold(f"{plural(_silent(report.check), 'rule')} could not look", (table,)))
     return Section("findings", "Findings", tuple(blocks))
 
 

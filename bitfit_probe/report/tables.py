@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bitfit_probe.records import Comparison, Evidence, TensorDelta, Unmatched
+from bitfit_probe.records import Check, Comparison, Evidence, TensorDelta, Unmatched
 from bitfit_probe.records.measures import Group, Likeness, Ranking, Reverting, Spectrum, Trajectory
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.content import Column, Table, figure
@@ -17,6 +17,7 @@ __all__ = [
     "grid_table",
     "interval",
     "likeness_table",
+    "not_checked_table",
     "ranking_table",
     "side_by_side",
     "spectra_table",
@@ -31,7 +32,7 @@ _RANKS = (1, 8, 64)
 
 
 #: First columns of short labels; all others hold names from files.
-_LABELS = ("role", "layer", "role-layer", "measure")
+_LABELS = ("role", "layer", "role-layer", "measure", "rule")
 
 
 def _columns(*titles: str, first: str = "", words: Iterable[str] = ()) -> tuple[Column, ...]:
@@ -270,6 +271,14 @@ def unmatched_table(key: str, comparison: Comparison) -> Table:
 
 def _unmatched(item: Unmatched, side: str) -> tuple[str, ...]:
     return printable(item.name), side, "×".join(map(str, item.shape)) or "scalar", item.why
+
+
+def not_checked_table(check: Check) -> Table:
+    """Rules that could not look, and why; each reason once."""
+    rows = dict.fromkeys((item.code, printable(item.why)) for item in check.not_checked)
+    return _table(
+        "not-checked", "What was not checked", _columns("why", first="rule", words=("why",)), list(rows)
+    )
 
 
 def files_table(report: Report) -> Table:
