@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff
-    from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.probe import check, diff
+    from bitfit_probe.records import Check, Comparison, Diff, Finding, TensorDelta
 
 __all__ = [
     "BitfitProbeError",
+    "Check",
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Finding",
     "TensorDelta",
     "__version__",
+    "check",
     "diff",
     "open_checkpoint",
 ]
@@ -31,10 +34,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BitfitProbeError": "errors",
+    "Check": "records",
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Finding": "records",
     "TensorDelta": "records",
+    "check": "probe",
     "diff": "probe",
     "open_checkpoint": "checkpoint",
 }

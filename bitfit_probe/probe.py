@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
-from bitfit_probe.records import Diff
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.records import Check, Diff
 
-__all__ = ["diff"]
+if TYPE_CHECKING:
+    from bitfit_probe.data import TaskData
+    from bitfit_probe.rules import Attempt
+
+__all__ = ["attempts", "check", "diff"]
 
 
 def diff(
@@ -71,3 +79,104 @@ def diff(
         architecture_known_from=alignment.architecture.known_from,
         comparisons=tuple(comparisons),
     )
+
+
+def check(
+    base: str | Path,
+    *tuned: str | Path,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Check:
+    """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
+
+    Parameters
+    ----------
+    base, *tuned
+        As for `diff`.
+    data
+        Labelled examples, or a file of them: lets rules run the model on a few of them.
+    key
+        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    select, ignore
+        Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
+    progress
+        Called with the bytes done and the bytes to do.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base can't be read, or a tuned checkpoint can't be and no rule says why.
+    ValueError
+        No rule begins with a code in `select` or `ignore`.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> from bitfit_probe import sample
+    >>> [finding.code for finding in bp.check(sample.base_path(), sample.tuned_path()).findings]
+    []
+    """
+    from bitfit_probe.rules import check as judge
+
+    tried = attempts(base, tuned, data=data, key=key, progress=progress)
+    return judge(tried, select=select, ignore=ignore)
+
+
+def attempts(
+    base: str | Path,
+    tuned: Sequence[str | Path],
+    *,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    progress: Progress | None = None,
+) -> list[Attempt]:
+    """Open and compare what can be, for the rules to look at: one attempt a tuned checkpoint.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base or the data can't be read.
+    """
+    if not tuned:
+        raise ValueError("give at least one tuned checkpoint")
+    ours = open_checkpoint(base, key)
+    if isinstance(data, str | Path):
+        from bitfit_probe.data import read_examples
+
+        data = read_examples(data)
+    tried = [_opened(ours, Path(path), key) for path in tuned]
+    sides = [attempt.tuned for attempt in tried]
+    return [
+        _compared(attempt, data, tuple(side for side in sides if side not in (None, attempt.tuned)), progress)
+        for attempt in tried
+    ]
+
+
+def _opened(base: Checkpoint, path: Path, key: str | None) -> Attempt:
+    from bitfit_probe.rules import Attempt
+
+    try:
+        return Attempt(base, path, open_checkpoint(path, key))
+    except BitfitProbeError as error:
+        return Attempt(base, path, error=error)
+
+
+def _compared(
+    attempt: Attempt,
+    data: TaskData | None,
+    others: tuple[Checkpoint | None, ...],
+    progress: Progress | None,
+) -> Attempt:
+    from bitfit_probe.rules import Case
+
+    if attempt.tuned is None:
+        return attempt
+    try:
+        comparison, alignment = compare(attempt.base, attempt.tuned, progress=progress)
+    except BitfitProbeError as error:
+        return replace(attempt, error=error)
+    known = tuple(other for other in others if other is not None)
+    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, known))

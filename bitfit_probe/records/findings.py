@@ -49,10 +49,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class NotChecked:
-    """A rule that could not be applied, and why."""
+    """A rule that could not be applied, why, and to which tuned checkpoint (its path)."""
 
     code: str
     why: str
+    tuned: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,21 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import TaskData
+from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Comparison, Finding, Severity, TensorDelta
 
-__all__ = ["CannotTell", "Case", "Rule", "all_rules", "rule"]
+__all__ = ["NO_ADAPTER", "NO_DATA", "Attempt", "CannotTell", "Case", "Rule", "all_rules", "file_rule", "rule"]
+
+#: Reasons that several rules give for not looking, in one wording so that they are listed together.
+NO_DATA = "no --data given"
+NO_ADAPTER = "there is no adapter"
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Case:
         Which tensor is which, and how far each moved.
     data
         Labelled examples, where they were given.
+    others
+        Further tuned checkpoints of the same call (epochs of a run, ranks of a job).
     """
 
     base: Checkpoint
@@ -37,6 +46,7 @@ class Case:
     alignment: Alignment
     comparison: Comparison
     data: TaskData | None = None
+    others: tuple[Checkpoint, ...] = ()
 
     @cached_property
     def rows(self) -> dict[str, TensorDelta]:
@@ -44,11 +54,45 @@ class Case:
         return {row.tuned_name: row for row in self.comparison.tensors if row.part is None}
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A tuned checkpoint as its files show it, whether or not it can be opened and compared.
+
+    Attributes
+    ----------
+    base
+        The base, open.
+    path
+        What the caller named as tuned.
+    tuned
+        The tuned checkpoint; None where it can't be opened.
+    error
+        Why it can't be opened, or can't be laid beside the base; None where `case` is there.
+    case
+        The comparison, where there is one.
+    """
+
+    base: Checkpoint
+    path: Path
+    tuned: Checkpoint | None = None
+    error: BitfitProbeError | None = None
+    case: Case | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The directory in which the tuned checkpoint's config and tokenizer lie, if they do."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object that lies beside the tuned weights."""
+        return read_json(self.folder / name)
+
+
 class CannotTell(Exception):  # noqa: N818 -- an answer, not a failure
     """Raised by a rule that lacks what it needs to look at; its text says what."""
 
 
-Look = Callable[[Case], Iterator[Finding]]
+Look = Callable[[Any], Iterator[Finding]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +109,8 @@ class Rule:
         Codes of symptoms: where this rule finds something, their findings are left out.
     catalogue
         Numbers of the kinds of failure that it recognises.
+    files_only
+        It looks at an `Attempt`, so it can speak where nothing could be compared.
     """
 
     code: str
@@ -73,6 +119,7 @@ class Rule:
     look: Look = field(compare=False)
     explains: tuple[str, ...] = ()
     catalogue: tuple[int, ...] = ()
+    files_only: bool = False
 
     @property
     def text(self) -> str:
@@ -99,14 +146,43 @@ def rule(
     """
 
     def decorate(function: Callable[[Case, Rule], Iterator[Finding]]) -> Rule:
-        def look(case: Case) -> Iterator[Finding]:
-            return function(case, made)
-
-        look.__doc__ = function.__doc__
-        made = Rule(code, name, severity, look, explains, catalogue)
-        return made
+        return _made(code, name, severity, function, explains, catalogue, files_only=False)
 
     return decorate
+
+
+def file_rule(
+    code: str,
+    name: str,
+    severity: Severity,
+    *,
+    explains: tuple[str, ...] = (),
+    catalogue: tuple[int, ...] = (),
+) -> Callable[[Callable[[Attempt, Rule], Iterator[Finding]]], Rule]:
+    """Make a function of (attempt, rule) a rule on files and names, also where nothing compares."""
+
+    def decorate(function: Callable[[Attempt, Rule], Iterator[Finding]]) -> Rule:
+        return _made(code, name, severity, function, explains, catalogue, files_only=True)
+
+    return decorate
+
+
+def _made(
+    code: str,
+    name: str,
+    severity: Severity,
+    function: Callable[[Any, Rule], Iterator[Finding]],
+    explains: tuple[str, ...],
+    catalogue: tuple[int, ...],
+    *,
+    files_only: bool,
+) -> Rule:
+    def look(subject: Any) -> Iterator[Finding]:
+        return function(subject, made)
+
+    look.__doc__ = function.__doc__
+    made = Rule(code, name, severity, look, explains, catalogue, files_only)
+    return made
 
 
 @cache
