@@ -127,8 +127,15 @@ class Rule:
         return inspect.cleandoc(self.look.__doc__ or "")
 
     def finding(self, message: str, *, severity: Severity | None = None, **more: Any) -> Finding:
-        """A finding of this rule."""
+        """A finding of this rule; its advice is that of the docstring unless another one is given."""
+        more.setdefault("advice", self.section("What to do"))
         return Finding(self.code, self.name, severity or self.severity, message, **more)
+
+    def section(self, heading: str) -> str:
+        """The text under a heading of the docstring, as one line."""
+        _, found, rest = self.text.partition(f"{heading}\n{'-' * len(heading)}\n")
+        body = rest.partition("\n---")[0].rpartition("\n")[0] if "\n---" in rest else rest
+        return " ".join(body.split()) if found else ""
 
 
 def rule(
@@ -142,7 +149,8 @@ def rule(
     """Make a function of (case, rule) a rule; found by listing the folder.
 
     The function's docstring documents it, under the headings *What it means*, *Why it matters*,
-    *How it is recognised*, *What to do*, *References*.
+    *How it is recognised*, *What to do*, *References*, each underlined. Its findings take their advice
+    from *What to do*.
     """
 
     def decorate(function: Callable[[Case, Rule], Iterator[Finding]]) -> Rule:
