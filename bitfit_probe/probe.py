@@ -150,8 +150,8 @@ def attempts(
     tried = [_opened(ours, Path(path), key) for path in tuned]
     sides = [attempt.tuned for attempt in tried]
     return [
-        _compared(attempt, data, tuple(side for side in sides if side not in (None, attempt.tuned)), progress)
-        for attempt in tried
+        _compared(attempt, data, tuple(side for side in sides[number:] if side is not None), progress)
+        for number, attempt in enumerate(tried, 1)
     ]
 
 
@@ -167,7 +167,7 @@ def _opened(base: Checkpoint, path: Path, key: str | None) -> Attempt:
 def _compared(
     attempt: Attempt,
     data: TaskData | None,
-    others: tuple[Checkpoint | None, ...],
+    others: tuple[Checkpoint, ...],
     progress: Progress | None,
 ) -> Attempt:
     from bitfit_probe.rules import Case
@@ -178,5 +178,4 @@ def _compared(
         comparison, alignment = compare(attempt.base, attempt.tuned, progress=progress)
     except BitfitProbeError as error:
         return replace(attempt, error=error)
-    known = tuple(other for other in others if other is not None)
-    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, known))
+    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, others))

@@ -38,7 +38,7 @@ class Case:
     data
         Labelled examples, where they were given.
     others
-        Further tuned checkpoints of the same call (epochs of a run, ranks of a job).
+        Tuned checkpoints that were given after this one (epochs of a run, ranks of a job).
     """
 
     base: Checkpoint

@@ -11,15 +11,16 @@ from bitfit_probe.rules.loading import adapter_settings, is_adapter
 
 __all__ = ["WRONG_BASE"]
 
-#: Full fine-tunes of real models keep a median cosine above 0.97 (the rxnfp pairs); weights of another model
-#: have one near 0.
+#: Slope of t on b, ⟨t, b⟩ / ‖b‖²: the share of the base that is still in the tuned matrix. Training adds to
+#: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another model
+#: have one near 0. The cosine alone would also fall where training blew up.
 UNRELATED = 0.5
 #: Untargeted matrices that a merge of one adapter may leave changed: none, but for a cast or a trained head.
 FEW = 0.2
 _MATRICES = ("weight", "embedding")
 
 
-@rule("BP107", "wrong-base", "error", explains=("BP301", "BP308", "BP602"), catalogue=(32,))
+@rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
 def WRONG_BASE(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
     """This is not the base that it was tuned from, or its vocabulary was cut.
 
@@ -35,7 +36,7 @@ def WRONG_BASE(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
 
     How it is recognised
     --------------------
-    A median cosine between base and tuned matrices below 0.5. For a folder that holds a merge beside its
+    Less than half of the base is left in the tuned matrices (median slope of one on the other). For a folder that holds a merge beside its
     adapter: most matrices that the adapter does not target moved as well. Embeddings with fewer rows than
     the base's (a warning): resizing to ``len(tokenizer)`` cuts the rows that pad the table.
 
@@ -51,19 +52,28 @@ def WRONG_BASE(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
     if is_adapter(case.tuned):
         return
     rows = [row for row in case.comparison.tensors if row.place.kind == "weight" and row.part is None]
-    cosines = [row.cosine for row in rows if row.cosine is not None and len(row.shape) > 1]
-    if cosines and median(cosines) < UNRELATED:
-        yield _unrelated(this, cosines)
+    slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
+    if slopes and median(slopes) < UNRELATED:
+        yield _unrelated(this, slopes)
     elif targets := _targets(case):
         yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
     yield from _trimmed(case, this)
 
 
-def _unrelated(this: Rule, cosines: list[float]) -> Finding:
+def _slope(row: TensorDelta) -> float | None:
+    """⟨t, b⟩ / ‖b‖²; 1 for a tensor at rest, whose norms were not needed."""
+    if row.identical:
+        return 1.0
+    if row.cosine is None or not row.base_l2 or row.tuned_l2 is None:
+        return None
+    return row.cosine * row.tuned_l2 / row.base_l2
+
+
+def _unrelated(this: Rule, slopes: list[float]) -> Finding:
     return this.finding(
-        f"The tuned matrices have little to do with the base's: median cosine {median(cosines):.2f} over "
-        f"{len(cosines)} matrices, where fine-tuning leaves more than 0.9. This is not its base.",
-        evidence=(Evidence("median_cosine", median(cosines), about=f"{len(cosines)} matrices"),),
+        f"The tuned matrices have little to do with the base's: {median(slopes):.2f} of the base is left in "
+        f"them (median of {len(slopes)}), where fine-tuning leaves nearly all. This is not its base.",
+        evidence=(Evidence("share_of_base_left", median(slopes), "share", about=f"{len(slopes)} matrices"),),
         advice="Give the model that training started from.",
     )
 
@@ -87,7 +97,11 @@ def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: tuple[str, .
 
 
 def _trimmed(case: Case, this: Rule) -> Iterator[Finding]:
-    cut = [item for item in case.comparison.unmatched_base if item.why == "rows" and item.place.role == "embedding"]
+    cut = [
+        item
+        for item in case.comparison.unmatched_base
+        if item.why == "rows" and item.place.role == "embedding"
+    ]
     cut = [item for item in cut if "position" not in item.name and "wpe" not in item.name]
     if cut:
         lost = max(cut, key=_rows)
