@@ -24,7 +24,7 @@ SAME_LOGITS = 1e-3
     "BP308",
     "class-collapse",
     "error",
-    explains=("BP302", "BP303", "BP305", "BP602"),
+    explains=("BP107", "BP302", "BP303", "BP305", "BP602"),
     catalogue=(48,),
 )
 def class_collapse(case: Case, this: Rule) -> Iterator[Finding]:
@@ -86,6 +86,8 @@ def _spread(case: Case) -> float | None:
         return None
     try:
         loaded = passes.live(case.tuned, "classify")
+        if loaded.missing:  # no classifier: a head drawn at random says nothing
+            return None
         values = passes.logits(loaded, passes.tokenizer(case), passes.examples(case))
     except CannotTell:
         return None

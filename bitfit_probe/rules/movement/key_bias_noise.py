@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import figure
+from bitfit_probe.rules.looking import body, figure
 
 __all__ = ["key_bias_noise"]
 
@@ -50,7 +50,7 @@ def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
         f"The key biases moved by {figure(keys)} on average ({keys / values:.0%} of the value biases'), "
         "which "
         "is noise: softmax cancels what they add.",
-        subjects=tuple(row.name for row in case.comparison.tensors if row.place.role == "k"),
+        subjects=tuple(row.name for row in body(case, "bias") if row.place.role == "k"),
         evidence=(
             Evidence("mean_abs_delta", keys, about="key biases"),
             Evidence("mean_abs_delta", values, about="value biases"),
