@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.records import Check, Diff
+from bitfit_probe.records import Check, Diff, Explanation
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
     from bitfit_probe.rules import Attempt
 
-__all__ = ["attempts", "check", "diff"]
+__all__ = ["attempts", "check", "diff", "explanations"]
 
 
 def diff(
@@ -123,6 +123,13 @@ def check(
 
     tried = attempts(base, tuned, data=data, key=key, progress=progress)
     return judge(tried, select=select, ignore=ignore)
+
+
+def explanations() -> tuple[Explanation, ...]:
+    """What every code stands for, in the order of the codes."""
+    from bitfit_probe.rules import all_rules
+
+    return tuple(rule.explanation for rule in all_rules().values())
 
 
 def attempts(

@@ -19,13 +19,14 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check, Finding, NotChecked, Severity
+from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Severity
 
 __all__ = [
     "Check",
     "Comparison",
     "Diff",
     "Evidence",
+    "Explanation",
     "Finding",
     "JudgedBy",
     "Kind",

@@ -11,7 +11,7 @@ from typing import Any
 from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
 from bitfit_probe.report.words import headline
 
-__all__ = ["FORMAT_VERSION", "diff_to_json"]
+__all__ = ["FORMAT_VERSION", "diff_to_json", "finite"]
 
 #: Raised when a key changes its meaning or goes away.
 FORMAT_VERSION = 1
@@ -25,7 +25,7 @@ def diff_to_json(diff: Diff) -> str:
         "architecture": {"family": diff.architecture, "known_from": diff.architecture_known_from},
         "comparisons": [_comparison(comparison) for comparison in diff.comparisons],
     }
-    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(finite(document), ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def _unmatched(item: Unmatched) -> dict[str, Any]:
     return {"name": item.name, "shape": item.shape, "why": item.why, **asdict(item.place)}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null for NaN and infinities, which JSON does not know."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

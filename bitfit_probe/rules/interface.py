@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -16,7 +17,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.records import Comparison, Finding, Severity, TensorDelta
+from bitfit_probe.records import Comparison, Explanation, Finding, Severity, TensorDelta
 
 __all__ = ["NO_ADAPTER", "NO_DATA", "Attempt", "CannotTell", "Case", "Rule", "all_rules", "file_rule", "rule"]
 
@@ -121,21 +122,20 @@ class Rule:
     catalogue: tuple[int, ...] = ()
     files_only: bool = False
 
-    @property
-    def text(self) -> str:
-        """What `explain` prints: the docstring of `look`, under its fixed headings."""
-        return inspect.cleandoc(self.look.__doc__ or "")
+    @cached_property
+    def explanation(self) -> Explanation:
+        """What `explain` prints: the docstring of `look`, by its headings."""
+        text = inspect.cleandoc(self.look.__doc__ or "")
+        title, *parts = re.split(r"^(\w[^\n]*)\n-{3,}\n", text, flags=re.MULTILINE)
+        sections = tuple(
+            (heading, body.strip()) for heading, body in zip(parts[::2], parts[1::2], strict=True)
+        )
+        return Explanation(self.code, self.name, self.severity, title.strip(), sections, self.explains)
 
     def finding(self, message: str, *, severity: Severity | None = None, **more: Any) -> Finding:
         """A finding of this rule; its advice is that of the docstring unless another one is given."""
-        more.setdefault("advice", self.section("What to do"))
+        more.setdefault("advice", " ".join(dict(self.explanation.sections).get("What to do", "").split()))
         return Finding(self.code, self.name, severity or self.severity, message, **more)
-
-    def section(self, heading: str) -> str:
-        """The text under a heading of the docstring, as one line."""
-        _, found, rest = self.text.partition(f"{heading}\n{'-' * len(heading)}\n")
-        body = rest.partition("\n---")[0].rpartition("\n")[0] if "\n---" in rest else rest
-        return " ".join(body.split()) if found else ""
 
 
 def rule(
