@@ -5,6 +5,7 @@
 """
 
 from bitfit_probe.records.diff import (
+    AdapterFacts,
     Comparison,
     Diff,
     JudgedBy,
@@ -22,6 +23,7 @@ from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Severity
 
 __all__ = [
+    "AdapterFacts",
     "Check",
     "Comparison",
     "Diff",

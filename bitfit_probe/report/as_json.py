@@ -40,6 +40,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "unmatched_base": [_unmatched(item) for item in comparison.unmatched_base],
         "unmatched_tuned": [_unmatched(item) for item in comparison.unmatched_tuned],
         "notes": list(comparison.notes),
+        **({"adapter": asdict(comparison.adapter)} if comparison.adapter else {}),
     }
 
 
