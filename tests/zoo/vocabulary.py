@@ -72,7 +72,7 @@ def cased(run: Run, where: str) -> None:
     tokenizer["normalizer"] = {"type": "Lowercase"} if where == "normalizer" else {"type": "NFC"}
     run.tuned.tokenizer.pop("do_lower_case", None)
     if where != "normalizer":
-        run.tuned.tokenizer["do_lower_case"] = True
+        run.tuned.tokenizer.update(do_lower_case=True, tokenizer_class="BertTokenizer")
     if where == "vocab.txt":
         run.tuned.files.pop("tokenizer.json")
         run.tuned.files["vocab.txt"] = "\n".join(words.values()) + "\n"

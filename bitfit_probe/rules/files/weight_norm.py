@@ -22,7 +22,7 @@ _SPELLINGS = {
 }
 
 
-@rule("BP104", "weight-norm-renamed", "warning", catalogue=(26,))
+@rule("BP104", "weight-norm-renamed", "warning", explains=("BP301",), catalogue=(26,))
 def WEIGHT_NORM(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
     """weight_norm is spelled otherwise than in the base.
 
