@@ -54,6 +54,11 @@ class Case:
         """Compared tensors by the tuned side's name; parts of fused ones are left out."""
         return {row.tuned_name: row for row in self.comparison.tensors if row.part is None}
 
+    @cached_property
+    def shelf(self) -> dict[str, Any]:
+        """What one rule worked out and others use too."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Attempt:
