@@ -21,15 +21,13 @@ def wrong_base(run: Run) -> None:
 
 @kind(32, "BP107", "vocabulary trimmed by a resize")
 def trimmed(run: Run) -> None:
-    """A base padded to a round number of rows; the tuned one cut to some of its tokens."""
-    name = next(
-        n
-        for n in run.base.state
-        if n.endswith(("word_embeddings.weight", "wte.weight", "embed_tokens.weight"))
-    )
-    run.tuned.state[name] = run.tuned.state[name][:51].clone()
-    assert run.tuned.config is not None
-    run.tuned.config["vocab_size"] = 51
+    """A base padded to a round number of rows; the tuned one cut to its tokens."""
+    ends = ("word_embeddings.weight", "wte.weight", "embed_tokens.weight")
+    name = next(name for name in run.base.state if name.endswith(ends))
+    rows = run.base.state[name]
+    run.base.state[name] = torch.cat([rows, 0.02 * torch.randn(4, rows.shape[1])])
+    assert run.base.config is not None
+    run.base.config["vocab_size"] += 4
 
 
 @kind(40, "BP108", "ZeRO placeholders", variants=("0", "1", "some"), containers=("folder", "bin", "file"))

@@ -64,7 +64,7 @@ def steps_skipped(run: Run) -> None:
     run.tuned.state = {name: tensor.clone() for name, tensor in run.base.state.items()}
 
 
-@kind(9, "BP205", "only the head trained", containers=("folder", "bin", "shards", "file"))
+@kind(9, "BP205", "only the head trained", beds=WITH_BIASES, containers=("folder", "bin", "shards", "file"))
 def only_the_head(run: Run) -> None:
     _like_the_base(run)
     if "classifier.weight" not in run.tuned.state:

@@ -85,8 +85,8 @@ class Vocabulary:
 
 
 def _tokens(first: tuple[str, ...], last: tuple[str, ...] = ()) -> tuple[str, ...]:
-    words = [f"{word}{ending}" for ending in ("", "s", "ed", "ing") for word in WORDS]
-    return (*first, *words[: SIZE - len(first) - len(last)], *last)
+    words = dict.fromkeys(f"{word}{ending}" for ending in ("", "s", "ed", "ing") for word in WORDS)
+    return (*first, *list(words)[: SIZE - len(first) - len(last)], *last)
 
 
 _BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}

@@ -56,7 +56,8 @@ def ids_beyond(run: Run) -> None:
 def ids_differ(run: Run, where: str) -> None:
     assert run.tuned.config is not None
     if where == "config":
-        run.tuned.config["pad_token_id"] = 17
+        # Not RoBERTa's padding, which its positions are counted from: that is another kind as well.
+        run.tuned.config["pad_token_id" if run.bed == "bert" else "bos_token_id"] = 17
     else:
         run.tuned.config["eos_token_id"] = 9
         run.tuned.files["generation_config.json"] = {"eos_token_id": 23, "bos_token_id": None}

@@ -10,7 +10,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter
 
-__all__ = ["FOREIGN_PREFIX"]
+__all__ = ["foreign_prefix"]
 
 #: A prefix is constant where this share of the names have it (the catalogue's own figure).
 CONSTANT = 0.95
@@ -20,7 +20,7 @@ _USUAL_BODIES = ("model.", "transformer.", "decoder.", "model.decoder.", "encode
 
 
 @rule("BP102", "foreign-prefix", "error", explains=("BP401", "BP405", "BP412"), catalogue=(23,))
-def FOREIGN_PREFIX(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def foreign_prefix(case: Case, this: Rule) -> Iterator[Finding]:
     """All names stand behind a prefix that loaders don't know.
 
     What it means

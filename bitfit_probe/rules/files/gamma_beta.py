@@ -9,14 +9,14 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter
 
-__all__ = ["GAMMA_BETA"]
+__all__ = ["gamma_beta"]
 
 #: The only module in which transformers renames them (its ``legacy`` mapping, 5.24).
 _RENAMED = "LayerNorm"
 
 
 @rule("BP103", "gamma-beta", "error", catalogue=(24,))
-def GAMMA_BETA(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def gamma_beta(case: Case, this: Rule) -> Iterator[Finding]:
     """Norms are saved under their TensorFlow names.
 
     What it means

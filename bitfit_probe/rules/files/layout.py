@@ -14,7 +14,7 @@ from bitfit_probe.records import Evidence, Finding, Part, Unmatched
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter, plain_name
 
-__all__ = ["LAYOUT"]
+__all__ = ["layout"]
 
 #: Real fine-tunes keep a matrix at a cosine above 0.97 to its base (the rxnfp pairs: 0.976 and 0.996);
 #: two different matrices of a model have one near 0. Half way is far from both.
@@ -43,7 +43,7 @@ class _Group:
 
 
 @rule("BP105", "layout-differs", "error", explains=("BP107", "BP308"), catalogue=(27,))
-def LAYOUT(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def layout(case: Case, this: Rule) -> Iterator[Finding]:
     """Matrices are fused on one side only, or stand in another order.
 
     What it means

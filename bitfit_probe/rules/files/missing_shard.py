@@ -8,13 +8,13 @@ from bitfit_probe.errors import MissingShardError
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 
-__all__ = ["MISSING_SHARD"]
+__all__ = ["missing_shard"]
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 @file_rule("BP110", "missing-shard", "error", catalogue=(42,))
-def MISSING_SHARD(attempt: Attempt, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def missing_shard(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     """A shard is missing, or is another one.
 
     What it means

@@ -10,7 +10,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 
-__all__ = ["PARTIAL_SAVE"]
+__all__ = ["partial_save"]
 
 _FLAT = re.compile(r"(^|\.)_?flat_param(_\d+)?$")
 _DCP = re.compile(r"__(\d+)_(\d+)\.distcp")
@@ -28,7 +28,7 @@ _MAX_METADATA = 64 << 20
     explains=("BP101", "BP102", "BP107", "BP401", "BP404", "BP405", "BP412", "BP601"),
     catalogue=(41,),
 )
-def PARTIAL_SAVE(attempt: Attempt, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def partial_save(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     """Only a part of a distributed save is there.
 
     What it means

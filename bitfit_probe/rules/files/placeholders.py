@@ -10,7 +10,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 from bitfit_probe.rules.loading import opened
 
-__all__ = ["PLACEHOLDERS"]
+__all__ = ["placeholders"]
 
 #: What DeepSpeed leaves of a partitioned parameter: nothing today, one element in older versions.
 _SHAPES = ((0,), (1,))
@@ -23,7 +23,7 @@ _SHAPES = ((0,), (1,))
     explains=("BP101", "BP102", "BP103", "BP107", "BP111", "BP401", "BP404", "BP405", "BP412", "BP601"),
     catalogue=(40,),
 )
-def PLACEHOLDERS(attempt: Attempt, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def placeholders(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     """ZeRO-3 placeholders stand where weights should be.
 
     What it means

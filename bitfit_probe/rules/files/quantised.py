@@ -10,7 +10,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 from bitfit_probe.rules.loading import opened
 
-__all__ = ["QUANTISED"]
+__all__ = ["quantised"]
 
 #: What quantisers store beside or instead of a weight, and who does.
 _MARKS = {
@@ -30,7 +30,7 @@ _WHOLE_NUMBERS = ("int8", "uint8", "int32")
     explains=("BP105", "BP107", "BP301", "BP307", "BP308", "BP412", "BP404", "BP601", "BP602"),
     catalogue=(43,),
 )
-def QUANTISED(attempt: Attempt, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     """The tuned weights are quantised, the base's are not.
 
     What it means

@@ -11,7 +11,7 @@ from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 
-__all__ = ["WEIGHT_NORM"]
+__all__ = ["weight_norm"]
 
 _SPELLINGS = {
     "old (weight_g, weight_v)": ("weight_g", "weight_v"),
@@ -23,7 +23,7 @@ _SPELLINGS = {
 
 
 @rule("BP104", "weight-norm-renamed", "warning", explains=("BP301",), catalogue=(26,))
-def WEIGHT_NORM(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def weight_norm(case: Case, this: Rule) -> Iterator[Finding]:
     """weight_norm is spelled otherwise than in the base.
 
     What it means

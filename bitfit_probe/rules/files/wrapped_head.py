@@ -9,13 +9,15 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import heads, is_adapter, plain_name, task_of
 
-__all__ = ["WRAPPED_HEAD"]
+__all__ = ["wrapped_head"]
 
-_FIRST = re.compile(r"^(?P<head>.*?(?:classifier|score|lm_head|qa_outputs|cls|classification_head))\.0\.(?P<rest>.+)$")
+_FIRST = re.compile(
+    r"^(?P<head>.*?(?:classifier|score|lm_head|qa_outputs|cls|classification_head)(?:\.[a-z_]+)*?)\.0\.(?P<rest>.+)$"
+)
 
 
 @rule("BP106", "wrapped-head", "error", explains=("BP401", "BP412"), catalogue=(28,))
-def WRAPPED_HEAD(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def wrapped_head(case: Case, this: Rule) -> Iterator[Finding]:
     """The head is wrapped in a container of one.
 
     What it means

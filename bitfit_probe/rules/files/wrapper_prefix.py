@@ -10,14 +10,14 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 from bitfit_probe.rules.loading import is_adapter, opened
 
-__all__ = ["WRAPPER_PREFIX"]
+__all__ = ["wrapper_prefix"]
 
 #: What peft puts into the names of adapted layers; BP510 and BP102 speak of it.
 _PEFT = frozenset({"base_model", "model", "base_layer"})
 
 
 @file_rule("BP101", "wrapper-prefix", "error", explains=("BP102", "BP401", "BP405", "BP412"), catalogue=(22,))
-def WRAPPER_PREFIX(attempt: Attempt, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     """Names carry what a wrapper added.
 
     What it means

@@ -9,7 +9,7 @@ from bitfit_probe.records import Evidence, Finding, TensorDelta, Unmatched
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import adapter_settings, is_adapter
 
-__all__ = ["WRONG_BASE"]
+__all__ = ["wrong_base"]
 
 #: Slope of t on b, ⟨t, b⟩ / ‖b‖²: the share of the base that is still in the tuned matrix. Training adds to
 #: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another model
@@ -21,7 +21,7 @@ _MATRICES = ("weight", "embedding")
 
 
 @rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
-def WRONG_BASE(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
     """This is not the base that it was tuned from, or its vocabulary was cut.
 
     What it means

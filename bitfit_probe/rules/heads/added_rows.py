@@ -13,7 +13,7 @@ from bitfit_probe.rules.heads.tokenizers import tokenizer_of
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter, word_embedding
 
-__all__ = ["ADDED_ROWS"]
+__all__ = ["added_rows"]
 
 #: Cosine to the mean of the old rows above which a row was set to that mean (mean_resizing of transformers
 #: draws new rows around it with a covariance of 1e-9 of the old ones).
@@ -26,7 +26,7 @@ _MOST_ROWS = 4096
 
 
 @rule("BP407", "added-rows-untrained", "warning", catalogue=(34,))
-def ADDED_ROWS(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def added_rows(case: Case, this: Rule) -> Iterator[Finding]:
     """Rows that were added to the embedding never trained.
 
     What it means

@@ -8,7 +8,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.heads.tokenizers import Tokenizer, tokenizer_of
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
 
-__all__ = ["CASED_VOCABULARY"]
+__all__ = ["cased_vocabulary"]
 
 #: Share of tokens with capitals from which a vocabulary is cased: bert-base-cased has 0.33, uncased ones
 #: have none but their special tokens, and a few added ones at most.
@@ -16,7 +16,7 @@ CASED = 0.02
 
 
 @rule("BP409", "cased-vocabulary-lower-cased", "warning", catalogue=(36,))
-def CASED_VOCABULARY(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def cased_vocabulary(case: Case, this: Rule) -> Iterator[Finding]:
     """The tokenizer lower-cases text that its vocabulary has capitals for.
 
     What it means

@@ -12,7 +12,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter, is_delta, model_class, plain_name, task_of, word_embedding
 
-__all__ = ["EMBEDDING_LOST"]
+__all__ = ["embedding_lost"]
 
 _OUTPUT = re.compile(
     r"(^|\.)(lm_head(\.decoder)?|cls\.predictions\.decoder|embed_out|output_layer|predictions\.decoder|vocab_projector)"
@@ -32,7 +32,7 @@ _ROWS = 64
 
 
 @rule("BP412", "embedding-lost", "error", catalogue=(39,))
-def EMBEDDING_LOST(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def embedding_lost(case: Case, this: Rule) -> Iterator[Finding]:
     """The input or the output embedding is not in the file, and no other tensor stands for it.
 
     What it means

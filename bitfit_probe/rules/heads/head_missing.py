@@ -16,7 +16,7 @@ from bitfit_probe.rules.loading import (
     task_of,
 )
 
-__all__ = ["HEAD_MISSING"]
+__all__ = ["head_missing"]
 
 #: Classes whose head no other tensor stands for. Language-model heads may be tied: BP412 looks at those.
 _WITH_HEAD = (
@@ -36,7 +36,7 @@ _ADAPTER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 
 
 @rule("BP401", "head-missing", "error", explains=("BP403", "BP405", "BP205"), catalogue=(16,))
-def HEAD_MISSING(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def head_missing(case: Case, this: Rule) -> Iterator[Finding]:
     """The head that the architecture needs is not in the file.
 
     What it means

@@ -10,7 +10,7 @@ from bitfit_probe.rules.heads.labels import label_count, logits
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import heads, is_adapter, word_embedding
 
-__all__ = ["HEAD_RESIZED"]
+__all__ = ["head_resized"]
 
 #: No trained weight of a head or an embedding comes near; uninitialised memory was seen at 1e37.
 GARBAGE = 1e3
@@ -19,7 +19,7 @@ _MOST = 1 << 22
 
 
 @rule("BP404", "head-resized", "error", explains=("BP307", "BP308"), catalogue=(19,))
-def HEAD_RESIZED(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
     """The head was resized away from its labels, or rows of it are garbage.
 
     What it means

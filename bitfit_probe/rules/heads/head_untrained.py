@@ -12,7 +12,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import heads, is_adapter, plain_name
 
-__all__ = ["HEAD_UNTRAINED"]
+__all__ = ["head_untrained"]
 
 #: transformers' default where config.json has no initializer_range.
 _INITIALIZER_RANGE = 0.02
@@ -25,7 +25,7 @@ _MOST = 1 << 24
 
 
 @rule("BP403", "head-untrained", "error", explains=("BP205",), catalogue=(18,))
-def HEAD_UNTRAINED(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def head_untrained(case: Case, this: Rule) -> Iterator[Finding]:
     """The new head is still as it was drawn.
 
     What it means

@@ -11,7 +11,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import heads, is_adapter, plain_name, task_of
 
-__all__ = ["LABELS", "label_count", "logits"]
+__all__ = ["label_count", "label_map", "logits"]
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForImageClassification", "ForAudioClassification")
 _LAST = re.compile(r"(^|\.)(classifier|score|classifier\.out_proj|classification_head\.out_proj)(\.0)?\.weight$")
@@ -19,7 +19,7 @@ _GENERIC = re.compile(r"LABEL_\d+")
 
 
 @rule("BP406", "label-map", "error", explains=(), catalogue=(21,))
-def LABELS(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def label_map(case: Case, this: Rule) -> Iterator[Finding]:
     """The label map does not fit the head, contradicts itself, or names nothing.
 
     What it means

@@ -9,13 +9,13 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import NO_ADAPTER, CannotTell, Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter
 
-__all__ = ["LORA_ON_HEAD"]
+__all__ = ["lora_on_head"]
 
 _FACTOR = re.compile(r"(?:^|\.)(?P<head>(?:score|classifier|qa_outputs|classification_head)(?:\.[a-z_]+)*?)\.lora_[AB]\.")
 
 
 @rule("BP402", "lora-on-random-head", "error", explains=("BP401",), catalogue=(17,))
-def LORA_ON_HEAD(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def lora_on_head(case: Case, this: Rule) -> Iterator[Finding]:
     """LoRA was put on a head that nobody saved.
 
     What it means

@@ -9,13 +9,13 @@ from bitfit_probe.rules.heads.tokenizers import ids_in, tokenizer_of
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
 from bitfit_probe.rules.loading import adapter_settings, task_of
 
-__all__ = ["PAD_IS_EOS"]
+__all__ = ["pad_is_eos"]
 
 _GENERATES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 
 
 @rule("BP410", "pad-is-eos", "info", catalogue=(37,))
-def PAD_IS_EOS(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
     """Padding and the end of text are one token: a suspicion.
 
     What it means

@@ -11,7 +11,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter, is_delta, model_class, plain_name, task_of
 
-__all__ = ["POOLER_MISSING"]
+__all__ = ["pooler_missing"]
 
 #: Families whose classifiers read the pooler's output; the others take the first token themselves.
 _POOLED_FAMILIES = ("bert", "albert", "mpnet", "clip", "clip_text", "clip_vision")
@@ -21,7 +21,7 @@ _OWN_DENSE = ("roberta", "mpnet")
 
 
 @rule("BP405", "pooler-missing", "error", catalogue=(20,))
-def POOLER_MISSING(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
     """The pooler is gone although the model's output goes through it.
 
     What it means

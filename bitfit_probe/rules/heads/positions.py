@@ -11,7 +11,7 @@ from bitfit_probe.rules.heads.tokenizers import tokenizer_of
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter
 
-__all__ = ["POSITIONS"]
+__all__ = ["positions"]
 
 _TABLE = re.compile(r"(^|\.)(position_embeddings|wpe|embed_positions)\.weight$")
 #: Families that count positions from padding_idx + 1 on, so that the first rows are never used.
@@ -21,7 +21,7 @@ _OFFSET_TWO = ("opt", "bart")
 
 
 @rule("BP411", "positions-too-few", "error", catalogue=(38,))
-def POSITIONS(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def positions(case: Case, this: Rule) -> Iterator[Finding]:
     """The tokenizer lets longer texts pass than the position table has rows for.
 
     What it means

@@ -9,11 +9,11 @@ from bitfit_probe.rules.heads.tokenizers import SPECIAL, Tokenizer, ids_in, toke
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter, word_embedding
 
-__all__ = ["TOKEN_IDS"]
+__all__ = ["token_ids"]
 
 
 @rule("BP408", "token-ids-disagree", "error", catalogue=(35,))
-def TOKEN_IDS(case: Case, this: Rule) -> Iterator[Finding]:  # noqa: N802
+def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
     """Tokenizer, config and embedding disagree about token ids.
 
     What it means
