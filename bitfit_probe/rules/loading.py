@@ -88,19 +88,26 @@ def plain_name(name: str) -> str:
 
 def architecture_of(case: Case) -> Architecture:
     """The tuned checkpoint's architecture, with the prefix that its own names have."""
-    names = [unwrapped(name) for name in case.tuned.tensors]
-    found = recognise(names, case.tuned.config or case.base.config)
-    return case.alignment.architecture if found.family == "generic" else found
+    if "architecture" not in case.shelf:
+        names = [unwrapped(name) for name in case.tuned.tensors]
+        found = recognise(names, case.tuned.config or case.base.config)
+        known = case.alignment.architecture if found.family == "generic" else found
+        case.shelf["architecture"] = known
+    architecture: Architecture = case.shelf["architecture"]
+    return architecture
 
 
 def heads(case: Case) -> dict[str, Tensor]:
     """Head tensors of the tuned checkpoint by their own names."""
-    architecture = architecture_of(case)
-    return {
-        name: tensor
-        for name, tensor in case.tuned.tensors.items()
-        if architecture.place(unwrapped(name), len(tensor.shape)).kind == "head"
-    }
+    if "heads" not in case.shelf:
+        architecture = architecture_of(case)
+        case.shelf["heads"] = {
+            name: tensor
+            for name, tensor in case.tuned.tensors.items()
+            if architecture.place(unwrapped(name), len(tensor.shape)).kind == "head"
+        }
+    found: dict[str, Tensor] = case.shelf["heads"]
+    return found
 
 
 def word_embedding(checkpoint: Checkpoint) -> Tensor | None:

@@ -58,7 +58,8 @@ def paths_match_nothing(case: Case, this: Rule) -> Iterator[Finding]:
     )
     there = f" (the base has {_module(next(iter(moved.values())))})" if moved else ""
     yield this.finding(
-        f"The adapter's paths don't match the base. {where} in it by its full path, such as {example}{there}.",
+        f"The adapter's paths don't match the base. {where} in it by its full path, such as "
+        f"{example}{there}.",
         severity="error" if every else "warning",
         subjects=(*lost, *moved),
         evidence=(
