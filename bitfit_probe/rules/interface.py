@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.data import TaskData
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Comparison, Explanation, Finding, Severity, TensorDelta
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import TaskData
 
 __all__ = ["NO_ADAPTER", "NO_DATA", "Attempt", "CannotTell", "Case", "Rule", "all_rules", "file_rule", "rule"]
 

@@ -6,15 +6,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.align import Pair, align
 from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
 from bitfit_probe.checkpoint.adapters import Adapter
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.rules.interface import NO_ADAPTER, CannotTell, Case
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["NO_MERGE", "Strength", "adapter_of", "claims_merge", "strengths"]
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
-from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import Loaded, Purpose, load_model, load_tokenizer
 from bitfit_probe.rules.interface import NO_DATA, CannotTell, Case
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bitfit_probe.data import TaskData
+    from bitfit_probe.models import Loaded, Purpose
 
 __all__ = ["examples", "language_loss", "live", "lm_purpose", "logits", "tokenizer", "with_tuned_body"]
 
@@ -44,6 +47,8 @@ def live(checkpoint: Checkpoint, purpose: Purpose) -> Loaded:
     CannotTell
         It does not load.
     """
+    from bitfit_probe.models import load_model
+
     try:
         loaded = load_model(checkpoint, purpose=purpose)
     except ModelError as error:
@@ -61,6 +66,8 @@ def tokenizer(case: Case) -> Any:
     CannotTell
         There is none.
     """
+    from bitfit_probe.models import load_tokenizer
+
     for side in (case.tuned, case.base):
         try:
             return load_tokenizer(side.folder)

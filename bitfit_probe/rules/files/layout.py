@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.records import Evidence, Finding, Part, Unmatched
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter, plain_name
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["layout"]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["weight_norm"]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.heads.tokenizers import tokenizer_of
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter, word_embedding
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["added_rows"]
 
