@@ -17,7 +17,7 @@ ERASED = 0.5
 LEVELS = 16
 
 
-@rule("BP509", "merge-erased", "error", explains=("BP107", "BP203", "BP508"), catalogue=(31,))
+@rule("BP509", "merge-erased", "error", explains=("BP107", "BP203"), catalogue=(31,))
 def merge_erased(case: Case, this: Rule) -> Iterator[Finding]:
     """The weights changed, but the adapter's update is not in them: quantisation erased it.
 

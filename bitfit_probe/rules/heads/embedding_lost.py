@@ -27,6 +27,8 @@ _LANGUAGE_MODELS = (
     "WithLMHead",
     "DoubleHeadsModel",
 )
+#: Classes that read no text, whatever their base did.
+_NO_TEXT = ("ForAudioClassification", "ForImageClassification")
 #: Rows that are compared to see whether the base's two tables are one.
 _ROWS = 64
 
@@ -59,7 +61,7 @@ def embedding_lost(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#34759, huggingface/transformers#43159
     """
-    if is_adapter(case.tuned) or is_delta(case):
+    if is_adapter(case.tuned) or is_delta(case) or task_of(case.tuned.config) in _NO_TEXT:
         return
     table, before = word_embedding(case.tuned), word_embedding(case.base)
     output, ours = _output(case.tuned.tensors), _output(case.base.tensors)
