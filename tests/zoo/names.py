@@ -12,8 +12,10 @@ from zoo.specimens import kind
 ANY = ("folder", "bin", "shards", "file", "legacy", "nested")
 
 
-@kind(22, "BP101", "wrapper prefixes", containers=ANY,
-      variants=("module.", "_orig_mod.", "_orig_module.", "module._orig_mod.", "_fsdp_wrapped_module."))  # fmt: skip
+_WRAPPERS = ("module.", "_orig_mod.", "_orig_module.", "module._orig_mod.", "_fsdp_wrapped_module.")
+
+
+@kind(22, "BP101", "wrapper prefixes", containers=ANY, variants=_WRAPPERS)
 def wrapped(run: Run, prefix: str) -> None:
     run.tuned.rename(lambda name: prefix + name)
 
@@ -57,7 +59,7 @@ def _first_matrix(run: Run) -> str:
 
 @kind(26, "BP104", "weight_norm renamed", variants=("old to new", "new to old", "to plain", "from plain"))
 def weight_norm(run: Run, which: str) -> None:
-    """A gain and a direction in the old spelling on one side, in the new one or their product on the other."""
+    """A gain and a direction in one spelling, and in the other one or as their product."""
     name = _first_matrix(run)
     module = name.removesuffix("weight")
     old = f"{module}weight_g", f"{module}weight_v"

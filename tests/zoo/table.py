@@ -146,7 +146,8 @@ def page(kinds: Sequence[Row], alike: Sequence[Row], own: Sequence[Row], trained
     lines = [
         "# The zoo",
         "",
-        "Written by `make zoo`: every kind of failure is planted in a tiny model of each architecture where it",
+        "Written by `make zoo`: every kind of failure is planted in a tiny model of each "
+        "architecture where it",
         "makes sense, and in several containers; *found* means that the kind's code is the first finding.",
         "Numbers in a cell: specimens found of specimens built; `–` where the kind makes no sense there.",
         "",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.records import Evidence, Finding, Part, Unmatched
+from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.records import Evidence, Finding, Part, TensorDelta, Unmatched
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import architecture_of, is_adapter, plain_name
 
@@ -89,8 +89,9 @@ def _swapped(this: Rule, swapped: Sequence[tuple[_Group, tuple[int, ...]]]) -> F
     group, order = swapped[0]
     moved = [number for number, other in enumerate(order) if other != number]
     first, second = group.names[moved[0]], group.names[order[moved[0]]]
-    right, wrong = _cosine(group.base[moved[0]], group.tuned[order[moved[0]]]), _cosine(
-        group.base[moved[0]], group.tuned[moved[0]]
+    right, wrong = (
+        _cosine(group.base[moved[0]], group.tuned[order[moved[0]]]),
+        _cosine(group.base[moved[0]], group.tuned[moved[0]]),
     )
     return this.finding(
         f"{_long(first)} and {_long(second)} changed places in {len(swapped)} layer tensors, such as "
@@ -141,29 +142,34 @@ def _known(case: Case) -> Iterator[_Group]:
 
 def _concatenated(case: Case) -> Iterator[_Group]:
     """A tensor left over on one side that has the size and the values of several of the other."""
-    sides = (
-        (case.alignment.unmatched_base, case.base.tensors, case.alignment.unmatched_tuned, case.tuned.tensors, "tuned"),
-        (case.alignment.unmatched_tuned, case.tuned.tensors, case.alignment.unmatched_base, case.base.tensors, "base"),
-    )
-    for pieces, pieces_from, wholes, wholes_from, side in sides:
-        split = _split(case, pieces)
-        for whole in (item for item in wholes if item.why == "absent" and len(item.shape) in (1, 2)):
-            for (layer, _), roles in split.items():
-                if layer != whole.place.layer:
-                    continue
-                tensors = {role: pieces_from[name] for role, name in roles.items()}
-                windows = _windows(wholes_from[whole.name], tensors)
-                if windows is None:
-                    continue
-                own = tuple(tensors.values())
-                base, tuned = (own, windows) if side == "tuned" else (windows, own)
-                group = _Group(whole.name, tuple(tensors), base, tuned, side)
-                if group.order() is not None:
-                    yield group
-                    break
+    ours, theirs = case.alignment.unmatched_base, case.alignment.unmatched_tuned
+    yield from _joined(case, (ours, case.base), (theirs, case.tuned), "tuned")
+    yield from _joined(case, (theirs, case.tuned), (ours, case.base), "base")
 
 
-def _split(case: Case, pieces: Sequence[Unmatched]) -> dict[tuple[int | None, str], dict[str, str]]:
+_Left = tuple[Sequence[Unmatched], Checkpoint]
+
+
+def _joined(case: Case, split: _Left, fused: _Left, side: str) -> Iterator[_Group]:
+    pieces = _split(split[0])
+    for whole in fused[0]:
+        if whole.why != "absent" or len(whole.shape) not in (1, 2):
+            continue
+        here = (roles for (layer, _), roles in pieces.items() if layer == whole.place.layer)
+        for roles in here:
+            tensors = {role: split[1].tensors[name] for role, name in roles.items()}
+            windows = _windows(fused[1].tensors[whole.name], tensors)
+            if windows is None:
+                continue
+            own = tuple(tensors.values())
+            base, tuned = (own, windows) if side == "tuned" else (windows, own)
+            group = _Group(whole.name, tuple(tensors), base, tuned, side)
+            if group.order() is not None:
+                yield group
+                break
+
+
+def _split(pieces: Sequence[Unmatched]) -> dict[tuple[int | None, str], dict[str, str]]:
     """Left-over tensors of roles that are often fused, by layer and last component."""
     found: dict[tuple[int | None, str], dict[str, str]] = defaultdict(dict)
     for item in pieces:
@@ -194,22 +200,23 @@ def _windows(whole: Tensor, pieces: dict[str, Tensor]) -> tuple[Tensor, ...] | N
 
 def _side_by_side(case: Case) -> Iterator[_Group]:
     """Matrices of one layer of which the base's and the tuned one have little in common."""
-    strange = [
-        row
-        for row in case.comparison.tensors
-        if row.place.kind == "weight" and row.cosine is not None and row.cosine < SAME and row.part is None
-    ]
-    by_layer: dict[tuple[str | None, int | None, tuple[str, ...]], dict[str, tuple[str, str]]] = defaultdict(dict)
+    strange = [row for row in case.comparison.tensors if _strange(row)]
+    by_layer: dict[tuple[object, ...], dict[str, TensorDelta]] = defaultdict(dict)
     for row in strange:
         for roles in _TOGETHER:
             if row.place.role in roles:
-                by_layer[row.place.stack, row.place.layer, roles][str(row.place.role)] = row.name, row.tuned_name
+                by_layer[row.place.stack, row.place.layer, roles][str(row.place.role)] = row
         yield from _halves(case, row.name, row.tuned_name)
     for found in by_layer.values():
-        base = tuple(case.base.tensors[name] for name, _ in found.values())
-        tuned = tuple(case.tuned.tensors[name] for _, name in found.values())
+        base = tuple(case.base.tensors[row.name] for row in found.values())
+        tuned = tuple(case.tuned.tensors[row.tuned_name] for row in found.values())
         if len(found) > 1 and len({tensor.shape for tensor in (*base, *tuned)}) == 1:
-            yield _Group(next(iter(found.values()))[1], tuple(found), base, tuned, None)
+            yield _Group(next(iter(found.values())).tuned_name, tuple(found), base, tuned, None)
+
+
+def _strange(row: TensorDelta) -> bool:
+    matrix = row.place.kind == "weight" and row.part is None
+    return matrix and row.cosine is not None and row.cosine < SAME
 
 
 def _halves(case: Case, base_name: str, tuned_name: str) -> Iterator[_Group]:

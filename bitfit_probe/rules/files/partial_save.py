@@ -16,8 +16,10 @@ _FLAT = re.compile(r"(^|\.)_?flat_param(_\d+)?$")
 _DCP = re.compile(r"__(\d+)_(\d+)\.distcp")
 _STEP = re.compile(r"^(?:checkpoint|step|global_step)[-_]?(\d+)$")
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
-#: A save with less than this share of an earlier one's bytes lost something; a cast to half keeps 0.5.
+#: A save with less than this share of an earlier one's bytes lost something, unless a cast to 16 bits or
+#: a second copy of the weights explains it: those halve it, give or take headers.
 _SHRUNK = 0.9
+_HALF = (0.45, 0.55)
 _MAX_METADATA = 64 << 20
 
 
@@ -47,9 +49,9 @@ def partial_save(attempt: Attempt, this: Rule) -> Iterator[Finding]:
 
     What to do
     ----------
-    Gather before saving (``StateDictType.FULL_STATE_DICT``, ``fsdp_state_dict_type: FULL_STATE_DICT``), or copy
-    all ranks' files and merge them (``python -m torch.distributed.checkpoint.format_utils dcp_to_torch``,
-    ``accelerate merge-weights``).
+    Gather before saving (``StateDictType.FULL_STATE_DICT``, ``fsdp_state_dict_type: FULL_STATE_DICT``), or
+    copy all ranks' files and merge them (``python -m torch.distributed.checkpoint.format_utils
+    dcp_to_torch``, ``accelerate merge-weights``).
 
     References
     ----------
@@ -83,7 +85,8 @@ def _distributed(folder: Path, this: Rule) -> Iterator[Finding]:
         return
     if not metadata.is_file():
         yield this.finding(
-            f"{len(there)} .distcp files without the .metadata that says what is in them: the distributed save "
+            f"{len(there)} .distcp files without the .metadata that says what is in them: the "
+            "distributed save "
             "did not finish or was copied in part, and can't be loaded.",
             subjects=(str(metadata),),
             evidence=(Evidence("distcp_files", len(there), "files"),),
@@ -110,26 +113,36 @@ def _text(path: Path) -> str:
 
 def _shrunk(attempt: Attempt, tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
     own = _STEP.match(attempt.folder.name)
-    base_types = {tensor.dtype.name for tensor in tuned.tensors.values()}
-    size = _bytes(attempt.folder)
-    if not own or not size or len(base_types) != 1:
+    if not own or len({tensor.dtype.name for tensor in tuned.tensors.values()}) != 1:
         return
-    earlier = [
-        (int(found.group(1)), path)
-        for path in attempt.folder.parent.iterdir()
-        if (found := _STEP.match(path.name)) and path.is_dir() and int(found.group(1)) < int(own.group(1))
-    ]
-    for step, path in sorted(earlier):
-        before = _bytes(path)
-        if before and size < _SHRUNK * before and size > 0.55 * before or 0 < size < 0.45 * before:
+    now = int(own.group(1))
+    size = _bytes(attempt.folder)
+    for step, path in sorted(_steps(attempt.folder.resolve().parent)):
+        before = _bytes(path) if step < now else 0
+        if before and _lost(size / before):
             yield this.finding(
-                f"The weights of step {own.group(1)} take {size:,} bytes, those of step {step} took {before:,}: "
+                f"The weights of step {now} take {size:,} bytes, those of step {step} took {before:,}: "
                 f"{100 * (1 - size / before):.0f} % of the model was not saved.",
                 subjects=(str(path),),
                 evidence=(Evidence("size_ratio", size / before, "share", about=path.name),),
                 advice="Take the earlier checkpoint, and gather the weights of all ranks on every save.",
             )
             return
+
+
+def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The run's checkpoint folders with their steps."""
+    try:
+        for path in folder.iterdir():
+            if (found := _STEP.match(path.name)) and path.is_dir():
+                yield int(found.group(1)), path
+    except OSError:
+        return
+
+
+def _lost(ratio: float) -> bool:
+    """Whether a save of that size lacks something; half the size is a cast to 16 bits."""
+    return 0 < ratio < _SHRUNK and not _HALF[0] <= ratio <= _HALF[1]
 
 
 def _bytes(folder: Path) -> int:

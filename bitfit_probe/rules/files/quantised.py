@@ -45,8 +45,8 @@ def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Names such as ``absmax``, ``quant_state``, ``SCB``, ``qweight`` or ``weight_scale`` that the base lacks, or
-    matrices in whole-number types that are floats in the base.
+    Names such as ``absmax``, ``quant_state``, ``SCB``, ``qweight`` or ``weight_scale`` that the base lacks,
+    or matrices in whole-number types that are floats in the base.
 
     What to do
     ----------

@@ -47,7 +47,9 @@ def wrapped_head(case: Case, this: Rule) -> Iterator[Finding]:
         return
     theirs = heads(case)
     wrapped = {name: found for name in theirs if (found := _FIRST.match(plain_name(name)))}
-    several = {found["head"] for found in wrapped.values() if any(f"{found['head']}.1." in name for name in theirs)}
+    several = {
+        found["head"] for found in wrapped.values() if any(f"{found['head']}.1." in name for name in theirs)
+    }
     known = task_of(case.tuned.config) is not None
     names = [
         name

@@ -43,7 +43,8 @@ def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
 
     References
     ----------
-    karpathy/nanoGPT#325, eole-nlp/eole#179, huggingface/transformers#29659, rwightman/pytorch-image-models#1566
+    karpathy/nanoGPT#325, eole-nlp/eole#179, huggingface/transformers#29659,
+    rwightman/pytorch-image-models#1566
     """
     tuned = opened(attempt)
     if is_adapter(tuned):

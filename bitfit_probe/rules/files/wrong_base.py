@@ -12,8 +12,8 @@ from bitfit_probe.rules.loading import adapter_settings, is_adapter
 __all__ = ["wrong_base"]
 
 #: Slope of t on b, ⟨t, b⟩ / ‖b‖²: the share of the base that is still in the tuned matrix. Training adds to
-#: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another model
-#: have one near 0. The cosine alone would also fall where training blew up.
+#: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another
+#: model have one near 0. The cosine alone would also fall where training blew up.
 UNRELATED = 0.5
 #: Untargeted matrices that a merge of one adapter may leave changed: none, but for a cast or a trained head.
 FEW = 0.2
@@ -22,7 +22,7 @@ _MATRICES = ("weight", "embedding")
 
 @rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
 def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
-    """This is not the base that it was tuned from, or its vocabulary was cut.
+    """Another base than the one that it was tuned from, or a vocabulary that was cut.
 
     What it means
     -------------
@@ -36,14 +36,15 @@ def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Less than half of the base is left in the tuned matrices (median slope of one on the other). For a folder that holds a merge beside its
-    adapter: most matrices that the adapter does not target moved as well. Embeddings with fewer rows than
-    the base's (a warning): resizing to ``len(tokenizer)`` cuts the rows that pad the table.
+    Less than half of the base is left in the tuned matrices (median slope of one on the other). For a
+    folder that holds a merge beside its adapter: most matrices that the adapter does not target moved as
+    well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
+    rows that pad the table.
 
     What to do
     ----------
-    Find the model that training started from: ``_name_or_path`` and ``base_model_name_or_path`` name it. Don't
-    resize to fewer rows.
+    Find the model that training started from: ``_name_or_path`` and ``base_model_name_or_path`` name it.
+    Don't resize to fewer rows.
 
     References
     ----------
@@ -88,7 +89,8 @@ def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: tuple[str, .
     moved = [row for row in others if row.moved]
     if len(others) > 1 and len(moved) > FEW * len(others):
         yield this.finding(
-            f"The adapter beside it targets {', '.join(targets[:4])}, but {len(moved)} of {len(others)} other "
+            f"The adapter beside it targets {', '.join(targets[:4])}, but {len(moved)} of "
+            f"{len(others)} other "
             "matrices differ from this base too: it was merged into another model.",
             subjects=tuple(row.name for row in moved)[:10],
             evidence=(Evidence("untargeted_matrices_moved", len(moved) / len(others), "share"),),

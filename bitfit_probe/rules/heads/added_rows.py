@@ -60,7 +60,9 @@ def added_rows(case: Case, this: Rule) -> Iterator[Finding]:
     table = word_embedding(case.tuned)
     if is_adapter(case.tuned) or table is None:
         return
-    extra = next((i for i in case.comparison.unmatched_tuned if i.name == table.name and i.why == "rows"), None)
+    extra = next(
+        (i for i in case.comparison.unmatched_tuned if i.name == table.name and i.why == "rows"), None
+    )
     if extra is None:
         return
     before = table.shape[0] - extra.shape[0]
@@ -109,10 +111,14 @@ def _untrained(
     cosines = (new @ mean) / np.where(scale > 0, scale, np.inf)
     if cosines.min() > MEAN:
         least = float(cosines.min())
-        return f"each is the mean of the old rows (cosine {least:.4f} or more)", Evidence("least_cosine_to_mean", least)
+        return f"each is the mean of the old rows (cosine {least:.4f} or more)", Evidence(
+            "least_cosine_to_mean", least
+        )
     spread, centre = float(new.std()), float(new.mean())
     error = 3 / np.sqrt(2 * new.size)
-    if abs(spread / expected - 1) < min(FRESH + error, 0.15) and abs(centre) < 3 * expected / np.sqrt(new.size):
+    if abs(spread / expected - 1) < min(FRESH + error, 0.15) and abs(centre) < 3 * expected / np.sqrt(
+        new.size
+    ):
         return (
             f"their spread of {spread:.3g} is that of newly drawn rows ({expected:g})",
             Evidence("standard_deviation", spread),

@@ -48,7 +48,8 @@ def cased_vocabulary(case: Case, this: Rule) -> Iterator[Finding]:
     if tokenizer.lower_cases is None:
         return
     plain = [token for token in tokenizer.tokens if not _special(token, tokenizer)]
-    cased = [token for token in plain if token != token.lower()]
+    in_bytes = any("Ġ" in token or token.endswith("</w>") for token in plain)
+    cased = [token for token in plain if _has_capitals(token, ascii_only=in_bytes)]
     if plain and len(cased) >= CASED * len(plain):
         share = len(cased) / len(plain)
         yield this.finding(
@@ -58,6 +59,11 @@ def cased_vocabulary(case: Case, this: Rule) -> Iterator[Finding]:
             evidence=(Evidence("cased_tokens", share, "share"),),
             advice="Set do_lower_case to false, or take the uncased model's vocabulary and weights.",
         )
+
+
+def _has_capitals(token: str, *, ascii_only: bool) -> bool:
+    """Byte-level vocabularies spell bytes as letters, some of them capitals beyond ASCII."""
+    return any(letter.isupper() and (letter.isascii() or not ascii_only) for letter in token)
 
 
 def _special(token: str, tokenizer: Tokenizer) -> bool:

@@ -78,9 +78,14 @@ def embedding_lost(case: Case, this: Rule) -> Iterator[Finding]:
         )
     elif speaks and output is None and table is not None and _needs_output(tied, before, ours):
         name = ours.name if ours is not None else "the output layer"
-        why = "config.json says that it is not tied" if tied is False else "the base's differs from its embedding"
+        why = (
+            "config.json says that it is not tied"
+            if tied is False
+            else "the base's differs from its embedding"
+        )
         yield this.finding(
-            f"The output embedding ('{name}') is not in the file though {why}: loading draws it at random or ties it.",
+            f"The output embedding ('{name}') is not in the file though {why}: loading draws it at "
+            "random or ties it.",
             subjects=(name,),
             evidence=(Evidence("tie_word_embeddings", str(tied), source="config.json"),),
             advice="Save it, or set tie_word_embeddings to true if the model was trained tied.",
@@ -107,4 +112,6 @@ def _needs_output(tied: object, table: Tensor | None, output: Tensor | None) -> 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     rows = min(_ROWS, one.shape[0], other.shape[0])
-    return one.shape[1:] == other.shape[1:] and bool(np.array_equal(one.rows(rows).values(), other.rows(rows).values()))
+    return one.shape[1:] == other.shape[1:] and bool(
+        np.array_equal(one.rows(rows).values(), other.rows(rows).values())
+    )

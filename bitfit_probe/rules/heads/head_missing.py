@@ -56,8 +56,8 @@ def head_missing(case: Case, this: Rule) -> Iterator[Finding]:
 
     What to do
     ----------
-    Save the whole model, or set ``modules_to_save=["classifier"]`` (``["score"]`` for decoders) and train again: a
-    head that was never saved can't be recovered.
+    Save the whole model, or set ``modules_to_save=["classifier"]`` (``["score"]`` for decoders) and train
+    again: a head that was never saved can't be recovered.
 
     References
     ----------
@@ -70,15 +70,15 @@ def head_missing(case: Case, this: Rule) -> Iterator[Finding]:
     if is_delta(case) or task_of(case.tuned.config) not in _WITH_HEAD:
         return
     there = [plain_name(name) for name in heads(case)]
-    missing = _missing(there)
+    missing, wanted = _missing(there), model_class(case.tuned.config)
     if missing is None:
         return
-    what = "no tensor of a head" if not there else f"'{missing}' is not there though its first half is"
+    if there:
+        message = f"The head of {wanted} is incomplete: '{missing}' is absent"
+    else:
+        message = f"config.json asks for {wanted}, but the file holds no tensor of its head"
     yield this.finding(
-        f"config.json asks for {model_class(case.tuned.config)}, but the file holds "
-        f"{what}: loading starts it at random."
-        if not there
-        else f"The head of {model_class(case.tuned.config)} is incomplete: {what}; loading starts it at random.",
+        f"{message}; loading starts it at random.",
         subjects=(missing,) if missing else (),
         evidence=(Evidence("head_tensors", len(there), "tensors"),),
         advice="Save the model with its head; a head that was never saved has to be trained again.",
@@ -113,4 +113,6 @@ def _adapter(case: Case, this: Rule) -> Iterator[Finding]:
 
 
 def _is_head(name: str) -> bool:
-    return any(part in ("classifier", "score", "qa_outputs", "classification_head") for part in name.split("."))
+    return any(
+        part in ("classifier", "score", "qa_outputs", "classification_head") for part in name.split(".")
+    )

@@ -9,6 +9,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.heads.labels import label_count, logits
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import heads, is_adapter, word_embedding
+from bitfit_probe.rules.looking import plural
 
 __all__ = ["head_resized"]
 
@@ -40,8 +41,8 @@ def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
 
     What to do
     ----------
-    Set ``num_labels``, ``id2label`` and ``label2id`` to the head that you trained. Fill new rows yourself after
-    a resize, and gather them first under ZeRO.
+    Set ``num_labels``, ``id2label`` and ``label2id`` to the head that you trained. Fill new rows yourself
+    after a resize, and gather them first under ZeRO.
 
     References
     ----------
@@ -71,7 +72,9 @@ def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
 def _base_rows(case: Case, last: Tensor) -> int | None:
     """Rows of the base's tensor of that name."""
     for name, tensor in case.base.tensors.items():
-        if (name == last.name or last.name.endswith(f".{name}") or name.endswith(f".{last.name}")) and tensor.shape:
+        if (
+            name == last.name or last.name.endswith(f".{name}") or name.endswith(f".{last.name}")
+        ) and tensor.shape:
             return tensor.shape[0]
     return None
 
@@ -89,9 +92,14 @@ def _garbage(case: Case, this: Rule) -> Iterator[Finding]:
         if worst > GARBAGE:
             count = int((finite > GARBAGE).sum())
             yield this.finding(
-                f"'{tensor.name}' holds {count} values beyond ±{GARBAGE:g}, the largest {worst:.2g}: no training "
+                f"'{tensor.name}' holds {plural(count, 'value')} beyond ±{GARBAGE:g}, the largest "
+                f"{worst:.2g}: no training "
                 "makes those; they are memory that a resize never filled.",
                 subjects=(tensor.name,),
-                evidence=(Evidence("max_abs", worst, about=tensor.name), Evidence("values", count, "elements")),
-                advice="Draw those rows anew (mean of the others, or normal with initializer_range) and train them.",
+                evidence=(
+                    Evidence("max_abs", worst, about=tensor.name),
+                    Evidence("values", count, "elements"),
+                ),
+                advice="Draw those rows anew (mean of the others, or normal with initializer_range) and "
+                "train them.",
             )

@@ -13,8 +13,15 @@ from bitfit_probe.rules.loading import heads, is_adapter, plain_name, task_of
 
 __all__ = ["label_count", "label_map", "logits"]
 
-_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForImageClassification", "ForAudioClassification")
-_LAST = re.compile(r"(^|\.)(classifier|score|classifier\.out_proj|classification_head\.out_proj)(\.0)?\.weight$")
+_CLASSIFIERS = (
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForImageClassification",
+    "ForAudioClassification",
+)
+_LAST = re.compile(
+    r"(^|\.)(classifier|score|classifier\.out_proj|classification_head\.out_proj)(\.0)?\.weight$"
+)
 _GENERIC = re.compile(r"LABEL_\d+")
 
 
@@ -56,12 +63,16 @@ def label_map(case: Case, this: Rule) -> Iterator[Finding]:
             f"config.json has {labels} labels, but the head '{last.name}' has {rows} rows: loading fails, or "
             "draws a new head where mismatched sizes are ignored.",
             subjects=("config.json", last.name),
-            evidence=(Evidence("labels", labels, "labels"), Evidence("head_rows", rows, "rows", about=last.name)),
+            evidence=(
+                Evidence("labels", labels, "labels"),
+                Evidence("head_rows", rows, "rows", about=last.name),
+            ),
             advice="Write the labels that the head was trained on into id2label and label2id.",
         )
     elif wrong := _contradiction(config):
         yield this.finding(
-            f"The label map contradicts itself: {wrong}; training and serving may name the same class differently.",
+            f"The label map contradicts itself: {wrong}; training and serving may name the same class "
+            "differently.",
             severity="warning",
             subjects=("config.json",),
             evidence=(Evidence("labels", rows, "labels"),),
@@ -69,7 +80,8 @@ def label_map(case: Case, this: Rule) -> Iterator[Finding]:
         )
     elif rows > 1 and (not names or all(_GENERIC.fullmatch(name) for name in names.values())):
         yield this.finding(
-            f"The {rows} classes have generic names (LABEL_0 …): nobody can tell from the files which is which.",
+            f"The {rows} classes have generic names (LABEL_0 …): nobody can tell from the files which "
+            "is which.",
             severity="info",
             subjects=("config.json",),
             evidence=(Evidence("labels", rows, "labels"),),

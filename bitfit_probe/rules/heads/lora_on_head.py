@@ -11,10 +11,12 @@ from bitfit_probe.rules.loading import is_adapter
 
 __all__ = ["lora_on_head"]
 
-_FACTOR = re.compile(r"(?:^|\.)(?P<head>(?:score|classifier|qa_outputs|classification_head)(?:\.[a-z_]+)*?)\.lora_[AB]\.")
+_FACTOR = re.compile(
+    r"(?:^|\.)(?P<head>(?:score|classifier|qa_outputs|classification_head)(?:\.[a-z_]+)*?)\.lora_[AB]\."
+)
 
 
-@rule("BP402", "lora-on-random-head", "error", explains=("BP401",), catalogue=(17,))
+@rule("BP402", "lora-on-random-head", "error", explains=("BP401", "BP506"), catalogue=(17,))
 def lora_on_head(case: Case, this: Rule) -> Iterator[Finding]:
     """LoRA was put on a head that nobody saved.
 

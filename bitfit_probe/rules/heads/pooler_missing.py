@@ -15,7 +15,12 @@ __all__ = ["pooler_missing"]
 
 #: Families whose classifiers read the pooler's output; the others take the first token themselves.
 _POOLED_FAMILIES = ("bert", "albert", "mpnet", "clip", "clip_text", "clip_vision")
-_POOLED_TASKS = ("ForSequenceClassification", "ForMultipleChoice", "ForNextSentencePrediction", "ForPreTraining")
+_POOLED_TASKS = (
+    "ForSequenceClassification",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+    "ForPreTraining",
+)
 #: RoBERTa's and MPNet's sequence classifiers have a dense layer of their own.
 _OWN_DENSE = ("roberta", "mpnet")
 
@@ -49,7 +54,11 @@ def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
     """
     if is_adapter(case.tuned) or is_delta(case):
         return
-    ours = [item.name for item in case.comparison.unmatched_base if item.place.role == "pooler" and item.why == "absent"]
+    ours = [
+        item.name
+        for item in case.comparison.unmatched_base
+        if item.place.role == "pooler" and item.why == "absent"
+    ]
     task, architecture = task_of(case.tuned.config), architecture_of(case)
     theirs = any(
         architecture.place(plain_name(name), len(tensor.shape)).role == "pooler"
@@ -57,12 +66,18 @@ def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
     )
     if not ours or theirs:
         return
-    reads = task in _POOLED_TASKS and architecture.family in _POOLED_FAMILIES and architecture.family not in _OWN_DENSE
+    reads = (
+        task in _POOLED_TASKS
+        and architecture.family in _POOLED_FAMILIES
+        and architecture.family not in _OWN_DENSE
+    )
     bare = task == "Model" and not _averages(case.tuned)
     if not reads and not bare:
         return
     whose = model_class(case.tuned.config)
-    effect = "reads it, so its input is random" if reads else "offers it as pooler_output, which would be random"
+    effect = (
+        "reads it, so its input is random" if reads else "offers it as pooler_output, which would be random"
+    )
     yield this.finding(
         f"The pooler ('{ours[0]}' and {len(ours) - 1} more in the base) is missing, and {whose} {effect}.",
         severity="error" if reads else "warning",

@@ -14,6 +14,22 @@ from bitfit_probe.rules.loading import architecture_of, is_adapter
 __all__ = ["positions"]
 
 _TABLE = re.compile(r"(^|\.)(position_embeddings|wpe|embed_positions)\.weight$")
+#: Families whose text is as long as the table; sound, images and rotary positions have other limits.
+_FAMILIES = [
+    "albert",
+    "bart",
+    "bert",
+    "clip_text",
+    "deberta",
+    "deberta_v2",
+    "distilbert",
+    "electra",
+    "gpt2",
+    "gpt_neo",
+    "mpnet",
+    "opt",
+    "roberta",
+]
 #: Families that count positions from padding_idx + 1 on, so that the first rows are never used.
 _AFTER_PADDING = ("roberta", "mpnet")
 #: Families whose tables have two rows more than positions (their code adds an offset of 2).
@@ -47,9 +63,13 @@ def positions(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#1363, huggingface/transformers#14243
     """
-    if is_adapter(case.tuned):
+    if is_adapter(case.tuned) or architecture_of(case).family not in _FAMILIES:
         return
-    tables = [tensor for name, tensor in case.tuned.tensors.items() if _TABLE.search(name) and len(tensor.shape) == 2]
+    tables = [
+        tensor
+        for name, tensor in case.tuned.tensors.items()
+        if _TABLE.search(name) and len(tensor.shape) == 2
+    ]
     if not tables:
         return
     longest = tokenizer_of(case.tuned).longest

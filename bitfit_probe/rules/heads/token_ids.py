@@ -8,6 +8,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.heads.tokenizers import SPECIAL, Tokenizer, ids_in, tokenizer_of
 from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
 from bitfit_probe.rules.loading import is_adapter, word_embedding
+from bitfit_probe.rules.looking import plural
 
 __all__ = ["token_ids"]
 
@@ -30,8 +31,9 @@ def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
     --------------------
     The largest token id against the rows of the embedding (an error); special tokens' ids in
     tokenizer files, config.json and generation_config.json where at least two of them say something (a
-    warning where they have nothing in common). More rows than tokens is harmless padding. Where tokens of
-    that name are not in the vocabulary, their id is not known, and nothing is said.
+    warning where two have nothing in common and the third does not join them: several end tokens are
+    usual). More rows than tokens is harmless padding. Where tokens of that name are not in the vocabulary,
+    their id is not known, and nothing is said.
 
     What to do
     ----------
@@ -47,8 +49,10 @@ def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
     if not is_adapter(case.tuned) and table is not None and tokenizer.count > table.shape[0]:
         beyond = [token for token, number in tokenizer.tokens.items() if number >= table.shape[0]]
         yield this.finding(
-            f"{len(beyond)} tokens have ids up to {tokenizer.count - 1}, but '{table.name}' has {table.shape[0]} "
-            "rows: a text with one of them stops the model with an index error.",
+            f"The tokenizer has ids up to {tokenizer.count - 1:,}, but '{table.name}' has "
+            f"{table.shape[0]:,} rows: {plural(len(beyond), 'token')} such as '{beyond[0]}' would "
+            "stop the model "
+            "with an index error.",
             subjects=tuple(sorted(beyond))[:10],
             evidence=(
                 Evidence("largest_id", tokenizer.count - 1),
@@ -71,10 +75,12 @@ def _special(case: Case, this: Rule, tokenizer: Tokenizer, purpose: str) -> Iter
     places = list(said)
     for number, one in enumerate(places):
         for other in places[number + 1 :]:
-            if said[one] & said[other]:
+            between = [said[third] for third in places if third not in (one, other)]
+            if said[one] & said[other] or any(ids & said[one] and ids & said[other] for ids in between):
                 continue
             yield this.finding(
-                f"The {purpose} token has id {_shown(said[one])} in {one} and {_shown(said[other])} in {other}.",
+                f"The {purpose} token has id {_shown(said[one])} in {one} and {_shown(said[other])} "
+                f"in {other}.",
                 severity="warning",
                 subjects=(one, other),
                 evidence=(

@@ -128,7 +128,9 @@ def _lower_cases(whole: Mapping[str, Any], settings: Mapping[str, Any]) -> str |
     BERT's tokenizers build their own normalizer from the flag; a class of no model takes tokenizer.json's.
     """
     flag, name = settings.get("do_lower_case"), settings.get("tokenizer_class")
-    own = isinstance(name, str) and not name.startswith(("PreTrained", "Tokenizers")) and isinstance(flag, bool)
+    own = (
+        isinstance(name, str) and not name.startswith(("PreTrained", "Tokenizers")) and isinstance(flag, bool)
+    )
     if own or not whole:
         return "tokenizer_config.json" if flag is True else None
     return "tokenizer.json" if any(_lowers(step) for step in _steps(whole.get("normalizer"))) else None
