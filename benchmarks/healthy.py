@@ -284,7 +284,8 @@ def _save(trainer: Any, run: Run, folder: Path, base: Path) -> None:
     import torch
 
     model = trainer.model
-    if run.method == "lora-merged":
+    if run.method == "lora-merged":  # the adapter stays beside it, as many leave it
+        model.save_pretrained(folder)
         model = model.merge_and_unload()
     model.to(getattr(torch, run.dtype)).save_pretrained(folder)
     trainer.state.save_to_json(str(folder / "trainer_state.json"))

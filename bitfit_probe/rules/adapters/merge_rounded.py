@@ -21,7 +21,11 @@ _HALF = ("bfloat16", "float16")
 
 
 @rule(
-    "BP508", "merge-rounded-away", "warning", explains=("BP201", "BP204", "BP203", "BP107"), catalogue=(30,)
+    "BP508",
+    "merge-rounded-away",
+    "warning",
+    explains=("BP107", "BP201", "BP203", "BP204", "BP504", "BP509"),
+    catalogue=(30,),
 )
 def merge_rounded(case: Case, this: Rule) -> Iterator[Finding]:
     """The merge was rounded to half precision, and a good part of the update was lost.
