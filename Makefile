@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench materials samples clean
+.PHONY: demo test check format bench docs materials samples clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -24,6 +24,10 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house's format
 
 bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
+
+docs: $(VENV)/dev.stamp ## rewrite the pages that come from the code: docs/findings.md, docs/asks.md
+	$(BIN)/python docs/make_findings.py
+	$(BIN)/python docs/make_asks.py
 
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials

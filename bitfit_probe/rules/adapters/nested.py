@@ -15,7 +15,8 @@ from bitfit_probe.rules.looking import figure, listed, plural, trainer_state
 __all__ = ["nested"]
 
 #: An adapter that took this many steps and whose B holds nothing larger than this was begun anew near the
-#: end: Adam moves its elements by about the learning rate a step.
+#: end: Adam moves its elements by about the learning rate a step. Those of benchmarks/healthy.py reach 0.06
+#: to 0.43 within 100 steps.
 MANY_STEPS, TINY_B = 1000, 1e-5
 _NESTED = re.compile(
     r"base_layer\.base_layer|\.lora_[AB]_\d+\.|\.lora_[AB]\.default_\d+\.|default_\d+\.weight$"

@@ -64,7 +64,7 @@ def layout(case: Case, this: Rule) -> Iterator[Finding]:
     By layout: a tensor that has the size of several of the other side's. By value: the cosine of each part
     with every other part's base; a part that is nearer to another one's base than to its own was swapped.
     Fused against split is an error where both configs name one model type, a warning where there is no
-    config, and an information between model types, as converters mean it so.
+    config, and a note between model types, as converters mean it so.
 
     What to do
     ----------

@@ -34,7 +34,7 @@ def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     --------------------
     Names lose a component when the known wrappers are taken away, at the front or inside, as often as it
     takes. Where the base has the very same names, both came from one trainer, whose loader knows them: then
-    it is an information.
+    it is a note.
 
     What to do
     ----------

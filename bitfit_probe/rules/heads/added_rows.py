@@ -46,7 +46,7 @@ def added_rows(case: Case, this: Rule) -> Iterator[Finding]:
     Of the rows beyond the base's, those that a token of the tokenizer uses: every one has a cosine above
     0.999 to the mean of the old rows; or together they have mean 0 and the spread of ``initializer_range``
     within 5 % and three standard errors; or they are zero. Rows that no token uses pad the table and may be
-    anything. Without a tokenizer that can't be told: an information.
+    anything. Without a tokenizer that can't be told: a note.
 
     What to do
     ----------

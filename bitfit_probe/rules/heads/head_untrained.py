@@ -42,7 +42,7 @@ def head_untrained(case: Case, this: Rule) -> Iterator[Finding]:
     In a head that the base lacks: every bias exactly 0, and the standard deviation of every weight within
     three standard errors (at most 15 %) of ``initializer_range``. One optimizer step moves a bias off zero.
     For a head without biases (``score`` of decoders) only the spread can be seen, and a short run at a low
-    rate leaves that as it is: there it is an information.
+    rate leaves that as it is: there it is a note.
 
     What to do
     ----------

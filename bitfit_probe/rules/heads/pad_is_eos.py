@@ -36,7 +36,7 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Equal ids of pad and eos in config.json, generation_config.json or the tokenizer, for a class that
-    generates. The files can't show whether the end was masked, so this is an information. With `--data` it
+    generates. The files can't show whether the end was masked, so this is a note. With `--data` it
     is a warning where the model gives the end token a mean probability below 0.001 at the ends of the texts;
     they should be whole ones, as in training.
 

@@ -13,7 +13,7 @@ __all__ = ["forgetting"]
 
 #: A rise of the base's own loss by this many nats a token, and by this share. Any classifier's body forgets
 #: that much: BitFit on the embedded sample went from 5.2 to 6.4 nats (lr 0.002) or 6.5 (0.005 to 0.02), so it
-#: is an information there. A convention for generators, whose loss should not rise.
+#: is a note there. A convention for generators, whose loss should not rise.
 NATS, SHARE = 1.0, 0.25
 
 
@@ -35,7 +35,7 @@ def forgetting(case: Case, this: Rule) -> Iterator[Finding]:
     With `--data`, on 64 of its texts: the loss of the base's language-model head on the tuned body, beside
     that on the base's own. It is a warning where the loss is now above that of guessing any token of the
     vocabulary alike, or where a generator's rose by a nat a token and by a quarter; the same rise of an
-    encoder, which is usual in a classifier, is an information. The weights alone can't prove it.
+    encoder, which is usual in a classifier, is a note. The weights alone can't prove it.
 
     What to do
     ----------

@@ -31,7 +31,7 @@ def no_biases(case: Case, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     The base's body has no bias at all: an error where the run calls itself BitFit, a warning where only
-    the head trained, else an information. Or at least half of the base's biases are absent beside weights
+    the head trained, else a note. Or at least half of the base's biases are absent beside weights
     that are there.
 
     What to do

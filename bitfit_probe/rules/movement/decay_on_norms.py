@@ -11,7 +11,8 @@ from bitfit_probe.rules.looking import body, moved, plural
 __all__ = ["decay_on_norms", "towards_zero"]
 
 #: Cosine between Δ and −b from which on it was decay that moved a tensor: decay alone gives 1, a random
-#: move of n elements 1/√n. The embedded sample's biases have 0.68 taken together, none above 0.9 in a norm.
+#: move of n elements 1/√n. In the runs of benchmarks/healthy.py, the embedded sample and the rxnfp fine-tunes
+#: at most 1 tensor of 32 reaches 0.9, and the medians lie between -0.64 and 0.14.
 DECAYED = 0.9
 #: A shrinkage below this share is what any run with a small decay does to a tensor at rest.
 SHRUNK = 1e-3

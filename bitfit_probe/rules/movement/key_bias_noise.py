@@ -60,4 +60,6 @@ def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
 
 def _mean_abs(case: Case, role: str) -> float:
     rows = [row for row in case.comparison.roles if row.role == role and row.mean_abs_delta is not None]
-    return sum(row.mean_abs_delta or 0.0 for row in rows) / len(rows) if rows else 0.0
+    if not any(row.moved for row in rows):  # what rounding did is no movement
+        return 0.0
+    return sum(row.mean_abs_delta or 0.0 for row in rows) / len(rows)

@@ -44,7 +44,7 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Two state dicts, one named as an average; both changes from the base point the same way (cosine at
-    least 0.8). It is a warning where the average went less than half as far, else an information.
+    least 0.8). It is a warning where the average went less than half as far, else a note.
 
     What to do
     ----------

@@ -19,7 +19,7 @@ def nothing_moved(case: Case, this: Rule) -> Iterator[Finding]:
     -------------
     Every tensor that both sides have is bit for bit the same, so nothing was trained, or something else
     than the trained weights was saved. Where the only difference is a cast to another element type it is
-    an information: that is a converted copy, and no fine-tune.
+    a note: that is a converted copy, and no fine-tune.
 
     Why it matters
     --------------
