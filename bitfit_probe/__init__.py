@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import check, diff
+    from bitfit_probe.probe import check, diff, explain
     from bitfit_probe.records import Check, Comparison, Diff, Finding, TensorDelta
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "check",
     "diff",
+    "explain",
     "open_checkpoint",
 ]
 
@@ -42,6 +43,7 @@ _HOMES = {
     "TensorDelta": "records",
     "check": "probe",
     "diff": "probe",
+    "explain": "probe",
     "open_checkpoint": "checkpoint",
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
     from bitfit_probe.rules import Attempt
 
-__all__ = ["attempts", "check", "diff", "explanations"]
+__all__ = ["attempts", "check", "diff", "explain", "explanations"]
 
 
 def diff(
@@ -123,6 +123,25 @@ def check(
 
     tried = attempts(base, tuned, data=data, key=key, progress=progress)
     return judge(tried, select=select, ignore=ignore)
+
+
+def explain(code: str) -> Explanation:
+    """What a code means, why it matters, how it is recognised and what to do.
+
+    Raises
+    ------
+    KeyError
+        No finding has that code.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> bp.explain("BP201").title
+    'The tuned checkpoint is the base.'
+    """
+    from bitfit_probe.rules import all_rules
+
+    return all_rules()[code.upper()].explanation
 
 
 def explanations() -> tuple[Explanation, ...]:

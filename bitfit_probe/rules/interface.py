@@ -26,6 +26,7 @@ __all__ = ["NO_ADAPTER", "NO_DATA", "Attempt", "CannotTell", "Case", "Rule", "al
 #: Reasons that several rules give for not looking, in one wording so that they are listed together.
 NO_DATA = "no --data given"
 NO_ADAPTER = "there is no adapter"
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Rule:
     def finding(self, message: str, *, severity: Severity | None = None, **more: Any) -> Finding:
         """A finding of this rule; its advice is that of the docstring unless another one is given."""
         more.setdefault("advice", " ".join(dict(self.explanation.sections).get("What to do", "").split()))
-        return Finding(self.code, self.name, severity or self.severity, message, **more)
+        # Names in it may be of any length; they stand whole in the subjects.
+        text = message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"
+        return Finding(self.code, self.name, severity or self.severity, text, **more)
 
 
 def rule(

@@ -128,27 +128,39 @@ def with_tuned_body(case: Case) -> Checkpoint:
 
 
 def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Purpose) -> float:
-    """Mean loss in nats a predicted token; the same tokens are masked at every call."""
-    random, losses, weights = np.random.default_rng(0), [], []
-    special = set(words.all_special_ids)
+    """Mean loss in nats a predicted token; the same tokens are masked at every call.
+
+    Raises
+    ------
+    CannotTell
+        There is no token to predict.
+    """
+    random, total, count = np.random.default_rng(0), 0.0, 0
+    special, longest = set(words.all_special_ids), min(_TOKENS, _longest(loaded))
     for text in texts:
-        coded = words(text, truncation=True, max_length=min(_TOKENS, _longest(loaded)), return_tensors="pt")
+        coded = words(text, truncation=True, max_length=longest, return_tensors="pt")
         ids = coded["input_ids"]
-        labels = ids.clone()
+        truth = np.array(ids[0].tolist())
         if purpose == "masked-lm":
-            plain = np.array([token not in special for token in ids[0].tolist()])
-            chosen = plain & (random.random(len(plain)) < _MASKED)
-            if not chosen.any():
-                continue
+            chosen = ~np.isin(truth, list(special)) & (random.random(len(truth)) < _MASKED)
             mask = ids.new_tensor(chosen[None].tolist()).bool()
-            labels[~mask], coded["input_ids"] = -100, ids.masked_fill(mask, words.mask_token_id)
-            count = int(chosen.sum())
+            coded["input_ids"] = ids.masked_fill(mask, words.mask_token_id)
         else:
-            count = ids.shape[1] - 1
-            if count < 1:
-                continue
-        losses.append(float(loaded.model(**coded, labels=labels).loss) * count)
-        weights.append(count)
-    if not weights:
+            chosen = np.arange(len(truth)) > 0
+        at = np.flatnonzero(chosen)
+        if not len(at):
+            continue
+        scores = loaded.model(**coded).logits[0].double().numpy()
+        # A causal model's score of a token stands one place before it.
+        total += float(np.sum(_surprise(scores[at - (purpose == "causal-lm")], truth[at])))
+        count += len(at)
+    if not count:
         raise CannotTell("the examples are too short to measure a loss on")
-    return sum(losses) / sum(weights)
+    return total / count
+
+
+def _surprise(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """−log softmax of the true tokens, shapes (tokens, vocabulary) and (tokens,)."""
+    top = scores.max(axis=1)
+    norm: npt.NDArray[np.float64] = top + np.log(np.sum(np.exp(scores - top[:, None]), axis=1))
+    return norm - scores[np.arange(len(truth)), truth]

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 
-__all__ = ["differing"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["blocks", "differing"]
 
 #: Elements to read of a tensor: biases whole, of matrices some rows at either end and in the middle.
 _WHOLE, _PIECE = 1 << 14, 1 << 12
+_BLOCK = 1 << 20
+
+
+def blocks(tensor: Tensor) -> Iterator[npt.NDArray[np.float64]]:
+    """All elements in float64, a million at a time."""
+    for start in range(0, tensor.size, _BLOCK):
+        yield tensor.block(start, min(start + _BLOCK, tensor.size))
 
 
 def differing(one: Checkpoint, other: Checkpoint) -> list[str]:

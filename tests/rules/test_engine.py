@@ -219,3 +219,12 @@ def test_a_finding_is_frozen():
     found = Finding("BP101", "x", "error", "m")
     with pytest.raises(AttributeError):
         found.code = "BP102"  # type: ignore[misc]
+
+
+def test_a_message_stays_short_however_long_the_names_are(with_rules):
+    @rule("BP101", "long", "error")
+    def long(case, this):
+        """Long."""
+        yield this.finding("x" * 299 + "yz")
+
+    assert with_rules(long).findings[0].message == "x" * 299 + "…"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.looking import figure, listed, plural
+from bitfit_probe.rules.samples import blocks
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["beyond_float16"]
 
@@ -70,12 +75,16 @@ def _large(case: Case) -> Iterator[tuple[str, float]]:
     pairs = {pair.tuned.name: pair for pair in case.alignment.pairs}
     for name, row in case.rows.items():
         if row.tuned_dtype in _FINER and (row.tuned_l2 or 0.0) > FLOAT16_MAX:
-            values = np.abs(pairs[name].tuned.values())
-            largest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+            largest = max(map(_largest, blocks(pairs[name].tuned)), default=0.0)
             if largest > FLOAT16_MAX:
                 yield row.name, largest
 
 
 def _infinite(case: Case, name: str) -> bool:
     pair = next(pair for pair in case.alignment.pairs if pair.base.name == name)
-    return bool(np.isinf(pair.tuned.values()).any())
+    return any(bool(np.isinf(block).any()) for block in blocks(pair.tuned))
+
+
+def _largest(values: npt.NDArray[np.float64]) -> float:
+    sizes = np.abs(values)
+    return float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))

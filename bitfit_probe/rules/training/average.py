@@ -101,7 +101,7 @@ def _likeness(case: Case, average: Checkpoint) -> _Likeness | None:
     product = live = other = 0.0
     read = 0
     for pair in sorted(case.alignment.pairs, key=lambda pair: pair.base.size):
-        if pair.tuned.name not in moved or not _fits(pair, average) or read > _MOST:
+        if pair.tuned.name not in moved or not _fits(pair, average) or read + pair.base.size > _MOST:
             continue
         read += pair.base.size
         base = pair.base.values()
