@@ -4,7 +4,8 @@
 
 Bases are the embedded sample, MiniLM (see benchmarks/materials.py) and tiny GPT-2, RoBERTa and LLaMA
 shapes that are first trained from scratch on planted sequences, so that their biases are not zero.
-A run that is there already is left alone. What the rules say of them, benchmarks/zoo.py prints.
+A run that is there already is left alone. The two real fine-tunes of rxnfp are linked beside them. What the
+rules say of all of them, benchmarks/zoo.py prints.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2LMHeadModel", _TINY_GPT2),
     "llama": ("LlamaForCausalLM", _TINY | {"num_key_value_heads": 2}),
 }
+RXNFP = MATERIALS / "rxnfp/rxnfp/models/transformers"
 Method = Literal["bitfit", "bitfit+norm", "lora", "lora-merged", "full"]
 
 
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=DEFAULT)
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of the runs' names")
     options = parser.parse_args()
+    link_real(options.into)
     for run in RUNS:
         if options.only and not run.name.startswith(tuple(options.only)):
             continue
@@ -122,6 +125,19 @@ def main() -> None:
         facts = {"name": run.name, "base": base, "method": run.method, **score}
         (folder / "run.json").write_text(json.dumps(facts))
         print(json.dumps({"run": run.name, **score}), flush=True)
+
+
+def link_real(into: Path) -> None:
+    """Put the two full fine-tunes of rxnfp beside the runs, as links."""
+    for name in ("bert_ft", "bert_ft_10k_25s"):
+        folder = into / "healthy" / f"rxnfp-{name}"
+        if folder.is_dir() or not (RXNFP / name).is_dir():
+            continue
+        folder.mkdir(parents=True)
+        for file in (RXNFP / name).iterdir():
+            (folder / file.name).symlink_to(file.resolve())
+        base = os.path.relpath(RXNFP / "bert_pretrained", CACHE.parents[1])
+        (folder / "run.json").write_text(json.dumps({"name": folder.name, "base": base, "method": "full"}))
 
 
 def train(run: Run, folder: Path, into: Path) -> dict[str, float]:
