@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.builders import biases, cast, copied, move, state
+from support.builders import biases, cast, copied, move, state, write
 from support.checking import codes, only, run_rules
 from support.pairs import bitfit, log, shifted, write_pair
 
@@ -249,3 +249,10 @@ def test_other_weights_under_that_name_are_no_average(tmp_path):
     other = move(base, *[name for name in biases(base) if "key" not in name], by=-0.05)
     mixed = {name: torch.flip(tensor, [0]) for name, tensor in other.items()}
     assert said(*with_average(tmp_path, base, live, mixed), "BP207") is None
+
+
+def test_an_average_in_a_file_beside(tmp_path):
+    base, live = bitfit()
+    paths = write_pair(tmp_path, base, live)
+    write(paths[1] / "model_ema.safetensors", between(base, live, 0.1))
+    assert said(*paths, "BP207")["length_of_change"] == pytest.approx(0.1, rel=1e-4)

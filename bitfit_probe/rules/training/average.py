@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,17 +25,18 @@ LAGGING = 0.5
 #: No key of any file; asking for it makes the reader name those that there are.
 _NO_KEY = "\0"
 _AVERAGES = ("ema", "averag", "swa", "shadow", "teacher")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 #: Elements to read in all.
 _MOST = 1 << 21
 
 
 @rule("BP207", "average-beside-live", "warning", catalogue=(45,))
 def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
-    """The file holds live weights and a moving average of them.
+    """There are live weights and a moving average of them.
 
     What it means
     -------------
-    There are two models in the file. A moving average (EMA) lags behind the live weights: after few steps
+    There are two models in the file, or in the folder. A moving average (EMA) lags behind the live weights: after few steps
     it is almost the base still.
 
     Why it matters
@@ -43,8 +45,8 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Two state dicts, one named as an average; both changes from the base point the same way (cosine at
-    least 0.8). It is a warning where the average went less than half as far, else a note.
+    Two state dicts in one file, or two weight files in the folder, one of them named as an average; both
+    changes from the base point the same way (cosine at least 0.8). It is a warning where the average went less than half as far, else a note.
 
     What to do
     ----------
@@ -60,7 +62,7 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
         if likeness is None or likeness.cosine < PARALLEL:
             continue
         yield this.finding(
-            f"The file also holds {key!r}, a moving average that went {figure(100 * likeness.length)} % as "
+            f"There is also {key!r}, a moving average that went {figure(100 * likeness.length)} % as "
             f"far from the base as the live weights (cosine {likeness.cosine:.2f}); programs differ in which "
             "of the two they load.",
             severity="warning" if likeness.length < LAGGING else "info",
@@ -73,20 +75,31 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
 
 
 def _averages(tuned: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
-    """Further state dicts of the same file whose names say that they are averages."""
-    if tuned.path.is_dir() or len(tuned.files) != 1:
+    """Further weights whose names say that they are averages: in the same file, or beside it."""
+    if tuned.path.is_dir():
+        for path in sorted(tuned.path.iterdir()):
+            if path.suffix in _WEIGHTS and _is_average(path.stem):
+                with contextlib.suppress(BitfitProbeError):
+                    yield path.name, open_checkpoint(path)
         return
-    try:
-        open_checkpoint(tuned.path, _NO_KEY)
-    except AmbiguousError as error:
-        keys = error.choices
-    except BitfitProbeError:
-        return
-    else:
-        return
-    for key in keys:
-        if any(word in key.lower() for word in _AVERAGES):
-            yield key, open_checkpoint(tuned.path, key)
+    for key in filter(_is_average, _keys(tuned)):
+        yield key, open_checkpoint(tuned.path, key)
+
+
+def _is_average(name: str) -> bool:
+    return any(word in name.lower() for word in _AVERAGES)
+
+
+def _keys(tuned: Checkpoint) -> tuple[str, ...]:
+    """The state dicts in a file that holds several."""
+    if len(tuned.files) == 1:
+        try:
+            open_checkpoint(tuned.path, _NO_KEY)
+        except AmbiguousError as error:
+            return error.choices
+        except BitfitProbeError:
+            pass
+    return ()
 
 
 @dataclass(frozen=True)
