@@ -36,8 +36,8 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
 
     What it means
     -------------
-    There are two models in the file, or in the folder. A moving average (EMA) lags behind the live weights: after few steps
-    it is almost the base still.
+    There are two models in the file, or in the folder. A moving average (EMA) lags behind the live weights:
+    after few steps it is almost the base still.
 
     Why it matters
     --------------
@@ -46,7 +46,8 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Two state dicts in one file, or two weight files in the folder, one of them named as an average; both
-    changes from the base point the same way (cosine at least 0.8). It is a warning where the average went less than half as far, else a note.
+    changes from the base point the same way (cosine at least 0.8). It is a warning where the average went
+    less than half as far, else a note.
 
     What to do
     ----------
