@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.probe import check, diff, explain
-    from bitfit_probe.records import Check, Comparison, Diff, Finding, TensorDelta
+    from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
 
 __all__ = [
     "BitfitProbeError",
@@ -22,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Explanation",
     "Finding",
     "TensorDelta",
     "__version__",
@@ -39,6 +40,7 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Explanation": "records",
     "Finding": "records",
     "TensorDelta": "records",
     "check": "probe",

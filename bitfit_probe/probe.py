@@ -116,8 +116,9 @@ def check(
     --------
     >>> import bitfit_probe as bp
     >>> from bitfit_probe import sample
-    >>> [finding.code for finding in bp.check(sample.base_path(), sample.tuned_path()).findings]
-    []
+    >>> found = bp.check(sample.base_path(), sample.tuned_path())
+    >>> [(finding.code, finding.severity) for finding in found.findings]
+    [('BP305', 'info')]
     """
     from bitfit_probe.rules import check as judge
 

@@ -230,7 +230,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert imported("import bitfit_probe; dir(bitfit_probe)") == set()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["--version"]])
+@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["check", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(args):
     assert imported(COMMAND, *args) == set()
 
@@ -245,12 +245,17 @@ def test_a_diff_imports_numpy_only(pair, ending, form):
 def test_public_names_are_exact_and_all_there():
     assert bitfit_probe.__all__ == [
         "BitfitProbeError",
+        "Check",
         "Checkpoint",
         "Comparison",
         "Diff",
+        "Explanation",
+        "Finding",
         "TensorDelta",
         "__version__",
+        "check",
         "diff",
+        "explain",
         "open_checkpoint",
     ]
     assert dir(bitfit_probe) == sorted(bitfit_probe.__all__)
