@@ -17,7 +17,8 @@ _INDENT = "  "
 
 def check_to_text(check: Check, *, width: int = 80) -> str:
     """All findings as text of at most `width` columns, with a line break at its end."""
-    several = len({finding.tuned for finding in check.findings}) > 1
+    paths = {finding.tuned for finding in check.findings} | {item.tuned for item in check.not_checked}
+    several = len(paths) > 1
     lines: list[str] = []
     for finding in check.findings:
         lines += [*_finding(finding, width, show_path=several), ""]

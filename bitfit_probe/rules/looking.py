@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -92,8 +91,12 @@ def logged(state: Mapping[str, Any], key: str) -> list[tuple[float, float]]:
     return sorted(found.items())
 
 
+#: Beyond this a number in a log is none, and a whole one may not even fit a float.
+_MOST = 1e300
+
+
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 # What the run claims to be ------------------------------------------------------------------------

@@ -136,6 +136,8 @@ def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Pur
         There is no token to predict.
     """
     random, total, count = np.random.default_rng(0), 0.0, 0
+    if purpose == "masked-lm" and words.mask_token_id is None:
+        raise CannotTell("the tokenizer has no mask token")
     special, longest = set(words.all_special_ids), min(_TOKENS, _longest(loaded))
     for text in texts:
         coded = words(text, truncation=True, max_length=longest, return_tensors="pt")

@@ -70,6 +70,12 @@ def test_text_keeps_to_its_width(width):
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_one_finding_among_several_checkpoints_names_its_own():
+    found = Check(FINDINGS[1:2], (), (NotChecked("BP602", "no --data given", "other"),))
+    assert PATH in check_to_text(found)
+    assert PATH not in check_to_text(Check(FINDINGS[1:2], (), ()))
+
+
 def test_no_findings():
     assert check_to_text(Check((), ("BP201",), ())) == "Nothing found; 1 rule checked.\n"
 

@@ -78,6 +78,13 @@ def test_nothing_inside_the_layers(tmp_path):
     assert said(*paths, "BP202")["moved_tensors"] == 2
 
 
+def test_only_the_pooler_may_be_on_purpose(tmp_path):
+    base = state("bert")
+    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}
+    paths = write_pair(tmp_path, base, move(base, "bert.pooler.dense.weight"), config__json=config)
+    assert said(*paths, "BP202")["severity"] == "warning"
+
+
 def test_one_tensor_inside_is_enough(tmp_path):
     base = state("bert-mlm")
     inside = "bert.encoder.layer.1.output.dense.weight"
@@ -169,6 +176,13 @@ def test_over_trained_is_a_note_where_the_best_was_kept(tmp_path):
 def test_still_falling(tmp_path, losses, rates, found):
     paths = write_pair(tmp_path, *bitfit(), trainer_state__json=log(rates, losses))
     assert (said(*paths, "BP209") is not None) is found
+
+
+def test_a_log_of_nonsense_is_passed_over(tmp_path):
+    odd = {"global_step": "many", "log_history": [3, {"step": True, "eval_loss": 1}, {"step": 10**400}]}
+    odd["log_history"].append({"step": 1, "eval_loss": "low", "learning_rate": None})
+    paths = write_pair(tmp_path, *bitfit(), trainer_state__json=odd)
+    assert codes(*paths) == []
 
 
 def test_without_a_log_the_curve_is_not_checked(tmp_path):

@@ -26,8 +26,9 @@ def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    No tensor with a layer number moved, while norms, poolers or projections outside the layers did. A run
-    in which only an embedding table moved (new tokens, prompt tuning) is left alone.
+    No tensor with a layer number moved, while norms, poolers or projections outside the layers did. It is a
+    warning where only the pooler moved, which may be a probe on purpose. A run in which only an embedding
+    table moved (new tokens, prompt tuning) is left alone.
 
     What to do
     ----------
@@ -48,6 +49,7 @@ def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
     yield this.finding(
         f"Nothing inside the {plural(len(layers), 'layer')} moved, though {plural(len(names), 'tensor')} "
         f"outside did ({listed(names)}): no gradient reached the layers.",
+        severity="warning" if {row.place.role for row in outside} == {"pooler"} else "error",
         subjects=tuple(names),
         evidence=(
             Evidence("moved_tensors", 0, "tensors", about="inside the layers"),
