@@ -29,6 +29,9 @@ docs: $(VENV)/dev.stamp ## rewrite the pages that come from the code: docs/findi
 	$(BIN)/python docs/make_findings.py
 	$(BIN)/python docs/make_asks.py
 
+zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
+	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials
 

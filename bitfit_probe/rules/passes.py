@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
     from bitfit_probe.models import Loaded, Purpose
 
-__all__ = ["examples", "language_loss", "live", "lm_purpose", "logits", "tokenizer", "with_tuned_body"]
+__all__ = [
+    "examples",
+    "language_loss",
+    "live",
+    "lm_purpose",
+    "logits",
+    "purpose_of",
+    "tokenizer",
+    "with_tuned_body",
+]
 
 #: Examples to run, and tokens of each: enough to see collapse or forgetting, a second or two of work.
 _EXAMPLES, _TOKENS, _BATCH = 64, 128, 16
@@ -115,6 +124,18 @@ def lm_purpose(base: Checkpoint) -> Purpose:
     if name.endswith(("LMHeadModel", "ForCausalLM")):
         return "causal-lm"
     raise CannotTell("the base has no language-model head")
+
+
+def purpose_of(checkpoint: Checkpoint) -> Purpose:
+    """What the class that config.json names is for; a bare body where it names none."""
+    classes = checkpoint.config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    if name.endswith("ForSequenceClassification"):
+        return "classify"
+    try:
+        return lm_purpose(checkpoint)
+    except CannotTell:
+        return "features"
 
 
 def with_tuned_body(case: Case) -> Checkpoint:

@@ -197,6 +197,22 @@ def test_the_loss_is_that_of_the_model_itself(sample_copies, questions):
     assert ours == pytest.approx(total / count, rel=1e-5)
 
 
+def test_what_transformers_loads_is_the_file(sample_copies, questions, monkeypatch):
+    paths = sample_copies["base"], sample_copies["tuned"]
+    assert "BP112" in run_rules(*paths, data=read(questions)).checked
+    from bitfit_probe.rules import passes
+
+    load = passes.live
+
+    def careless(checkpoint, purpose):
+        loaded = load(checkpoint, purpose)
+        loaded.model.bert.embeddings.LayerNorm.weight.fill_(1)
+        return loaded
+
+    monkeypatch.setattr(passes, "live", careless)
+    assert only(*paths, data=read(questions), code="BP112").subjects == (NORM,)
+
+
 def test_without_data_it_is_not_checked(sample_copies):
     found = run_rules(sample_copies["base"], sample_copies["tuned"])
     assert ("BP602", "no --data given") in [(item.code, item.why) for item in found.not_checked]

@@ -54,7 +54,7 @@ def never_trained(case: Case, this: Rule) -> Iterator[Finding]:
     yield this.finding(
         f"The adapter never trained: B is zero in {'all' if every else len(still)} of its "
         f"{plural(len(factors), 'module')}, so it changes nothing {'' if every else 'there '}"
-        f"({listed(still, 2)}).",
+        f"({listed([name.removesuffix('.weight') for name in still], 2)}).",
         severity="error" if every else "warning",
         subjects=tuple(still),
         evidence=(

@@ -55,15 +55,14 @@ def beyond_float16(case: Case, this: Rule) -> Iterator[Finding]:
     infinite = [name for name in burst if _infinite(case, name)]
     if infinite:
         yield this.finding(
-            f"{plural(len(infinite), 'tensor')} overflowed in float16 and hold Inf: {listed(infinite)}.",
+            f"{plural(len(infinite), 'tensor')} overflowed to Inf in float16: {listed(infinite)}.",
             subjects=tuple(infinite),
             evidence=(Evidence("overflowed_tensors", len(infinite), "tensors"),),
         )
     elif large:
         worst = max(large, key=lambda name: large[name])
         yield this.finding(
-            f"{plural(len(large), 'tensor')} hold values beyond float16's 65504, up to "
-            f"{figure(large[worst])} "
+            f"Values beyond float16's 65504 in {plural(len(large), 'tensor')}, up to {figure(large[worst])} "
             f"in {worst}: in half precision they become infinite.",
             subjects=tuple(large),
             evidence=(Evidence("max_abs", large[worst], about=worst),),

@@ -54,7 +54,7 @@ def decay_on_norms(case: Case, this: Rule) -> Iterator[Finding]:
     yield this.finding(
         f"Decay pulled {len(shrunk)} of "
         f"{plural(len(rows), 'trained norm or bias', 'trained norms and biases')} "
-        f"towards zero, by {loss:.2g} of their length in the median.",
+        f"towards zero: in the median they lost {100 * loss:.2g} % of their length.",
         subjects=tuple(row.name for row in shrunk),
         evidence=(
             Evidence("shrunk_tensors", len(shrunk), "tensors"),

@@ -51,7 +51,7 @@ def not_finite(case: Case, this: Rule) -> Iterator[Finding]:
     total = sum(item[0] for item in bad.values())
     yield this.finding(
         f"{plural(total, 'value')} in {plural(len(bad), 'tensor')} are NaN or infinite, first in {first} "
-        f"({count / size:.2g} of it).",
+        f"({100 * count / size:.2g} % of it).",
         subjects=tuple(bad),
         evidence=(
             Evidence("nonfinite", total, "elements"),
