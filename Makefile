@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench docs materials samples clean
+.PHONY: demo test check format bench docs healthy materials samples clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -31,6 +31,9 @@ docs: $(VENV)/dev.stamp ## rewrite the pages that come from the code: docs/findi
 
 zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+
+healthy: $(VENV)/dev.stamp ## train the small healthy runs on which `check` must stay silent
+	$(BIN)/python -m benchmarks.healthy
 
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials

@@ -45,6 +45,9 @@ def weight_norm(case: Case, this: Rule) -> Iterator[Finding]:
     A module with one spelling on one side and another one on the other. The figure is the relative change of
     the product, ‖w_t − w_b‖ / ‖w_b‖.
 
+    An error where the base has the plain weight and the tuned file has g and v, as its class then finds no
+    weight.
+
     What to do
     ----------
     Save with the PyTorch that serves, or remove weight_norm on both sides before saving.
@@ -60,10 +63,12 @@ def weight_norm(case: Case, this: Rule) -> Iterator[Finding]:
         return
     module, other = differing[0]
     changes = [_change(case, mine, yours, ours, theirs) for mine, yours in differing]
+    added = all(mine not in ours for mine, _ in differing)
     yield this.finding(
         f"weight_norm of {len(differing)} module(s), such as '{module.rstrip('.')}', is spelled "
         f"{ours.get(module, 'as a plain weight')} in the base and {theirs.get(other, 'as a plain weight')} "
         f"in the tuned one; the weight itself moved by {100 * max(changes):.2g} %.",
+        severity="error" if added else "warning",
         subjects=tuple(module for module, _ in differing)[:10],
         evidence=(Evidence("relative_change_of_product", max(changes), about=module),),
         advice="Save with the PyTorch that serves it, or call remove_weight_norm before saving.",
