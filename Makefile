@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench docs healthy materials samples clean
+.PHONY: demo test check format bench docs healthy materials samples zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
