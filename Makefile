@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench materials samples docs clean
+.PHONY: demo test check format bench docs healthy materials samples zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -25,16 +25,24 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house's format
 bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
 
+docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, that come from the code
+	$(BIN)/python docs/make_findings.py
+	$(BIN)/python docs/make_asks.py
+	$(BIN)/python -m docs.commands
+	$(BIN)/python -m docs.outputs
+
+zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
+	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+
+healthy: $(VENV)/dev.stamp ## train the small healthy runs on which `check` must stay silent
+	$(BIN)/python -m benchmarks.healthy
+
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials
 
 samples: $(VENV)/dev.stamp ## rebuild the sample results and reports in reports/
 	COLUMNS=80 $(BIN)/bitfit-probe demo -o reports/sample
 	$(BIN)/python -m benchmarks.reports
-
-docs: $(VENV)/dev.stamp ## rewrite the pages that are derived from the program
-	$(BIN)/python -m docs.commands
-	$(BIN)/python -m docs.outputs
 
 clean:
 	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -83,7 +83,7 @@ def build(name: str) -> dict[str, str] | None:
     if not all(path.exists() for path in case.values()):
         return None
     with staged(case) as paths:
-        report = probe(*paths, by=("role", "layer", "role-layer"), spectra=True, hashes=True)
+        report = probe(*paths, by=("role", "layer", "role-layer"), spectra=True, hashes=True, judge=True)
         return {"report.html": report_to_html(report), "report.md": report_to_markdown(report)}
 
 

@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.probe import diff, probe
-    from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.probe import check, diff, explain, probe
+    from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
     from bitfit_probe.records.report import Report
 
 __all__ = [
     "BitfitProbeError",
+    "Check",
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Explanation",
+    "Finding",
     "Report",
     "TensorDelta",
     "__version__",
+    "check",
     "diff",
+    "explain",
     "open_checkpoint",
     "probe",
 ]
@@ -34,12 +39,17 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BitfitProbeError": "errors",
+    "Check": "records",
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Explanation": "records",
+    "Finding": "records",
     "Report": "records.report",
     "TensorDelta": "records",
+    "check": "probe",
     "diff": "probe",
+    "explain": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
 }

@@ -6,15 +6,17 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.checkpoint.adapters import Adapter, Change, lay_over
+from bitfit_probe.checkpoint.computed import RowStorage
 from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.checkpoint.tensor import Bytes, ComputedStorage
-from bitfit_probe.errors import NothingAlignsError, ShapesError
+from bitfit_probe.errors import NothingAlignsError, ShapesError, TargetsError
 from bitfit_probe.records import Part, Place, Unmatched
 
 __all__ = ["Alignment", "Pair", "align", "unwrapped"]
@@ -43,13 +45,20 @@ _WEIGHT_NORM = {"weight_g": _GAIN, "weight_v": _DIRECTION}
 class Pair:
     """A tensor of the base and the one that it became: windows of the same shape.
 
-    `part` names the part of a fused tensor that the windows show, or is None.
+    `part` names the part of a fused tensor that the windows show, or is None. `in_file` is false where the
+    tuned side's file (an adapter, a file of biases) leaves the tensor out because it is the base's.
     """
 
     base: Tensor
     tuned: Tensor
     place: Place
     part: str | None = None
+    in_file: bool = True
+
+    @property
+    def computed(self) -> bool:
+        """Whether the tuned tensor is computed from the base's and what an adapter stores."""
+        return isinstance(self.tuned.storage, RowStorage)
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,11 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
         No name of one side is found on the other.
     ShapesError
         Names are found, but no shape fits.
+    TargetsError
+        `tuned` is an adapter, and nothing that it changes is in the base.
     """
+    if tuned.adapter is not None and base.adapter is None:
+        return _align_adapter(base, tuned, tuned.adapter)
     plain_base, plain_tuned = _plain(base.tensors), _plain(tuned.tensors)
     left, right = _architectures(plain_base, plain_tuned, base, tuned)
     ours, theirs, renaming = _keyed(plain_base, plain_tuned, left, right)
@@ -137,6 +150,68 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     return Alignment(architecture, pairs, unmatched_base, unmatched_tuned, renaming)
 
 
+def _align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alignment:
+    """Lay the base as the adapter tunes it beside the base; what it leaves alone is not in its file."""
+    plain_base = _plain(base.tensors)
+    changed: dict[str, Tensor | Change] = {**adapter.stored, **adapter.altered}
+    left, right = _architectures(plain_base, changed, base, tuned)
+    ours, keyed, renaming = _keyed(plain_base, changed, left, right)
+    keys = {item.name: key for key, item in keyed.items()}
+    overlay = lay_over(
+        ours,
+        {keys[name]: change for name, change in adapter.altered.items()},
+        {keys[name]: tensor for name, tensor in adapter.stored.items()},
+        inputs_first=bool(adapter.config.get("fan_in_fan_out")),
+    )
+    matcher = _Matcher(_Names(left, ours, _ties(base)), _Names(right, overlay.tensors, _ties(tuned)))
+    matcher.match_names()
+    matcher.match_wrapped_heads()
+    matcher.match_fused()
+    if changed and not matcher.found:
+        raise _no_target(base, tuned, changed, misfits=bool(overlay.misfits))
+    matcher.match_unstored()
+    unmatched_base, unmatched_tuned = matcher.leftovers()
+    left_over = [
+        *(_without_partner(change, right, "absent") for change in overlay.absent.values()),
+        *(_without_partner(change, right, "shape") for change in overlay.misfits.values()),
+    ]
+    architecture = right if left.family == "generic" else left
+    return Alignment(
+        architecture, matcher.pairs_in_order(), unmatched_base, (*unmatched_tuned, *left_over), renaming
+    )
+
+
+def _without_partner(
+    change: Change, architecture: Architecture, why: Literal["absent", "shape"]
+) -> Unmatched:
+    place = architecture.place(change.name, len(change.shape))
+    return Unmatched(change.name, change.shape, place, why)
+
+
+def _no_target(
+    base: Checkpoint, tuned: Checkpoint, changed: Iterable[str], *, misfits: bool
+) -> TargetsError | ShapesError:
+    target = next(iter(changed))
+    if misfits:
+        return ShapesError(
+            f"the tensors that it changes, such as {target!r}, have other shapes in {base.path}",
+            advice="give the base that this adapter was trained on",
+            path=tuned.path,
+        )
+    parts = target.split(".")
+    instead = max(base.tensors, key=lambda name: _common_end(name.split("."), parts))
+    return TargetsError(
+        f"its targets are no tensors of {base.path}: it changes {target!r}, the base has {instead!r} instead",
+        advice="give the base that this adapter was trained on, saved under the same names",
+        path=tuned.path,
+    )
+
+
+def _common_end(one: list[str], other: list[str]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def _ties(checkpoint: Checkpoint) -> bool:
     """Whether a tied tensor that is absent stands under another name: where config.json does not object."""
     return checkpoint.config.get("tie_word_embeddings") is not False
@@ -150,7 +225,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _architectures(
-    ours: dict[str, Tensor], theirs: dict[str, Tensor], base: Checkpoint, tuned: Checkpoint
+    ours: Iterable[str], theirs: Iterable[str], base: Checkpoint, tuned: Checkpoint
 ) -> tuple[Architecture, Architecture]:
     """Both sides' architectures; a side that says less about itself is read as the other one."""
     left = recognise(ours, base.config or tuned.config)
@@ -167,12 +242,14 @@ def _architectures(
     return left, right
 
 
-Keyed = tuple[dict[str, Tensor], dict[str, Tensor], tuple[str, ...]]
+#: Tensors, or what an adapter has in their place.
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 def _keyed(
-    ours: dict[str, Tensor], theirs: dict[str, Tensor], left: Architecture, right: Architecture
-) -> Keyed:
+    ours: dict[str, One], theirs: dict[str, Other], left: Architecture, right: Architecture
+) -> tuple[dict[str, One], dict[str, Other], tuple[str, ...]]:
     """Both sides under common names: the architecture's, or those behind the best pair of prefixes."""
     known = _rename(ours, left.canonical), _rename(theirs, right.canonical)
     known_pairs = len(known[0].keys() & known[1].keys())
@@ -195,8 +272,8 @@ def _renaming(ours: str, theirs: str) -> str:
     return f"{ours or '(no prefix)'} in the base is {theirs or '(no prefix)'} in the tuned one"
 
 
-def _rename(tensors: dict[str, Tensor], rename: Callable[[str], str]) -> dict[str, Tensor]:
-    out: dict[str, Tensor] = {}
+def _rename(tensors: dict[str, One], rename: Callable[[str], str]) -> dict[str, One]:
+    out: dict[str, One] = {}
     for name, tensor in tensors.items():
         key = rename(name)
         if key in out:  # two names that mean the same: the later one stays apart
@@ -225,7 +302,7 @@ def _prefixes(names: Iterable[str]) -> list[str]:
         depth += 1
 
 
-def _behind(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _behind(tensors: dict[str, One], prefix: str) -> dict[str, One]:
     return _rename(tensors, lambda name: name.removeprefix(prefix))
 
 
@@ -315,6 +392,16 @@ class _Matcher:
                     for role_key in names.split_names(key).values():
                         split.pop(role_key)
                     self.found[pairs[0].base.name] = pairs
+
+    def match_unstored(self) -> None:
+        """Pair what the tuned file leaves out with itself, but for a head that another one replaces."""
+        new_head = any(self.theirs.place(key).kind == "head" for key in self.right)
+        for key in [key for key in self.left if key not in self.theirs.tensors]:
+            tensor, place = self.left[key], self.ours.place(key)
+            if place.kind != "head" or not new_head:
+                pairs = self._parts(key, tensor, tensor, place)
+                self.found[tensor.name] = [replace(pair, in_file=False) for pair in pairs]
+                self.left.pop(key)
 
     def _take(self, ours: str, theirs: str, pairs: list[Pair]) -> None:
         self.left.pop(ours)

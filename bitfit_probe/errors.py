@@ -24,7 +24,8 @@ its meaning.
     │   └── ChangedError          BE114  the file changed while it was read
     ├── AlignmentError            BE2xx
     │   ├── NothingAlignsError    BE201  no tensor of one side is a tensor of the other
-    │   └── ShapesError           BE202  names align, no shape does
+    │   ├── ShapesError           BE202  names align, no shape does
+    │   └── TargetsError          BE203  an adapter's targets are no tensors of the base
     ├── OutputError               BE3xx
     │   └── OverwriteError        BE301  the output would overwrite an input
     ├── DataError                 BE401  a table of examples can't be used
@@ -55,6 +56,7 @@ __all__ = [
     "OverwriteError",
     "PointerError",
     "ShapesError",
+    "TargetsError",
     "TruncatedError",
     "UnknownFormatError",
     "UnreadableError",
@@ -160,9 +162,10 @@ class NoStateDictError(UnreadableError):
 
 
 class AmbiguousError(UnreadableError):
-    """Several state dicts inside, and nothing says which is meant."""
+    """Several state dicts inside, and nothing says which is meant; `choices` are their keys, if known."""
 
     code = "BE112"
+    choices: tuple[str, ...] = ()
 
 
 class UnsupportedError(UnreadableError):
@@ -193,6 +196,12 @@ class ShapesError(AlignmentError):
     """Names align, but no shape does."""
 
     code = "BE202"
+
+
+class TargetsError(AlignmentError):
+    """An adapter's targets are no tensors of the base."""
+
+    code = "BE203"
 
 
 class OutputError(BitfitProbeError):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
-from bitfit_probe.records import Comparison, Diff
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.records import Check, Comparison, Diff, Explanation
 
 if TYPE_CHECKING:
+    from bitfit_probe.data import TaskData
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
+    from bitfit_probe.rules import Attempt
 
-__all__ = ["diff", "probe"]
+__all__ = ["attempts", "check", "diff", "explain", "explanations", "probe"]
 
 
 def diff(
@@ -76,6 +79,8 @@ def probe(
     adapter: str | Path | None = None,
     trajectory: bool = False,
     hashes: bool = False,
+    judge: bool = False,
+    data: TaskData | str | Path | None = None,
     progress: Progress | None = None,
     spectra_progress: Progress | None = None,
 ) -> Report:
@@ -97,6 +102,10 @@ def probe(
         Take the tuned checkpoints for steps of one run.
     hashes
         Take the SHA-256 of every file that tensors were read from.
+    judge
+        Look for known failures too, as `check` does.
+    data
+        Labelled examples, or a file of them, for the rules that run the model on a few of them.
     spectra_progress
         Called with the matrix elements done and to do.
 
@@ -129,6 +138,7 @@ def probe(
     report = Report(
         diff=_as_diff(ours, sides),
         measured=tuple(measured),
+        check=_judged(ours, sides, data) if judge else None,
         likeness=_likeness(sides) if several else (),
         trajectory=_trajectory(sides) if several and trajectory else None,
         files=_hashes([ours, *(item.checkpoint for item in sides)]) if hashes else (),
@@ -221,6 +231,157 @@ def _trajectory(sides: Sequence[_Side]) -> Trajectory:
     return trajectory(alignments, comparisons, steps, still=STILL, steps_from=known_from)
 
 
+def _judged(ours: Checkpoint, sides: Sequence[_Side], data: TaskData | str | Path | None) -> Check:
+    from bitfit_probe.rules import Attempt, Case
+    from bitfit_probe.rules import check as find
+
+    examples, tuned = _examples(data), [item.checkpoint for item in sides]
+    made = [
+        Attempt(
+            ours,
+            item.checkpoint.path,
+            item.checkpoint,
+            case=Case(
+                ours, item.checkpoint, item.alignment, item.comparison, examples, tuple(tuned[number:])
+            ),
+        )
+        for number, item in enumerate(sides, 1)
+    ]
+    return find(made)
+
+
+def _examples(data: TaskData | str | Path | None) -> TaskData | None:
+    if isinstance(data, str | Path):
+        from bitfit_probe.data import read_examples
+
+        return read_examples(data)
+    return data
+
+
 def _hashes(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:
     files = {str(file.path): file for checkpoint in checkpoints for file in checkpoint.files}
     return tuple((path, file.sha256()) for path, file in files.items())
+
+
+def check(
+    base: str | Path,
+    *tuned: str | Path,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Check:
+    """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
+
+    Parameters
+    ----------
+    base, *tuned
+        As for `diff`.
+    data
+        Labelled examples, or a file of them: lets rules run the model on a few of them.
+    key
+        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    select, ignore
+        Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
+    progress
+        Called with the bytes done and the bytes to do.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base can't be read, or a tuned checkpoint can't be and no rule says why.
+    ValueError
+        No rule begins with a code in `select` or `ignore`.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> from bitfit_probe import sample
+    >>> found = bp.check(sample.base_path(), sample.tuned_path())
+    >>> [(finding.code, finding.severity) for finding in found.findings]
+    [('BP305', 'info')]
+    """
+    from bitfit_probe.rules import check as judge
+
+    tried = attempts(base, tuned, data=data, key=key, progress=progress)
+    return judge(tried, select=select, ignore=ignore)
+
+
+def explain(code: str) -> Explanation:
+    """What a code means, why it matters, how it is recognised and what to do.
+
+    Raises
+    ------
+    KeyError
+        No finding has that code.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> bp.explain("BP201").title
+    'The tuned checkpoint is the base.'
+    """
+    from bitfit_probe.rules import all_rules
+
+    return all_rules()[code.upper()].explanation
+
+
+def explanations() -> tuple[Explanation, ...]:
+    """What every code stands for, in the order of the codes."""
+    from bitfit_probe.rules import all_rules
+
+    return tuple(rule.explanation for rule in all_rules().values())
+
+
+def attempts(
+    base: str | Path,
+    tuned: Sequence[str | Path],
+    *,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    progress: Progress | None = None,
+) -> list[Attempt]:
+    """Open and compare what can be, for the rules to look at: one attempt a tuned checkpoint.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base or the data can't be read.
+    """
+    if not tuned:
+        raise ValueError("give at least one tuned checkpoint")
+    ours = open_checkpoint(base, key)
+    examples = _examples(data)
+    tried = [_opened(ours, Path(path), key) for path in tuned]
+    sides = [attempt.tuned for attempt in tried]
+    return [
+        _attempted(attempt, examples, tuple(side for side in sides[number:] if side is not None), progress)
+        for number, attempt in enumerate(tried, 1)
+    ]
+
+
+def _opened(base: Checkpoint, path: Path, key: str | None) -> Attempt:
+    from bitfit_probe.rules import Attempt
+
+    try:
+        return Attempt(base, path, open_checkpoint(path, key))
+    except BitfitProbeError as error:
+        return Attempt(base, path, error=error)
+
+
+def _attempted(
+    attempt: Attempt,
+    data: TaskData | None,
+    others: tuple[Checkpoint, ...],
+    progress: Progress | None,
+) -> Attempt:
+    from bitfit_probe.rules import Case
+
+    if attempt.tuned is None:
+        return attempt
+    try:
+        comparison, alignment = compare(attempt.base, attempt.tuned, progress=progress)
+    except BitfitProbeError as error:
+        return replace(attempt, error=error)
+    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, others))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitfit_probe.errors import AmbiguousError, EmptyError, UnsupportedError
+from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
+from bitfit_probe.errors import AmbiguousError, EmptyError
 
 __all__ = ["Found", "find_weights"]
 
@@ -19,7 +20,6 @@ _ORDER = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 #: Weight-like files that trainers leave beside the weights.
 _NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
@@ -42,18 +42,13 @@ def find_weights(folder: Path) -> Found:
         No weight file in it.
     AmbiguousError
         Several, none under a standard name.
-    UnsupportedError
-        Only an adapter.
     """
     standard = [folder / name for name in _ORDER if (folder / name).is_file()]
     if standard:
         return Found(standard[0], tuple(standard[1:]))
-    if any((folder / name).is_file() for name in _ADAPTERS):
-        raise UnsupportedError(
-            "holds a PEFT adapter, not a model",
-            advice="merge it with peft's merge_and_unload() and give the merged model",
-            path=folder,
-        )
+    adapters = [folder / name for name in ADAPTER_FILES if (folder / name).is_file()]
+    if adapters:
+        return Found(adapters[0], tuple(adapters[1:]))
     others = sorted(
         path
         for path in folder.iterdir()

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint.tensor import File, Tensor
+
+if TYPE_CHECKING:
+    from bitfit_probe.checkpoint.adapters.interface import Adapter
 
 __all__ = ["Checkpoint", "read_json"]
 
@@ -46,6 +49,8 @@ class Checkpoint:
         What a person should know about how it was read.
     siblings
         Other weight files in the same directory that were left alone.
+    adapter
+        What a PEFT adapter changes in its base, where it is one; `tensors` are then the file's own.
     """
 
     path: Path
@@ -54,6 +59,7 @@ class Checkpoint:
     files: tuple[File, ...]
     notes: tuple[str, ...] = ()
     siblings: tuple[Path, ...] = field(default=())
+    adapter: Adapter | None = None
 
     @property
     def folder(self) -> Path:

@@ -11,10 +11,13 @@ import os
 import pkgutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from bitfit_probe.checkpoint import formats
+from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
+from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.checkpoint.directory import find_weights
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
@@ -76,7 +79,7 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
     if os.path.isdir(path):  # noqa: PTH112 - as below
         found = find_weights(path)
         opened = _open_file(found.weights, key)
-        return Checkpoint(path, opened.format, opened.tensors, opened.files, opened.notes, found.siblings)
+        return replace(opened, path=path, siblings=found.siblings)
     return _open_file(path, key)
 
 
@@ -98,11 +101,22 @@ def _read(path: Path, key: str | None) -> Checkpoint:
         raise problem
     for module in _formats():
         if module.recognises(head, file):
-            checkpoint = module.read(file, key)
+            checkpoint = _read_as(module, file, key)
+            if is_adapter(path, checkpoint.tensors):
+                return as_adapter(checkpoint)
             if not checkpoint.tensors:
                 raise NoStateDictError("holds no tensors", advice="check how it was saved", path=path)
             return checkpoint
     raise _unknown(head, path)
+
+
+def _read_as(module: Format, file: File, key: str | None) -> Checkpoint:
+    try:
+        return module.read(file, key)
+    except NoStateDictError:
+        if file.path.name not in ADAPTER_FILES:
+            raise
+        return Checkpoint(file.path, "torch", {}, (file,))  # an adapter that was saved empty: a finding
 
 
 def _formats() -> Iterator[Format]:

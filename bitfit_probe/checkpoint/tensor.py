@@ -319,10 +319,14 @@ class Tensor:
             return
         Window(self.offset, self.shape, self.strides).read(self.storage.read_into, start, stop, out)
 
+    def block(self, start: int, stop: int) -> npt.NDArray[np.float64]:
+        """Elements ``[start, stop)`` in C order, decoded to float64, shape (stop - start,)."""
+        raw = np.empty(stop - start, self.dtype.storage)
+        self.read(start, stop, raw)
+        out = np.empty(stop - start)
+        self.dtype.decode(raw, out)
+        return out
+
     def values(self) -> npt.NDArray[np.float64]:
         """All elements, decoded to float64, in this tensor's shape. For small tensors."""
-        raw = np.empty(self.size, self.dtype.storage)
-        self.read(0, self.size, raw)
-        out = np.empty(self.size)
-        self.dtype.decode(raw, out)
-        return out.reshape(self.shape)
+        return self.block(0, self.size).reshape(self.shape)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread, write_whole
+from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
 
 __all__ = ["report"]
 
@@ -29,6 +29,10 @@ __all__ = ["report"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file. A page always goes to a file; Markdown goes to stdout without it.",
 )
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
+@click.option("--text", help="Column of the text in --data (guessed).")
+@click.option("--pair", help="Column of the second text.")
+@click.option("--label", help="Column of the label.")
 @click.option("--no-spectra", is_flag=True, help="Skip the singular values of the matrices that moved.")
 @click.option("--trajectory", is_flag=True, help="The tuned checkpoints are steps of one run.")
 @click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
@@ -38,6 +42,10 @@ def report(
     tuned: tuple[Path, ...],
     form: Literal["html", "md"],
     out: Path | None,
+    data: Path | None,
+    text: str | None,
+    pair: str | None,
+    label: str | None,
     no_spectra: bool,
     trajectory: bool,
     key: str | None,
@@ -55,6 +63,11 @@ def report(
     from bitfit_probe.report.html import report_to_html
     from bitfit_probe.report.markdown import report_to_markdown
 
+    examples = None
+    if data is not None:
+        from bitfit_probe.data import Columns, read_examples
+
+        examples = read_examples(data, Columns(text, pair, label))
     with (
         ProgressBar("comparing", quiet=quiet) as progress,
         ProgressBar("matrices", quiet=quiet) as spectra_progress,
@@ -66,12 +79,11 @@ def report(
             by=("role", "layer", "role-layer"),
             spectra=not no_spectra,
             hashes=True,
+            judge=True,
+            data=examples,
             trajectory=trajectory,
             progress=progress,
             spectra_progress=spectra_progress,
         )
-    text = report_to_html(result) if form == "html" else report_to_markdown(result)
-    if out is not None:
-        write_whole(out, text, (base, *tuned))
-    else:
-        deliver(text, None, ())
+    page = report_to_html(result) if form == "html" else report_to_markdown(result)
+    deliver(page, out, (base, *tuned, *([data] if data else [])))

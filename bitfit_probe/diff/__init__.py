@@ -8,6 +8,7 @@ from typing import Any
 
 from bitfit_probe.align import Alignment, Pair, align
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.diff.adapter import facts
 from bitfit_probe.diff.lowrank import is_low_rank
 from bitfit_probe.diff.stream import Measured, Progress, measure
 from bitfit_probe.diff.verdict import judge, summarise
@@ -52,7 +53,10 @@ def compare(
     measured = measure(alignment.pairs, only=only, trust_checksums=trust_checksums, progress=progress)
     rows = tuple(_row(item) for item in measured)
     leftovers = alignment.unmatched_base, alignment.unmatched_tuned
-    verdict, offenders = judge(rows, *leftovers, lambda: _low_rank(measured, rows))
+    adapter = tuned.adapter if base.adapter is None else None
+    verdict, offenders = (
+        ("adapter", ()) if adapter else judge(rows, *leftovers, lambda: _low_rank(measured, rows))
+    )
     for checkpoint in (base, tuned):
         checkpoint.check_unchanged()
     return (
@@ -66,6 +70,7 @@ def compare(
             unmatched_tuned=alignment.unmatched_tuned,
             notes=alignment.notes,
             key_bias_cancels=alignment.architecture.key_bias_cancels,
+            adapter=facts(adapter) if adapter else None,
         ),
         alignment,
     )
@@ -126,7 +131,8 @@ def _figures(item: Measured) -> dict[str, Any]:
     base, tuned = math.sqrt(sums.base_square), math.sqrt(sums.tuned_square)
     delta = math.sqrt(sums.delta_square)
     scale = max(base, tuned)
-    types = item.pair.base.dtype, item.cast or item.pair.tuned.dtype
+    tuned_dtype = item.cast or item.pair.tuned.dtype
+    types = (tuned_dtype,) if item.pair.computed else (item.pair.base.dtype, tuned_dtype)
     # Not of one type: bfloat16 has the coarser digits, float16 the coarser steps near zero.
     roundoff, step = max(t.roundoff or 0 for t in types), max(t.subnormal for t in types)
     mean = 1 / sums.count if sums.count else None

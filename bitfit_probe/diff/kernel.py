@@ -139,14 +139,17 @@ def add_statistics(
     stop: int,
     work: Workspace,
     cast: DType | None = None,
+    *,
+    exact: bool = False,
 ) -> None:
     """Add elements ``[start, stop)`` of a pair of one shape to `sums`.
 
     `cast` is the type that the tuned side went through, where that is known to be coarser than the
-    type in which it is stored.
+    type in which it is stored. A tuned side that is computed from the base is `exact`: nothing of its
+    change is rounding.
     """
     target = cast or tuned.dtype
-    rounded = target.name != base.dtype.name
+    rounded = target.name != base.dtype.name and not exact
     for at in range(start, stop, BLOCK):
         end = min(at + BLOCK, stop)
         count = end - at

@@ -70,7 +70,9 @@ def measure(
     out = [Measured(pair) for pair in pairs]
     todo = []
     for item in out:
-        if only is not None and not only(item.pair):
+        if not item.pair.in_file:
+            item.judged_by, item.identical = "not-in-file", True
+        elif only is not None and not only(item.pair):
             item.judged_by = "not-checked"
         elif trust_checksums and _checksums_agree(item.pair):
             item.judged_by, item.identical = "checksum", True
@@ -190,7 +192,7 @@ class _Worker:
             sums = narrow_statistics(base, tuned, start, stop, self._work)
         if sums is None:
             sums = Sums()
-            add_statistics(sums, base, tuned, start, stop, self._work, item.cast)
+            add_statistics(sums, base, tuned, start, stop, self._work, item.cast, exact=item.pair.computed)
         if not item.identical:
             self._report((stop - start) * (base.dtype.itemsize + tuned.dtype.itemsize))
         return sums.numbers()

@@ -148,12 +148,13 @@ def summarise(
     casts = {_coarser(row) for row in body if row.identical is False and not row.moved}
     judged: dict[str, set[str]] = {"compared": set(), "checksum": set(), "not-checked": set()}
     for row in rows:
-        judged[row.judged_by].add(row.name)
+        judged.setdefault(row.judged_by, set()).add(row.name)
+    compared = [row for row in rows if row.judged_by in ("compared", "checksum")]
     return Summary(
         changed_tensors=len({row.name for row in rows if row.moved}),
-        compared_tensors=len({row.name for row in rows if row.judged_by != "not-checked"}),
+        compared_tensors=len({row.name for row in compared}),
         changed_parameters=sum(row.parameters for row in rows if row.moved),
-        compared_parameters=sum(row.parameters for row in rows if row.judged_by != "not-checked"),
+        compared_parameters=sum(row.parameters for row in compared),
         bias_parameters=sum(row.parameters for row in biases),
         changed_bias_parameters=sum(row.parameters for row in biases if row.moved),
         biases=len({row.name for row in biases}),

@@ -5,6 +5,7 @@
 """
 
 from bitfit_probe.records.diff import (
+    AdapterFacts,
     Comparison,
     Diff,
     JudgedBy,
@@ -19,13 +20,15 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check, Finding, NotChecked, Severity
+from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Severity
 
 __all__ = [
+    "AdapterFacts",
     "Check",
     "Comparison",
     "Diff",
     "Evidence",
+    "Explanation",
     "Finding",
     "JudgedBy",
     "Kind",

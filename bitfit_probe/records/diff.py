@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = [
+    "AdapterFacts",
     "Comparison",
     "Diff",
     "JudgedBy",
@@ -76,8 +77,9 @@ class Part:
     stop: int
 
 
-#: How a tensor was judged: its bytes were compared; its container claims an equal checksum; not at all.
-JudgedBy = Literal["compared", "checksum", "not-checked"]
+#: How a tensor was judged: its bytes were compared; its container claims an equal checksum; the tuned file
+#: (an adapter, a file of biases) leaves it out, so that it is the base's own; not at all.
+JudgedBy = Literal["compared", "checksum", "not-in-file", "not-checked"]
 
 #: What a tuned checkpoint is, seen from its base.
 Verdict = Literal[
@@ -250,7 +252,7 @@ class Summary:
     offenders
         Tensors that moved although the verdict's method leaves them alone.
     judged_by
-        How many tensors were compared, taken by checksum, and not checked.
+        How many tensors were compared, taken by checksum, not checked, and (where any) not in the file.
     rounded_to
         Element type through which the tuned side was cast, where it is coarser than the base's.
     """
@@ -273,6 +275,41 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class AdapterFacts:
+    """A PEFT adapter in figures.
+
+    Attributes
+    ----------
+    method
+        ``LoRA``, ``rsLoRA``, ``DoRA``, ``BEFT``, ``IA3``, ``LN-tuning``.
+    ranks, scales
+        The different ranks and scales s of W + s·B·A, smallest first; empty for methods without factors.
+    targets
+        Last names of the modules that it changes, such as ``query``.
+    modules
+        How many modules these are.
+    bias
+        Which biases were trained beside them: ``none``, ``all``, ``lora_only``.
+    stored
+        How many tensors the file holds whole: biases, saved modules, norms.
+    incomplete
+        Modules of which a factor is missing or empty.
+    base
+        What the configuration names as its base.
+    """
+
+    method: str
+    ranks: tuple[int, ...]
+    scales: tuple[float, ...]
+    targets: tuple[str, ...]
+    modules: int
+    bias: str
+    stored: int
+    incomplete: tuple[str, ...]
+    base: str | None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One tuned checkpoint beside the base."""
 
@@ -285,6 +322,7 @@ class Comparison:
     unmatched_tuned: tuple[Unmatched, ...]
     notes: tuple[str, ...] = ()
     key_bias_cancels: bool | None = None
+    adapter: AdapterFacts | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from bitfit_probe.records.measures import Ranked, Ranking, Spectrum
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.words import headline
 
-__all__ = ["FORMAT_VERSION", "diff_to_json", "report_to_json"]
+__all__ = ["FORMAT_VERSION", "diff_to_json", "finite", "report_to_json"]
 
 #: Raised when a key changes its meaning or goes away.
 FORMAT_VERSION = 1
@@ -42,7 +42,7 @@ def report_to_json(report: Report) -> str:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(finite(document), ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _asked(**keys: Any) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "unmatched_base": [_unmatched(item) for item in comparison.unmatched_base],
         "unmatched_tuned": [_unmatched(item) for item in comparison.unmatched_tuned],
         "notes": list(comparison.notes),
+        **({"adapter": asdict(comparison.adapter)} if comparison.adapter else {}),
     }
 
 
@@ -101,12 +102,12 @@ def _unmatched(item: Unmatched) -> dict[str, Any]:
     return {"name": item.name, "shape": item.shape, "why": item.why, **asdict(item.place)}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null for NaN and infinities, which JSON does not know."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -217,9 +217,10 @@ def _judged(diff: Diff, comparison: Comparison, width: int) -> Iterator[str]:
         for how, words in (
             ("compared", "compared by their bytes"),
             ("checksum", "taken as equal by checksum"),
+            ("not-in-file", "not in the file and so the base's own"),
             ("not-checked", "not checked"),
         )
-        if counts[how]
+        if counts.get(how)
     ]
     known = {"config": "config.json", "names": "tensor names", "heuristics": "name heuristics only"}
     source = known[diff.architecture_known_from]

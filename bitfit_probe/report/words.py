@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bitfit_probe.records import Comparison, TensorDelta
 
@@ -170,7 +170,23 @@ def _merged_lora(comparison: Comparison) -> str:
 
 
 def _adapter(comparison: Comparison) -> str:
-    return "An adapter"
+    facts = comparison.adapter
+    if facts is None:
+        return "An adapter"
+    summary = comparison.summary
+    rank = f" of rank {_listed(facts.ranks)}" if facts.ranks else ""
+    targets = f" on {', '.join(map(printable, facts.targets[:6]))}" if facts.targets else ""
+    more = ", …" if len(facts.targets) > 6 else ""
+    parts = [f"{summary.changed_tensors:,} of its {plural(summary.compared_tensors, 'tensor')} moved"]
+    if _moved(comparison, "bias")[0]:
+        parts.append(f"{_biases(comparison)} among them")
+    if facts.incomplete:
+        parts.append(f"{plural(len(facts.incomplete), 'module')} without all factors")
+    return f"Adapter: {facts.method}{rank}{targets}{more}; {', '.join(parts)}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _incomparable(comparison: Comparison) -> str:

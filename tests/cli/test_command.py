@@ -241,7 +241,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert imported("import bitfit_probe; dir(bitfit_probe)") == set()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["--version"]])
+@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["check", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(args):
     assert imported(COMMAND, *args) == set()
 
@@ -256,13 +256,18 @@ def test_a_diff_imports_numpy_only(pair, ending, form):
 def test_public_names_are_exact_and_all_there():
     assert bitfit_probe.__all__ == [
         "BitfitProbeError",
+        "Check",
         "Checkpoint",
         "Comparison",
         "Diff",
+        "Explanation",
+        "Finding",
         "Report",
         "TensorDelta",
         "__version__",
+        "check",
         "diff",
+        "explain",
         "open_checkpoint",
         "probe",
     ]

@@ -1,0 +1,11 @@
+"""PEFT adapters: what they change in a base, computed from what they store, without the base's model.
+
+One module a method; `bitfit_probe.checkpoint.adapters.reading` finds them by listing this package.
+"""
+
+from bitfit_probe.checkpoint.adapters.interface import Adapter, Change
+from bitfit_probe.checkpoint.adapters.lora import LowRank
+from bitfit_probe.checkpoint.adapters.overlay import lay_over
+from bitfit_probe.checkpoint.adapters.reading import as_adapter, is_adapter
+
+__all__ = ["Adapter", "Change", "LowRank", "as_adapter", "is_adapter", "lay_over"]

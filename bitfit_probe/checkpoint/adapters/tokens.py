@@ -1,0 +1,80 @@
+"""Rows of an embedding that were trained alone and replace the base's (``trainable_token_indices``).
+
+Names and rule: ``peft/tuners/trainable_tokens/layer.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bitfit_probe.checkpoint.adapters.interface import Change, not_read
+from bitfit_probe.checkpoint.adapters.patterns import matches
+from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.tensor import Tensor
+
+__all__ = ["changes", "mine"]
+
+_ROWS = re.compile(r"(?P<module>.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.[^.]+)?")
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """An embedding of which some rows are replaced."""
+
+    name: str
+    rows: Tensor
+    indices: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The least number of rows, and their length."""
+        return (max(self.indices, default=-1) + 1, *self.rows.shape[1:])
+
+    def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
+        """What `base` becomes; see `Change`."""
+        if base.shape[1:] != self.rows.shape[1:] or base.shape[0] < self.shape[0]:
+            raise ValueError(f"{self.name}: rows for {self.shape}, the base has {base.shape}")
+        new = self.rows.values()
+
+        def rows(start: int, stop: int) -> Float64:
+            out = rows_of(base, start, stop)
+            for at, index in enumerate(self.indices):
+                if start <= index < stop:
+                    out[index - start] = new[at]
+            return out
+
+        return computed(self.name, base.shape, rows)
+
+
+def mine(name: str) -> bool:
+    """Whether the name is that of trained rows."""
+    return _ROWS.fullmatch(name) is not None
+
+
+def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> dict[str, Change]:
+    """The embeddings of which rows are replaced."""
+    out: dict[str, Change] = {}
+    for name, tensor in tensors.items():
+        match = _ROWS.fullmatch(name)
+        if match is None:
+            continue
+        indices = _indices(match["module"], config)
+        if len(tensor.shape) != 2 or len(indices) != tensor.shape[0]:
+            raise not_read("trained token rows whose numbers its configuration does not tell", path)
+        weight = f"{match['module']}.weight"
+        out[weight] = NewRows(weight, tensor, indices)
+    return out
+
+
+def _indices(module: str, config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The row numbers of `module`; the whole list where the configuration names no module."""
+    given = config.get("trainable_token_indices")
+    if isinstance(given, Mapping):
+        given = next((value for name, value in given.items() if matches(str(name), module)), None)
+    if not isinstance(given, list) or not all(type(item) is int and item >= 0 for item in given):
+        return ()
+    return tuple(given)

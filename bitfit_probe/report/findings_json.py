@@ -1,0 +1,27 @@
+"""Findings as the JSON that other programs rely on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from bitfit_probe.records import Check, Finding
+from bitfit_probe.report.as_json import FORMAT_VERSION, finite
+
+__all__ = ["check_to_json"]
+
+
+def check_to_json(check: Check) -> str:
+    """The findings as JSON text, with a line break at its end."""
+    document = {
+        "format_version": FORMAT_VERSION,
+        "findings": [_finding(finding) for finding in check.findings],
+        "checked": check.checked,
+        "not_checked": [asdict(item) for item in check.not_checked],
+    }
+    return json.dumps(finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "url": f"docs/findings.md#{finding.code.lower()}"}
