@@ -23,7 +23,7 @@ from benchmarks import broken
 from bitfit_probe.cli import cli
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(?P<head><!-- output: (?P<command>.+) -->\n```text\n)(?P<output>.*?)```", re.DOTALL)
+BLOCK = re.compile(r"(?P<head><!-- output: (?P<command>[^\n]+) -->\n```text\n)(?P<output>.*?)```", re.DOTALL)
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def test_the_data_inside_is_the_commands(page):
     assert [row["mean_abs_delta"] for row in rows] == [
         row.mean_abs_delta for row in report.diff.comparisons[0].tensors
     ]
-    assert data["check"]["findings"][0]["code"] == "BP303"
+    assert data["check"]["findings"][0]["code"] == "BP403"
     assert data["files"] == [{"path": "runs/base/model.safetensors", "sha256": "ab" * 32}]
 
 
@@ -141,7 +141,7 @@ def test_findings_stand_worst_first():
     full = small()
     turned = replace(full, check=replace(full.check, findings=full.check.findings[::-1]))
     text = report_to_html(turned)
-    assert text.index("BP303") < text.index("BP206")
+    assert text.index("BP403") < text.index("BP206")
 
 
 def test_reverting_says_what_could_go_back(page):
@@ -168,7 +168,7 @@ def test_the_model_card_has_the_figures():
     card = re.search(r"## For the model card\n\n```markdown\n(.*?)```", text, re.DOTALL)[1]
     assert "- Biases that moved: 16 of 16; head: new" in card
     assert "- Parameters that moved: 128 of 144 compared (88.89%)" in card
-    assert "- Findings: BP303, BP206 (4 rules checked)" in card
+    assert "- Findings: BP403, BP206 (4 rules checked)" in card
 
 
 def test_tables_are_tables():

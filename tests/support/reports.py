@@ -210,8 +210,8 @@ def check(path: str = "runs/tuned") -> Check:
     return Check(
         (
             Finding(
-                "BP303",
-                "head-at-initialisation",
+                "BP403",
+                "head-untrained",
                 "error",
                 "The head's bias is exactly 0 and its weights have the spread of a fresh one (0.02).",
                 ("classifier.weight", "classifier.bias"),
@@ -230,7 +230,7 @@ def check(path: str = "runs/tuned") -> Check:
                 tuned=path,
             ),
         ),
-        ("BP201", "BP202", "BP206", "BP303"),
+        ("BP201", "BP202", "BP206", "BP403"),
         (NotChecked("BP306", "needs labelled examples: give --data"),),
     )
 
