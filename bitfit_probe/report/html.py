@@ -38,6 +38,7 @@ def report_to_html(report: Report) -> str:
     environment = _environment()
     from markupsafe import Markup
 
+    found = report.check.findings if report.check else ()
     style, script = _asset("page.css"), _asset("page.js")
     template = environment.get_template("page.html.j2")
     page = template.render(
@@ -50,6 +51,7 @@ def report_to_html(report: Report) -> str:
         family=report.diff.architecture,
         sections=sections(report),
         severities=severities(report),
+        alarms=[item.message for item in found if item.severity == "error"],
         check=report.check,
         version=report.version,
         data=_data(report),

@@ -27,6 +27,10 @@ def report_to_markdown(report: Report) -> str:
     for comparison in report.diff.comparisons:
         name = f"{escape(comparison.tuned.path)}: " if len(report.diff.comparisons) > 1 else ""
         lines += [f"**{name}{escape(headline(comparison))}**", ""]
+    errors = [item for item in (report.check.findings if report.check else ()) if item.severity == "error"]
+    if errors:
+        more = f" And {plural(len(errors) - 1, 'more error')}." if len(errors) > 1 else ""
+        lines += [f"**✕ {escape(errors[0].message)}{more}**", ""]
     for section in sections(report):
         body = [line for block in section.blocks for line in _block(block)]
         if any(body):
