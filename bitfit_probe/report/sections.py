@@ -33,7 +33,10 @@ __all__ = ["sections", "severities"]
 
 _SEVERITIES = ("error", "warning", "info")
 _MOST_STEPS = 5
-_NO_DATA = "needs labelled examples: give --data"
+_SETTLE = "Which biases matter, and not only which moved, is told by reverting them on labelled examples."
+_UNSETTLED = (
+    "What matters: not checked; it takes labelled examples to revert groups on. Size alone does not say it."
+)
 
 
 def sections(report: Report) -> tuple[Section, ...]:
@@ -95,12 +98,7 @@ def _next(report: Report) -> Section:
             steps.append((printable(item.advice), _anchor(number)))
     steps = list(dict(steps).items())[:_MOST_STEPS]
     if not any(measured.reverting for measured in report.measured):
-        steps.append(
-            (
-                "To learn which biases matter, and not only which moved, give examples: --data FILE.",
-                "ranking",
-            )
-        )
+        steps.append((_SETTLE, "ranking"))
     blocks: list[Block] = [Words(_silence(report))] if not any(severities(report).values()) else []
     return Section("next", "What to do next", (*blocks, Steps(tuple(steps))) if steps else tuple(blocks))
 
@@ -206,7 +204,7 @@ def _ranking(report: Report) -> Section:
 
     blocks = _each(report, say)
     if blocks and not any(measured.reverting for measured in report.measured):
-        blocks += (Words(f"What matters: not checked, {_NO_DATA}. Size alone does not say it.", note=True),)
+        blocks += (Words(_UNSETTLED, note=True),)
     return Section("ranking", "What moved, and what matters", blocks)
 
 
@@ -268,7 +266,11 @@ def _likeness(report: Report) -> Section:
 
 def _distance(report: Report) -> Section:
     if not report.evidence:
-        return Section("distance", "How far is the task?", (Words(f"Not measured: {_NO_DATA}.", note=True),))
+        return Section(
+            "distance",
+            "How far is the task?",
+            (Words("Not measured: it takes labelled examples.", note=True),),
+        )
     table = tables.evidence_table(
         "distance", "How far the task is from what the model knows", report.evidence
     )

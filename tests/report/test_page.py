@@ -124,7 +124,7 @@ def test_what_is_absent_is_said():
     bare = Report(Diff(Side("a", "safetensors", 1, 1, 0), "bert", "names", (reports.comparison(2),)))
     for text in (report_to_html(bare), report_to_markdown(bare).replace("\\", "")):
         assert "Not checked for known failures" in text
-        assert "Not measured: needs labelled examples: give --data" in text
+        assert "Not measured: it takes labelled examples" in text
         assert "spectra of matrices" in text
         assert "Healthy" not in text
 
