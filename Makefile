@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Seconds that the fuzzer spends on each reader.
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test check format bench fuzz materials samples clean
+.PHONY: demo test check format bench docs fuzz healthy materials samples zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -32,11 +32,24 @@ fuzz: $(VENV)/fuzz.stamp ## FUZZ_SECONDS of each reader; findings stay in .fuzz/
 	set -e; for target in safetensors torch gguf onnx distributed any index directory; do \
 		$(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS); done
 
+docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, that come from the code
+	$(BIN)/python docs/make_findings.py
+	$(BIN)/python docs/make_asks.py
+	$(BIN)/python -m docs.commands
+	$(BIN)/python -m docs.outputs
+
+zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
+	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+
+healthy: $(VENV)/dev.stamp ## train the small healthy runs on which `check` must stay silent
+	$(BIN)/python -m benchmarks.healthy
+
 materials: $(VENV)/dev.stamp ## fetch the real checkpoints that some tests want
 	$(BIN)/python -m benchmarks.materials
 
-samples: $(VENV)/core.stamp ## rebuild the sample results in reports/
-	$(BIN)/bitfit-probe demo -o reports/sample
+samples: $(VENV)/dev.stamp ## rebuild the sample results and reports in reports/
+	COLUMNS=80 $(BIN)/bitfit-probe demo -o reports/sample
+	$(BIN)/python -m benchmarks.reports
 
 clean:
 	rm -rf $(VENV) .fuzz demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

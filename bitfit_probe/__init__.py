@@ -11,23 +11,29 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bitfit_probe.beforehand import distance
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.importance import revert
-    from bitfit_probe.probe import diff, distance, probe
-    from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.probe import check, diff, explain, probe
+    from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
     from bitfit_probe.records.report import Report
 
 __all__ = [
     "BitfitProbeError",
+    "Check",
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Explanation",
+    "Finding",
     "Report",
     "TensorDelta",
     "__version__",
+    "check",
     "diff",
     "distance",
+    "explain",
     "open_checkpoint",
     "probe",
     "revert",
@@ -37,13 +43,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BitfitProbeError": "errors",
+    "Check": "records",
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Explanation": "records",
+    "Finding": "records",
     "Report": "records.report",
     "TensorDelta": "records",
+    "check": "probe",
     "diff": "probe",
-    "distance": "probe",
+    "distance": "beforehand",
+    "explain": "probe",
     "open_checkpoint": "checkpoint",
     "probe": "probe",
     "revert": "importance",

@@ -185,9 +185,10 @@ class NoStateDictError(UnreadableError):
 
 
 class AmbiguousError(UnreadableError):
-    """Several state dicts inside, and nothing says which is meant."""
+    """Several state dicts inside, and nothing says which is meant; `choices` are their keys, if known."""
 
     code = "BE112"
+    choices: tuple[str, ...] = ()
 
 
 class UnsupportedError(UnreadableError):

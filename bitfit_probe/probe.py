@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.diff import Progress, compare, side
-from bitfit_probe.records import Comparison, Diff
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.records import Check, Comparison, Diff, Explanation
 
 if TYPE_CHECKING:
-    from bitfit_probe.data import Columns
-    from bitfit_probe.records.distance import Distance
+    from bitfit_probe.data import TaskData
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
+    from bitfit_probe.rules import Attempt
 
-__all__ = ["diff", "distance", "probe"]
+__all__ = ["attempts", "check", "diff", "explain", "explanations", "probe"]
 
 
 def diff(
@@ -79,6 +80,9 @@ def probe(
     spectra: bool = False,
     adapter: str | Path | None = None,
     trajectory: bool = False,
+    hashes: bool = False,
+    judge: bool = False,
+    data: TaskData | str | Path | None = None,
     progress: Progress | None = None,
     spectra_progress: Progress | None = None,
 ) -> Report:
@@ -98,6 +102,12 @@ def probe(
         A PEFT adapter of factors, to tell how often it was merged; needs `spectra`.
     trajectory
         Take the tuned checkpoints for steps of one run.
+    hashes
+        Take the SHA-256 of every file that tensors were read from.
+    judge
+        Look for known failures too, as `check` does.
+    data
+        Labelled examples, or a file of them, for the rules that run the model on a few of them.
     spectra_progress
         Called with the matrix elements done and to do.
 
@@ -119,6 +129,7 @@ def probe(
     >>> report.measured[0].adequacy.state
     'healthy'
     """
+    from bitfit_probe import __version__
     from bitfit_probe.records.report import Report
 
     ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
@@ -129,8 +140,11 @@ def probe(
     report = Report(
         diff=_as_diff(ours, sides),
         measured=tuple(measured),
+        check=_judged(ours, sides, data) if judge else None,
         likeness=_likeness(sides) if several else (),
         trajectory=_trajectory(sides) if several and trajectory else None,
+        files=_hashes([ours, *(item.checkpoint for item in sides)]) if hashes else (),
+        version=__version__,
     )
     for checkpoint in (ours, *(item.checkpoint for item in sides)):
         checkpoint.check_unchanged()
@@ -219,64 +233,157 @@ def _trajectory(sides: Sequence[_Side]) -> Trajectory:
     return trajectory(alignments, comparisons, steps, still=STILL, steps_from=known_from)
 
 
-def distance(
-    model: str | Path,
-    data: str | Path,
-    *,
-    columns: Columns | None = None,
-    reference: str | Path | Literal[False] | None = None,
-    tuned: str | Path | None = None,
-    reach: bool = True,
-    examples: int = 300,
-    seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Distance:
-    """Measure how far a task lies from what a model knows, and what training could reach.
+def _judged(ours: Checkpoint, sides: Sequence[_Side], data: TaskData | str | Path | None) -> Check:
+    from bitfit_probe.rules import Attempt, Case
+    from bitfit_probe.rules import check as find
+
+    examples, tuned = _examples(data), [item.checkpoint for item in sides]
+    made = [
+        Attempt(
+            ours,
+            item.checkpoint.path,
+            item.checkpoint,
+            case=Case(
+                ours, item.checkpoint, item.alignment, item.comparison, examples, tuple(tuned[number:])
+            ),
+        )
+        for number, item in enumerate(sides, 1)
+    ]
+    return find(made)
+
+
+def _examples(data: TaskData | str | Path | None) -> TaskData | None:
+    if isinstance(data, str | Path):
+        from bitfit_probe.data import read_examples
+
+        return read_examples(data)
+    return data
+
+
+def _hashes(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:
+    files = {str(file.path): file for checkpoint in checkpoints for file in checkpoint.files}
+    return tuple((path, file.sha256()) for path, file in files.items())
+
+
+def check(
+    base: str | Path,
+    *tuned: str | Path,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Check:
+    """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
 
     Parameters
     ----------
-    model
-        Model directory with its tokenizer.
+    base, *tuned
+        As for `diff`.
     data
-        Labelled examples: CSV, TSV, JSONL or Parquet.
-    columns
-        Which columns to read; guessed by name where not given.
-    reference
-        A file of texts like those of the pretraining, one a line; None takes the English sample of the
-        package, False leaves the text distances out.
-    tuned
-        A checkpoint tuned from the model: how much of its change biases could have done.
-    reach
-        Whether to forecast head, biases, LoRA and all weights.
-    examples
-        How many to take at random.
-    seed
-        Of sampling, folds and directions.
+        Labelled examples, or a file of them: lets rules run the model on a few of them.
+    key
+        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    select, ignore
+        Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
     progress
-        Told what is being done, and the part of it done and to do.
+        Called with the bytes done and the bytes to do.
 
     Raises
     ------
     BitfitProbeError
-        The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
-    """
-    from bitfit_probe.data import read_examples, read_texts
-    from bitfit_probe.distance import DEFAULT, english_reference, measure_distance
+        The base can't be read, or a tuned checkpoint can't be and no rule says why.
+    ValueError
+        No rule begins with a code in `select` or `ignore`.
 
-    texts: tuple[str, ...] = ()
-    name = "English public-domain prose"
-    if reference is None:
-        texts = english_reference()
-    elif reference is not False:
-        texts, name = read_texts(reference), Path(reference).name
-    return measure_distance(
-        model,
-        read_examples(data, columns),
-        texts,
-        reference_name=name,
-        examples=examples,
-        tuned=tuned,
-        settings=DEFAULT if reach else None,
-        seed=seed,
-        progress=progress,
-    )
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> from bitfit_probe import sample
+    >>> found = bp.check(sample.base_path(), sample.tuned_path())
+    >>> [(finding.code, finding.severity) for finding in found.findings]
+    [('BP305', 'info')]
+    """
+    from bitfit_probe.rules import check as judge
+
+    tried = attempts(base, tuned, data=data, key=key, progress=progress)
+    return judge(tried, select=select, ignore=ignore)
+
+
+def explain(code: str) -> Explanation:
+    """What a code means, why it matters, how it is recognised and what to do.
+
+    Raises
+    ------
+    KeyError
+        No finding has that code.
+
+    Examples
+    --------
+    >>> import bitfit_probe as bp
+    >>> bp.explain("BP201").title
+    'The tuned checkpoint is the base.'
+    """
+    from bitfit_probe.rules import all_rules
+
+    return all_rules()[code.upper()].explanation
+
+
+def explanations() -> tuple[Explanation, ...]:
+    """What every code stands for, in the order of the codes."""
+    from bitfit_probe.rules import all_rules
+
+    return tuple(rule.explanation for rule in all_rules().values())
+
+
+def attempts(
+    base: str | Path,
+    tuned: Sequence[str | Path],
+    *,
+    data: TaskData | str | Path | None = None,
+    key: str | None = None,
+    progress: Progress | None = None,
+) -> list[Attempt]:
+    """Open and compare what can be, for the rules to look at: one attempt a tuned checkpoint.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base or the data can't be read.
+    """
+    if not tuned:
+        raise ValueError("give at least one tuned checkpoint")
+    ours = open_checkpoint(base, key)
+    examples = _examples(data)
+    tried = [_opened(ours, Path(path), key) for path in tuned]
+    sides = [attempt.tuned for attempt in tried]
+    return [
+        _attempted(attempt, examples, tuple(side for side in sides[number:] if side is not None), progress)
+        for number, attempt in enumerate(tried, 1)
+    ]
+
+
+def _opened(base: Checkpoint, path: Path, key: str | None) -> Attempt:
+    from bitfit_probe.rules import Attempt
+
+    try:
+        return Attempt(base, path, open_checkpoint(path, key))
+    except BitfitProbeError as error:
+        return Attempt(base, path, error=error)
+
+
+def _attempted(
+    attempt: Attempt,
+    data: TaskData | None,
+    others: tuple[Checkpoint, ...],
+    progress: Progress | None,
+) -> Attempt:
+    from bitfit_probe.rules import Case
+
+    if attempt.tuned is None:
+        return attempt
+    try:
+        comparison, alignment = compare(attempt.base, attempt.tuned, progress=progress)
+    except BitfitProbeError as error:
+        return replace(attempt, error=error)
+    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, others))

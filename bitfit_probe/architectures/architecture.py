@@ -47,6 +47,11 @@ class Architecture:
     #: Modules beside the body that are heads because nothing else can stand there.
     _siblings: frozenset[str] = field(repr=False, compare=False)
 
+    @property
+    def bodies(self) -> frozenset[str]:
+        """Attributes under which task models of the family hold the body; empty where none is listed."""
+        return self._body.bodies
+
     def canonical(self, name: str) -> str:
         """Give the name that the same tensor has in every checkpoint of the family.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["File", "Section"]
 
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
+_HASH_BLOCK = 4 << 20
 
 
 class File:
@@ -58,6 +60,13 @@ class File:
         out = np.empty(count, np.uint8)
         self.read_into(out, offset)
         return out.tobytes()
+
+    def sha256(self) -> str:
+        """The whole file's SHA-256 in hexadecimal."""
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, _HASH_BLOCK):
+            digest.update(self.read(offset, min(_HASH_BLOCK, self.size - offset)))
+        return digest.hexdigest()
 
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out`, shape (n,) of uint8, from `offset`."""

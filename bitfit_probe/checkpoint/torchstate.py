@@ -141,7 +141,9 @@ def unwrap(root: Any, key: str | None, path: Path) -> tuple[StateDict, tuple[str
         others = ", ".join(state.key for state in found if state is not live[0])
         return live[0], (f"read {live[0].key!r}; the file also holds {others} (choose with --key)",)
     choices = ", ".join(state.key or "(root)" for state in found)
-    raise AmbiguousError(f"holds several state dicts: {choices}", advice="choose one with --key", path=path)
+    error = AmbiguousError(f"holds several state dicts: {choices}", advice="choose one with --key", path=path)
+    error.choices = tuple(by_key)
+    raise error
 
 
 def _is_average(key: str) -> bool:

@@ -7,14 +7,17 @@ import sys
 import click
 
 from bitfit_probe import __version__
+from bitfit_probe.cli.check import check
 from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
+from bitfit_probe.cli.explain import explain
+from bitfit_probe.cli.report import report
 from bitfit_probe.errors import BitfitProbeError
 
 __all__ = ["cli", "main"]
 
-_FINDINGS, _FAILED, _INTERRUPTED = 1, 2, 130
+_FAILED, _INTERRUPTED = 2, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,8 +30,11 @@ def cli() -> None:
 
 
 cli.add_command(diff)
+cli.add_command(check)
+cli.add_command(explain)
 cli.add_command(demo)
 cli.add_command(distance)
+cli.add_command(report)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -38,7 +44,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _run(args: list[str] | None) -> int:
     try:
-        cli.main(args, prog_name="bitfit-probe", standalone_mode=False)
+        status = cli.main(args, prog_name="bitfit-probe", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -55,4 +61,4 @@ def _run(args: list[str] | None) -> int:
         if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             return 0
         raise
-    return 0
+    return status if isinstance(status, int) else 0

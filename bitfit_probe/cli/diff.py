@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+from bitfit_probe.cli.plot import plot_option, write_plot
 from bitfit_probe.cli.reverting import Examples, data_options
 
 __all__ = ["diff"]
@@ -48,6 +49,7 @@ __all__ = ["diff"]
     help="Take equal CRC-32 in two .pt archives for equal bytes, without reading them.",
 )
 @click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
+@plot_option
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @data_options
 def diff(
@@ -64,6 +66,7 @@ def diff(
     biases_only: bool,
     trust_checksums: bool,
     key: str | None,
+    plot: Path | None,
     quiet: bool,
     asked: Examples,
 ) -> None:
@@ -113,4 +116,6 @@ def diff(
             for comparison in report.diff.comparisons:
                 verdict = headline(comparison).partition(":")[0]
                 text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
-    deliver(text, out, (base, *tuned, *([adapter] if adapter else [])))
+    inputs = (base, *tuned, *([adapter] if adapter else []))
+    write_plot(plot, report, inputs)
+    deliver(text, out, inputs)

@@ -62,8 +62,8 @@ def distance(
 
     MODEL is a model directory with its tokenizer. Nothing is trained.
     """
+    from bitfit_probe.beforehand import distance as run
     from bitfit_probe.data import Columns
-    from bitfit_probe.probe import distance as run
     from bitfit_probe.report.distance_json import distance_to_json
     from bitfit_probe.report.distance_text import distance_to_text
 

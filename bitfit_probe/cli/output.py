@@ -44,8 +44,8 @@ def deliver(text: str, out: Path | None, inputs: Iterable[Path]) -> None:
         write_whole(out, text, inputs)
 
 
-def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
-    """Write a file that is there whole or not at all.
+def write_whole(out: Path, content: str | bytes, inputs: Iterable[Path]) -> None:
+    """Write a file that is there whole or not at all; text as UTF-8.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
     """
     try:
         _check_target(out, inputs)
-        temporary = _written(out, text)
+        temporary = _written(out, content.encode() if isinstance(content, str) else content)
         try:
             temporary.replace(out)
         except BaseException:
@@ -69,16 +69,16 @@ def write_whole(out: Path, text: str, inputs: Iterable[Path]) -> None:
         ) from error
 
 
-def _written(out: Path, text: str) -> Path:
-    """A file beside `out` that holds `text` whole."""
+def _written(out: Path, content: bytes) -> Path:
+    """A file beside `out` that holds `content` whole."""
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     handle = _nameless(out.parent)
     named = handle is None
     if handle is None:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
             if not named:

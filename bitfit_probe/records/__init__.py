@@ -20,7 +20,7 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check, Finding, NotChecked, Severity
+from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Severity
 
 __all__ = [
     "AdapterFacts",
@@ -28,6 +28,7 @@ __all__ = [
     "Comparison",
     "Diff",
     "Evidence",
+    "Explanation",
     "Finding",
     "JudgedBy",
     "Kind",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bitfit_probe.records.evidence import Evidence
 
-__all__ = ["Check", "Finding", "NotChecked", "Severity"]
+__all__ = ["Check", "Explanation", "Finding", "NotChecked", "Severity"]
 
 Severity = Literal["error", "warning", "info"]
 
@@ -49,10 +49,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class NotChecked:
-    """A rule that could not be applied, and why."""
+    """A rule that could not be applied, why, and to which tuned checkpoint (its path)."""
 
     code: str
     why: str
+    tuned: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,27 @@ class Check:
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     not_checked: tuple[NotChecked, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a code stands for.
+
+    Attributes
+    ----------
+    code, name, severity
+        As its findings carry them; a finding may be milder or worse than the rule's usual severity.
+    title
+        One sentence.
+    sections
+        Heading and text: what it means, why it matters, how it is recognised, what to do, references.
+    explains
+        Codes of findings that this one takes the place of.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    title: str
+    sections: tuple[tuple[str, str], ...]
+    explains: tuple[str, ...] = ()

@@ -44,6 +44,8 @@ class Report:
         How far the task is, where data was given.
     files
         Input files by path, with their sha256 where it was asked for.
+    version
+        Of bitfit-probe, that made it.
     """
 
     diff: Diff
@@ -53,3 +55,4 @@ class Report:
     trajectory: Trajectory | None = None
     evidence: tuple[Evidence, ...] = ()
     files: tuple[tuple[str, str], ...] = field(default=())
+    version: str = ""

@@ -3,12 +3,19 @@
 from bitfit_probe.report.as_csv import diff_to_csv
 from bitfit_probe.report.as_json import diff_to_json, report_to_json
 from bitfit_probe.report.as_text import diff_to_text, report_to_text
+from bitfit_probe.report.findings_json import check_to_json
+from bitfit_probe.report.findings_text import check_to_text, explanation_to_text
+from bitfit_probe.report.sarif import check_to_sarif
 from bitfit_probe.report.words import headline, printable
 
 __all__ = [
+    "check_to_json",
+    "check_to_sarif",
+    "check_to_text",
     "diff_to_csv",
     "diff_to_json",
     "diff_to_text",
+    "explanation_to_text",
     "headline",
     "printable",
     "report_to_json",

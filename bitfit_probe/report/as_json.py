@@ -42,9 +42,9 @@ def report_to_json(report: Report) -> str:
     return json_text(document)
 
 
-def json_text(document: Mapping[str, Any]) -> str:
+def json_text(document: Mapping[str, Any], indent: int | None = None) -> str:
     """A document as JSON text with a line break at its end; null for NaN and infinities."""
-    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False, indent=indent) + "\n"
 
 
 def _asked(**keys: Any) -> dict[str, Any]:

@@ -241,7 +241,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert imported("import bitfit_probe; dir(bitfit_probe)") == set()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["--version"]])
+@pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["check", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(args):
     assert imported(COMMAND, *args) == set()
 

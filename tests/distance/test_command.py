@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from bitfit_probe import sample
+from bitfit_probe.beforehand import distance
 from bitfit_probe.cli import cli
 from bitfit_probe.data import Columns, TaskData
 from bitfit_probe.distance.care import notes_on, require_usable
 from bitfit_probe.distance.known import known_tasks, reading
 from bitfit_probe.errors import DataError
-from bitfit_probe.probe import distance
 
 QUESTIONS = ("who wrote {}?", "where is {}?")
 NAMES = (

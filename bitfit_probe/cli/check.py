@@ -1,0 +1,109 @@
+"""``bitfit-probe check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+
+__all__ = ["check"]
+
+_ORDER = ("error", "warning", "info")
+_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
+
+
+@click.command(no_args_is_help=True)
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
+@click.option("--text", help="Column of the text in --data (guessed).")
+@click.option("--pair", help="Column of the second text.")
+@click.option("--label", help="Column of the label.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "info", "never"]),
+    default="error",
+    show_default=True,
+    help="Exit with 1 where a finding is this severe or worse.",
+)
+@click.option("--select", help="Run these rules only: codes or their beginnings, with commas (BP2,BP301).")
+@click.option("--ignore", help="Leave these rules out.")
+@click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def check(
+    base: Path,
+    tuned: tuple[Path, ...],
+    data: Path | None,
+    text: str | None,
+    pair: str | None,
+    label: str | None,
+    form: Literal["text", "json", "sarif"],
+    out: Path | None,
+    fail_on: str,
+    select: str | None,
+    ignore: str | None,
+    key: str | None,
+    quiet: bool,
+) -> int:
+    """Say what is wrong with each TUNED checkpoint, worst first, and what could not be checked.
+
+    Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run.
+    """
+    one_blas_thread()
+    from bitfit_probe.probe import check as run
+
+    examples = None
+    if data is not None:
+        from bitfit_probe.data import Columns, read_examples
+
+        examples = read_examples(data, Columns(text, pair, label))
+    try:
+        with ProgressBar("comparing", quiet=quiet) as progress:
+            found = run(
+                base,
+                *tuned,
+                data=examples,
+                key=key,
+                select=_codes(select),
+                ignore=_codes(ignore),
+                progress=progress,
+            )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    shown = _text(found, form)
+    if form == "text" and out is None and colours():
+        for severity, colour in _COLOURS.items():
+            shown = shown.replace(f" {severity} BP", f" {click.style(severity, fg=colour, bold=True)} BP")
+    deliver(shown, out, (base, *tuned, *([data] if data else [])))
+    bad = _ORDER[: _ORDER.index(fail_on) + 1] if fail_on in _ORDER else ()
+    return int(any(finding.severity in bad for finding in found.findings))
+
+
+def _codes(text: str | None) -> tuple[str, ...]:
+    return tuple(code.strip() for code in (text or "").split(",") if code.strip())
+
+
+def _text(found: object, form: str) -> str:
+    from bitfit_probe import __version__
+    from bitfit_probe.probe import explanations
+    from bitfit_probe.records import Check
+    from bitfit_probe.report import check_to_json, check_to_sarif, check_to_text
+
+    assert isinstance(found, Check)
+    if form == "json":
+        return check_to_json(found)
+    if form == "sarif":
+        return check_to_sarif(found, explanations(), version=__version__)
+    return check_to_text(found, width=terminal_width())

@@ -1,0 +1,27 @@
+"""``bitfit-probe explain``."""
+
+from __future__ import annotations
+
+import click
+
+from bitfit_probe.cli.output import terminal_width
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Say what the finding CODE means and what to do; without a code, list all."""
+    from bitfit_probe.probe import explanations
+    from bitfit_probe.report import explanation_to_text
+
+    known = {item.code: item for item in explanations()}
+    if code is None:
+        for item in known.values():
+            click.echo(f"{item.code}  {item.severity:<8} {item.name}")
+        return
+    wanted = code.upper()
+    if wanted not in known:
+        raise click.BadParameter(f"no finding has the code {code!r}; `bitfit-probe explain` lists all")
+    click.echo(explanation_to_text(known[wanted], width=terminal_width()), nl=False)

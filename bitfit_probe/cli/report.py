@@ -1,0 +1,89 @@
+"""``bitfit-probe report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
+
+__all__ = ["report"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md"]),
+    default="html",
+    show_default=True,
+    help="A page for people, or Markdown for pull requests and model cards.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file. A page always goes to a file; Markdown goes to stdout without it.",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
+@click.option("--text", help="Column of the text in --data (guessed).")
+@click.option("--pair", help="Column of the second text.")
+@click.option("--label", help="Column of the label.")
+@click.option("--no-spectra", is_flag=True, help="Skip the singular values of the matrices that moved.")
+@click.option("--trajectory", is_flag=True, help="The tuned checkpoints are steps of one run.")
+@click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def report(
+    base: Path,
+    tuned: tuple[Path, ...],
+    form: Literal["html", "md"],
+    out: Path | None,
+    data: Path | None,
+    text: str | None,
+    pair: str | None,
+    label: str | None,
+    no_spectra: bool,
+    trajectory: bool,
+    key: str | None,
+    quiet: bool,
+) -> None:
+    """Everything about BASE and each TUNED checkpoint on one page.
+
+    The page is one file that fetches nothing and is readable without script: the verdict, what to do,
+    findings, where it moved, what moved most, matrices, every tensor, and how all of it was judged.
+    """
+    if form == "html" and out is None:
+        raise click.UsageError("give the page's file with -o report.html")
+    one_blas_thread()
+    from bitfit_probe.probe import probe
+    from bitfit_probe.report.html import report_to_html
+    from bitfit_probe.report.markdown import report_to_markdown
+
+    examples = None
+    if data is not None:
+        from bitfit_probe.data import Columns, read_examples
+
+        examples = read_examples(data, Columns(text, pair, label))
+    with (
+        ProgressBar("comparing", quiet=quiet) as progress,
+        ProgressBar("matrices", quiet=quiet) as spectra_progress,
+    ):
+        result = probe(
+            base,
+            *tuned,
+            key=key,
+            by=("role", "layer", "role-layer"),
+            spectra=not no_spectra,
+            hashes=True,
+            judge=True,
+            data=examples,
+            trajectory=trajectory,
+            progress=progress,
+            spectra_progress=spectra_progress,
+        )
+    page = report_to_html(result) if form == "html" else report_to_markdown(result)
+    deliver(page, out, (base, *tuned, *([data] if data else [])))

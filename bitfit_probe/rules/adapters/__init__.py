@@ -1,0 +1,1 @@
+"""BP5xx, adapters and merges."""

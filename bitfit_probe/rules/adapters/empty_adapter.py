@@ -1,0 +1,99 @@
+"""BP502."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import listed, plural
+from bitfit_probe.rules.merges import adapter_of
+
+__all__ = ["empty_adapter"]
+
+
+@rule(
+    "BP502",
+    "adapter-empty",
+    "error",
+    explains=("BP203", "BP501", "BP503", "BP505", "BP506", "BP401"),
+    catalogue=(2,),
+)
+def empty_adapter(case: Case, this: Rule) -> Iterator[Finding]:
+    """The adapter file holds nothing, or not all of the factors that its configuration promises.
+
+    What it means
+    -------------
+    The file was written from an empty or partial state dict: under ZeRO-3 or FSDP without gathering, or
+    by a second save that found the weights gone. Such files have 443 or 888 bytes, or about 100 kB.
+
+    Why it matters
+    --------------
+    What is absent stays at the base, and peft loads the rest without an error.
+
+    How it is recognised
+    --------------------
+    No tensors at all; a module with one factor of two; or fewer modules than the base has under the names
+    in `target_modules` (where the configuration restricts no layers).
+
+    What to do
+    ----------
+    Take the adapter from a step's checkpoint folder, and save once more with the full state gathered.
+
+    References
+    ----------
+    huggingface/transformers#24551, mikeybellissimo/LoRA-MPT#5, hiyouga/LlamaFactory#852
+    """
+    adapter = adapter_of(case)
+    size = sum(file.size for file in case.tuned.files)
+    file = Evidence("file_size", size, "bytes")
+    if not adapter.altered and not adapter.stored:
+        what = "no tensors" if not adapter.incomplete else "no module with both factors"
+        yield this.finding(
+            f"The adapter is empty: its file has {size:,} bytes and holds {what}.",
+            subjects=adapter.incomplete,
+            evidence=(file, Evidence("tensors", len(case.tuned.tensors), "tensors")),
+        )
+        return
+    if adapter.incomplete:
+        yield this.finding(
+            f"The adapter lacks a factor in {plural(len(adapter.incomplete), 'module')}: "
+            f"{listed(adapter.incomplete, 2)}.",
+            subjects=adapter.incomplete,
+            evidence=(file, Evidence("incomplete_modules", len(adapter.incomplete), "modules")),
+        )
+        return
+    absent = _absent(case, adapter)
+    if absent:
+        yield this.finding(
+            f"The adapter lacks {plural(len(absent), 'module')} that its configuration targets in this base: "
+            f"{listed(absent, 2)}.",
+            subjects=tuple(absent),
+            evidence=(file, Evidence("absent_modules", len(absent), "modules")),
+        )
+
+
+def _absent(case: Case, adapter: Adapter) -> list[str]:
+    """Modules of the base that the configuration targets by name, but which nothing alters."""
+    targets = adapter.config.get("target_modules")
+    restricted = any(
+        adapter.config.get(key) for key in ("layers_to_transform", "layers_pattern", "exclude_modules")
+    )
+    low_rank = adapter.low_rank
+    if not isinstance(targets, list) or restricted or not low_rank:
+        return []
+    wanted = {
+        row.name: row.name.removesuffix(".weight")
+        for row in case.comparison.tensors
+        if row.name.endswith(".weight") and len(row.shape) >= 2
+    }
+    ends = tuple(str(target) for target in targets)
+    altered = {pair.base.name for pair in case.alignment.pairs if pair.computed}
+    if not altered:
+        return []  # its paths match nothing: another finding
+    return [
+        module
+        for name, module in wanted.items()
+        if any(module == end or module.endswith(f".{end}") for end in ends) and name not in altered
+    ]

@@ -1,0 +1,63 @@
+"""BP509."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.merges import strengths
+
+__all__ = ["merge_erased"]
+
+#: Merged once gives 1, erased 0: halfway.
+ERASED = 0.5
+#: A 4-bit grid has 16 levels a block; rows with so few values in them were quantised.
+LEVELS = 16
+
+
+@rule("BP509", "merge-erased", "error", explains=("BP107", "BP203"), catalogue=(31,))
+def merge_erased(case: Case, this: Rule) -> Iterator[Finding]:
+    """The weights changed, but the adapter's update is not in them: quantisation erased it.
+
+    What it means
+    -------------
+    The adapter was merged into 4-bit weights, or the merged model was quantised: the update is smaller than
+    a step of the grid, so nearly all of it was rounded away.
+
+    Why it matters
+    --------------
+    The merged model is a coarser base, and the fine-tune is gone.
+
+    How it is recognised
+    --------------------
+    The weights differ from the base, but the update of the adapter beside them is in the difference with a
+    strength α* below 0.5 (merged once gives 1). Rows with at most 16 different values show the grid.
+
+    What to do
+    ----------
+    Merge into the base in its original precision, then quantise; or keep the adapter beside the quantised
+    base, as it was trained.
+
+    References
+    ----------
+    ARahim3/mlx-tune#15, huggingface/transformers#31293, huggingface/peft#2321
+    """
+    found = strengths(case)
+    alpha = statistics.median(item.alpha for item in found)
+    moved = statistics.median(item.moved for item in found)
+    if abs(alpha) >= ERASED or not moved:
+        return
+    levels = statistics.median(item.levels for item in found)
+    grid = levels <= LEVELS < found[0].columns
+    shown = f"; its rows have only {levels:.0f} different values, as after 4-bit rounding" if grid else ""
+    yield this.finding(
+        f"The adapter's update is hardly in the weights (α* = {alpha:.3f}, merged once gives 1), though "
+        f"{moved:.0%} of their elements changed{shown}.",
+        subjects=tuple(item.name for item in found),
+        evidence=(
+            Evidence("merge_strength", alpha, about="median", source="α* = ⟨Δ, s·BA⟩ / ‖s·BA‖²"),
+            Evidence("levels_a_row", levels, "values", about="median"),
+        ),
+    )

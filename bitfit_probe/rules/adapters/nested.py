@@ -1,0 +1,88 @@
+"""BP510."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, file_rule
+from bitfit_probe.rules.looking import figure, listed, plural, trainer_state
+
+__all__ = ["nested"]
+
+#: An adapter that took this many steps and whose B holds nothing larger than this was begun anew near the
+#: end: Adam moves its elements by about the learning rate a step. Those of benchmarks/healthy.py reach 0.06
+#: to 0.43 within 100 steps.
+MANY_STEPS, TINY_B = 1000, 1e-5
+_NESTED = re.compile(
+    r"base_layer\.base_layer|\.lora_[AB]_\d+\.|\.lora_[AB]\.default_\d+\.|default_\d+\.weight$"
+)
+
+
+@file_rule(
+    "BP510",
+    "adapter-nested",
+    "error",
+    explains=("BP203", "BP502", "BP505", "BP506", "BP501", "BP401", "BP402"),
+    catalogue=(33,),
+)
+def nested(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+    """Resuming put a new adapter over or in place of the old one.
+
+    What it means
+    -------------
+    An adapter was added to a model that had one: names nest (`base_layer.base_layer`) or count
+    (`lora_A_1`, `default_0`); or a fresh adapter replaced the trained one shortly before the save.
+
+    Why it matters
+    --------------
+    Loaders find the names of one adapter only: what the other learned is lost.
+
+    How it is recognised
+    --------------------
+    Such names in the file; or trainer_state.json counts at least 1000 steps while no element of any B is
+    above 0.00001.
+
+    What to do
+    ----------
+    Resume with `PeftModel.from_pretrained(base, folder, is_trainable=True)` instead of `get_peft_model` on a
+    model that has an adapter; go back to the last checkpoint before the resume.
+
+    References
+    ----------
+    huggingface/lerobot#3459, huggingface/peft#2390
+    """
+    if attempt.tuned is None:
+        raise CannotTell("the tuned checkpoint can't be opened")
+    names = [name for name in attempt.tuned.tensors if _NESTED.search(name)]
+    if names:
+        yield this.finding(
+            f"{plural(len(names), 'tensor')} carry the names of an adapter on an adapter: "
+            f"{listed(names, 2)}.",
+            subjects=tuple(names),
+            evidence=(Evidence("nested_names", len(names), "tensors"),),
+        )
+        return
+    yield from _reset(attempt.tuned, this)
+
+
+def _reset(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
+    steps = trainer_state(tuned).get("global_step")
+    factors = tuned.adapter.low_rank if tuned.adapter is not None else {}
+    if not factors or not isinstance(steps, int) or steps < MANY_STEPS:
+        return
+    largest = max(float(np.max(np.abs(change.b.values()), initial=0.0)) for change in factors.values())
+    if 0 < largest <= TINY_B:
+        yield this.finding(
+            f"After {steps:,} steps no element of any B is above {figure(largest)}: the adapter was begun "
+            "anew "
+            "shortly before the save.",
+            evidence=(
+                Evidence("max_abs_b", largest),
+                Evidence("global_step", steps, "steps", source="trainer_state.json"),
+            ),
+        )

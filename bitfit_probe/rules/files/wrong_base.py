@@ -1,0 +1,122 @@
+"""BP107."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from bitfit_probe.records import Evidence, Finding, TensorDelta, Unmatched
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.loading import adapter_settings, is_adapter
+
+__all__ = ["wrong_base"]
+
+#: Slope of t on b, ⟨t, b⟩ / ‖b‖²: the share of the base that is still in the tuned matrix. Training adds to
+#: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another
+#: model have one near 0. The cosine alone would also fall where training blew up.
+UNRELATED = 0.5
+#: Untargeted matrices that a merge of one adapter may leave changed: none, but for a cast or a trained head.
+FEW = 0.2
+_MATRICES = ("weight", "embedding")
+
+
+@rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
+def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
+    """Another base than the one that it was tuned from, or a vocabulary that was cut.
+
+    What it means
+    -------------
+    The tuned weights have nothing to do with the base's; or an adapter was merged into another model than
+    this base; or the embedding lost rows in a resize.
+
+    Why it matters
+    --------------
+    Every figure of a comparison, and every adapter or patch made from it, is meaningless with another base.
+    With trimmed embeddings an adapter trained on the full vocabulary no longer fits.
+
+    How it is recognised
+    --------------------
+    Less than half of the base is left in the tuned matrices (median slope of one on the other). For a
+    folder that holds a merge beside its adapter: most matrices that the adapter does not target moved as
+    well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
+    rows that pad the table.
+
+    What to do
+    ----------
+    Find the model that training started from: ``_name_or_path`` and ``base_model_name_or_path`` name it.
+    Don't resize to fewer rows.
+
+    References
+    ----------
+    axolotl-ai-cloud/axolotl#2277
+    """
+    if is_adapter(case.tuned):
+        return
+    rows = [row for row in case.comparison.tensors if row.place.kind == "weight" and row.part is None]
+    slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
+    if slopes and median(slopes) < UNRELATED:
+        yield _unrelated(this, slopes)
+    elif targets := _targets(case):
+        yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
+    yield from _trimmed(case, this)
+
+
+def _slope(row: TensorDelta) -> float | None:
+    """⟨t, b⟩ / ‖b‖²; 1 for a tensor at rest, whose norms were not needed."""
+    if row.identical:
+        return 1.0
+    if row.cosine is None or not row.base_l2 or row.tuned_l2 is None:
+        return None
+    return row.cosine * row.tuned_l2 / row.base_l2
+
+
+def _unrelated(this: Rule, slopes: list[float]) -> Finding:
+    return this.finding(
+        f"The tuned matrices have little to do with the base's: {median(slopes):.2f} of the base is left in "
+        f"them (median of {len(slopes)}), where fine-tuning leaves nearly all. This is not its base.",
+        evidence=(Evidence("share_of_base_left", median(slopes), "share", about=f"{len(slopes)} matrices"),),
+        advice="Give the model that training started from.",
+    )
+
+
+def _targets(case: Case) -> tuple[str, ...]:
+    found = adapter_settings(case.tuned).get("target_modules")
+    return tuple(str(name) for name in found) if isinstance(found, list) else ()
+
+
+def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: tuple[str, ...]) -> Iterator[Finding]:
+    others = [row for row in rows if row.name.split(".")[-2] not in targets]
+    moved = [row for row in others if row.moved]
+    if len(others) > 1 and len(moved) > FEW * len(others):
+        yield this.finding(
+            f"The adapter beside it targets {', '.join(targets[:4])}, but {len(moved)} of "
+            f"{len(others)} other "
+            "matrices differ from this base too: it was merged into another model.",
+            subjects=tuple(row.name for row in moved)[:10],
+            evidence=(Evidence("untargeted_matrices_moved", len(moved) / len(others), "share"),),
+            advice="Give the base that the adapter was trained on, and merge into that one.",
+        )
+
+
+def _trimmed(case: Case, this: Rule) -> Iterator[Finding]:
+    cut = [
+        item
+        for item in case.comparison.unmatched_base
+        if item.why == "rows" and item.place.role == "embedding"
+    ]
+    cut = [item for item in cut if "position" not in item.name and "wpe" not in item.name]
+    if cut:
+        lost = max(cut, key=_rows)
+        before = case.base.tensors[lost.name].shape[0]
+        yield this.finding(
+            f"The vocabulary was cut: '{lost.name}' has {before - _rows(lost):,} rows instead of the base's "
+            f"{before:,}; adapters and token ids made for the base no longer fit.",
+            severity="warning",
+            subjects=tuple(item.name for item in cut),
+            evidence=(Evidence("rows_lost", _rows(lost), "rows", about=lost.name),),
+            advice="Resize only upwards, to a multiple of 64, and keep the base's rows.",
+        )
+
+
+def _rows(item: Unmatched) -> int:
+    return item.shape[0]

@@ -1,0 +1,1 @@
+"""BP4xx, heads, labels, vocabulary and tokenizer."""

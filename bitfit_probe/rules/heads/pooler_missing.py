@@ -1,0 +1,97 @@
+"""BP405."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.loading import architecture_of, is_adapter, is_delta, model_class, plain_name, task_of
+
+__all__ = ["pooler_missing"]
+
+#: Families whose classifiers read the pooler's output; the others take the first token themselves.
+_POOLED_FAMILIES = ("bert", "albert", "mpnet", "clip", "clip_text", "clip_vision")
+_POOLED_TASKS = (
+    "ForSequenceClassification",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+    "ForPreTraining",
+)
+#: RoBERTa's and MPNet's sequence classifiers have a dense layer of their own.
+_OWN_DENSE = ("roberta", "mpnet")
+
+
+@rule("BP405", "pooler-missing", "error", catalogue=(20,))
+def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
+    """The pooler is gone although the model's output goes through it.
+
+    What it means
+    -------------
+    The base has a pooler (the dense layer over the first token), the tuned file has none.
+
+    Why it matters
+    --------------
+    Classifiers of BERT and readers of ``pooler_output`` get a random projection of the trained features.
+
+    How it is recognised
+    --------------------
+    A pooler in the base only, and a class that reads it: sequence classification, multiple choice and next
+    sentence prediction with BERT-like bodies (an error); a bare encoder, whose ``pooler_output`` some readers
+    take and others don't (a warning, silent where sentence-transformers' settings say that it averages
+    tokens). Classes that read no pooler are left alone.
+
+    What to do
+    ----------
+    Save the pooler, or read the first token or the mean instead of ``pooler_output``.
+
+    References
+    ----------
+    princeton-nlp/SimCSE#194
+    """
+    if is_adapter(case.tuned) or is_delta(case):
+        return
+    ours = [
+        item.name
+        for item in case.comparison.unmatched_base
+        if item.place.role == "pooler" and item.why == "absent"
+    ]
+    task, architecture = task_of(case.tuned.config), architecture_of(case)
+    theirs = any(
+        architecture.place(plain_name(name), len(tensor.shape)).role == "pooler"
+        for name, tensor in case.tuned.tensors.items()
+    )
+    if not ours or theirs:
+        return
+    reads = (
+        task in _POOLED_TASKS
+        and architecture.family in _POOLED_FAMILIES
+        and architecture.family not in _OWN_DENSE
+    )
+    bare = task == "Model" and not _averages(case.tuned)
+    if not reads and not bare:
+        return
+    whose = model_class(case.tuned.config)
+    effect = (
+        "reads it, so its input is random" if reads else "offers it as pooler_output, which would be random"
+    )
+    yield this.finding(
+        f"The pooler ('{ours[0]}' and {len(ours) - 1} more in the base) is missing, and {whose} {effect}.",
+        severity="error" if reads else "warning",
+        subjects=tuple(ours),
+        evidence=(Evidence("pooler_tensors_missing", len(ours), "tensors"),),
+        advice="Save the pooler as well, or read the first token or the mean of all instead.",
+    )
+
+
+def _averages(tuned: Checkpoint) -> bool:
+    """Whether sentence-transformers' pooling settings beside the model say that no pooler is read."""
+    folder: Path = tuned.folder
+    try:
+        settings = [read_json(path) for path in folder.glob("*_Pooling/config.json")]
+    except OSError:
+        return False
+    return any(any(key.startswith("pooling_mode") for key in found or {}) for found in settings)

@@ -1,0 +1,1 @@
+"""BP6xx, what the method cannot do here."""

@@ -1,0 +1,70 @@
+"""BP602."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules import passes
+from bitfit_probe.rules.interface import Case, Rule, rule
+
+__all__ = ["forgetting"]
+
+#: A rise of the base's own loss by this many nats a token, and by this share. Any classifier's body forgets
+#: that much: BitFit on the embedded sample went from 5.2 to 6.4 nats (lr 0.002) or 6.5 (0.005 to 0.02), so it
+#: is a note there. A convention for generators, whose loss should not rise.
+NATS, SHARE = 1.0, 0.25
+
+
+@rule("BP602", "forgetting", "warning", catalogue=(49,))
+def forgetting(case: Case, this: Rule) -> Iterator[Finding]:
+    """The tuned body is much worse at the base's own task.
+
+    What it means
+    -------------
+    The body moved so far that the language-model head of the base no longer fits it: what pretraining put
+    there was overwritten.
+
+    Why it matters
+    --------------
+    The model does its task and little else; further tuning, other tasks and odd inputs suffer.
+
+    How it is recognised
+    --------------------
+    With `--data`, on 64 of its texts: the loss of the base's language-model head on the tuned body, beside
+    that on the base's own. It is a warning where the loss is now above that of guessing any token of the
+    vocabulary alike, or where a generator's rose by a nat a token and by a quarter; the same rise of an
+    encoder, which is usual in a classifier, is a note. The weights alone can't prove it.
+
+    What to do
+    ----------
+    Prefer a method that moves less (BitFit, LoRA), a lower rate or fewer steps, or mix general text into
+    the training.
+
+    References
+    ----------
+    LLaVA-VL/LLaVA-NeXT#364, smallcloudai/refact#311
+    """
+    data = passes.examples(case)
+    purpose = passes.lm_purpose(case.base)
+    words = passes.tokenizer(case)
+    before = passes.language_loss(passes.live(case.base, purpose), words, data.texts, purpose)
+    after = passes.language_loss(
+        passes.live(passes.with_tuned_body(case), purpose), words, data.texts, purpose
+    )
+    guessing = math.log(words.vocab_size)
+    rose = after - before >= NATS and after >= (1 + SHARE) * before
+    lost = after > guessing and after > before + NATS * SHARE
+    if not rose and not lost:
+        return
+    yield this.finding(
+        f"It forgot: on these texts the base's own language-model loss rose from {before:.2f} to {after:.2f} "
+        f"nats a token with the tuned body (guessing: {guessing:.2f}).",
+        severity="warning" if lost or purpose == "causal-lm" else "info",
+        evidence=(
+            Evidence("language_model_loss", before, "nats", about="base"),
+            Evidence("language_model_loss", after, "nats", about="tuned body, the base's head"),
+            Evidence("loss_of_guessing", guessing, "nats", source="log of the vocabulary's size"),
+        ),
+    )

@@ -1,0 +1,68 @@
+"""BP601."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import body, claimed_method, listed, plural
+
+__all__ = ["no_biases"]
+
+#: A converter that drops biases drops them all; a few that are absent have other reasons.
+MOST = 0.5
+
+
+@rule("BP601", "no-biases", "error", explains=("BP205",), catalogue=(5,))
+def no_biases(case: Case, this: Rule) -> Iterator[Finding]:
+    """There are no biases to train, or they were lost on the way.
+
+    What it means
+    -------------
+    LLaMA, Mistral, Gemma, Qwen3 and T5 have no biases: BitFit trains the head there and nothing else. Or
+    the base has biases and the tuned file has the same layers without them: a converter left them out.
+
+    Why it matters
+    --------------
+    On such an architecture BitFit is a linear probe under another name. A model that lost its biases
+    answers something else.
+
+    How it is recognised
+    --------------------
+    The base's body has no bias at all: an error where the run calls itself BitFit, a warning where only
+    the head trained, else a note. Or at least half of the base's biases are absent beside weights
+    that are there.
+
+    What to do
+    ----------
+    Train norms or a LoRA instead, or a variant that adds biases (that changes the architecture). Where a
+    converter lost them, convert again with one that keeps them.
+
+    References
+    ----------
+    mlc-ai/mlc-llm#3494, huggingface/peft#3227
+    """
+    own = len({row.name for row in body(case, "bias")})
+    lost = [item.name for item in case.comparison.unmatched_base if item.place.kind == "bias"]
+    modules = {row.name.removesuffix(".weight") for row in case.comparison.tensors}
+    dropped = [name for name in lost if name.removesuffix(".bias") in modules]
+    if dropped and len(dropped) >= MOST * (own + len(lost)):
+        yield this.finding(
+            f"The tuned file lost its biases: {plural(len(dropped), 'bias', 'biases')} of the base are "
+            "absent "
+            f"beside weights that are there ({listed(dropped, 2)}).",
+            subjects=tuple(dropped),
+            evidence=(Evidence("lost_biases", len(dropped), "tensors"),),
+        )
+    elif not own and not lost:
+        claim = claimed_method(case.tuned)
+        meant = claim is not None and claim[0] == "bitfit"
+        only_head = case.comparison.verdict == "head-only"
+        effect = "it trained nothing but the head" if only_head else "it has nothing to train here"
+        yield this.finding(
+            f"The architecture ({case.alignment.architecture.family}) has no biases outside the head: as "
+            f"BitFit {effect}.",
+            severity="error" if meant else "warning" if only_head else "info",
+            evidence=(Evidence("bias_parameters", 0, "elements", about="outside the head"),),
+        )

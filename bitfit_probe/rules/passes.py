@@ -1,0 +1,189 @@
+"""Cheap passes of the model over a few of the examples of --data; only here do rules run a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.errors import ModelError
+from bitfit_probe.rules.interface import NO_DATA, CannotTell, Case
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from bitfit_probe.data import TaskData
+    from bitfit_probe.models import Loaded, Purpose
+
+__all__ = [
+    "examples",
+    "language_loss",
+    "live",
+    "lm_purpose",
+    "logits",
+    "purpose_of",
+    "tokenizer",
+    "with_tuned_body",
+]
+
+#: Examples to run, and tokens of each: enough to see collapse or forgetting, a second or two of work.
+_EXAMPLES, _TOKENS, _BATCH = 64, 128, 16
+#: The share of tokens that is masked, as in BERT's pretraining.
+_MASKED = 0.15
+
+
+def examples(case: Case) -> TaskData:
+    """At most 64 of the examples.
+
+    Raises
+    ------
+    CannotTell
+        There are none.
+    """
+    if case.data is None:
+        raise CannotTell(NO_DATA)
+    return case.data.sample(_EXAMPLES)
+
+
+def live(checkpoint: Checkpoint, purpose: Purpose) -> Loaded:
+    """The checkpoint as transformers loads it, without gradients.
+
+    Raises
+    ------
+    CannotTell
+        It does not load.
+    """
+    from bitfit_probe.models import load_model
+
+    try:
+        loaded = load_model(checkpoint, purpose=purpose)
+    except ModelError as error:
+        raise CannotTell(f"the model could not be run: {error.what}") from error
+    for parameter in loaded.model.parameters():
+        parameter.requires_grad_(False)
+    return loaded
+
+
+def tokenizer(case: Case) -> Any:
+    """The tokenizer beside the tuned weights, or else the base's.
+
+    Raises
+    ------
+    CannotTell
+        There is none.
+    """
+    from bitfit_probe.models import load_tokenizer
+
+    for side in (case.tuned, case.base):
+        try:
+            return load_tokenizer(side.folder)
+        except ModelError:
+            continue
+    raise CannotTell("there is no tokenizer to run the model with")
+
+
+def logits(loaded: Loaded, words: Any, data: TaskData) -> npt.NDArray[np.float64]:
+    """Logits of each example, shape (examples, classes)."""
+    if words.pad_token is None:
+        batches = _batches(loaded, words, data, size=1)
+    else:
+        batches = _batches(loaded, words, data)
+    parts = [loaded.model(**batch).logits.double().numpy() for batch in batches]
+    return np.concatenate(parts)
+
+
+def _batches(loaded: Loaded, words: Any, data: TaskData, size: int = _BATCH) -> Iterator[Any]:
+    longest = min(_TOKENS, _longest(loaded))
+    for start in range(0, len(data), size):
+        texts = list(data.texts[start : start + size])
+        pairs = None if data.pairs is None else list(data.pairs[start : start + size])
+        yield words(texts, pairs, truncation=True, max_length=longest, padding=size > 1, return_tensors="pt")
+
+
+def _longest(loaded: Loaded) -> int:
+    config = loaded.model.config
+    rows = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return int(rows) - 2 if isinstance(rows, int) else _TOKENS
+
+
+def lm_purpose(base: Checkpoint) -> Purpose:
+    """Which language-model head the base has.
+
+    Raises
+    ------
+    CannotTell
+        None that its config names.
+    """
+    classes = base.config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    if name.endswith(("ForMaskedLM", "ForPreTraining")):
+        return "masked-lm"
+    if name.endswith(("LMHeadModel", "ForCausalLM")):
+        return "causal-lm"
+    raise CannotTell("the base has no language-model head")
+
+
+def purpose_of(checkpoint: Checkpoint) -> Purpose:
+    """What the class that config.json names is for; a bare body where it names none."""
+    classes = checkpoint.config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else ""
+    if name.endswith("ForSequenceClassification"):
+        return "classify"
+    try:
+        return lm_purpose(checkpoint)
+    except CannotTell:
+        return "features"
+
+
+def with_tuned_body(case: Case) -> Checkpoint:
+    """The base with the tuned side's body in place of its own; its head stays."""
+    tensors: dict[str, Tensor] = dict(case.base.tensors)
+    for pair in case.alignment.pairs:
+        whole = pair.part is None and pair.base.shape == case.base.tensors[pair.base.name].shape
+        if whole and pair.place.kind not in ("head", "buffer"):
+            tensors[pair.base.name] = replace(pair.tuned, name=pair.base.name)
+    return replace(case.base, tensors=tensors)
+
+
+def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Purpose) -> float:
+    """Mean loss in nats a predicted token; the same tokens are masked at every call.
+
+    Raises
+    ------
+    CannotTell
+        There is no token to predict.
+    """
+    random, total, count = np.random.default_rng(0), 0.0, 0
+    if purpose == "masked-lm" and words.mask_token_id is None:
+        raise CannotTell("the tokenizer has no mask token")
+    special, longest = set(words.all_special_ids), min(_TOKENS, _longest(loaded))
+    for text in texts:
+        coded = words(text, truncation=True, max_length=longest, return_tensors="pt")
+        ids = coded["input_ids"]
+        truth = np.array(ids[0].tolist())
+        if purpose == "masked-lm":
+            chosen = ~np.isin(truth, list(special)) & (random.random(len(truth)) < _MASKED)
+            mask = ids.new_tensor(chosen[None].tolist()).bool()
+            coded["input_ids"] = ids.masked_fill(mask, words.mask_token_id)
+        else:
+            chosen = np.arange(len(truth)) > 0
+        at = np.flatnonzero(chosen)
+        if not len(at):
+            continue
+        scores = loaded.model(**coded).logits[0].double().numpy()
+        # A causal model's score of a token stands one place before it.
+        total += float(np.sum(_surprise(scores[at - (purpose == "causal-lm")], truth[at])))
+        count += len(at)
+    if not count:
+        raise CannotTell("the examples are too short to measure a loss on")
+    return total / count
+
+
+def _surprise(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """−log softmax of the true tokens, shapes (tokens, vocabulary) and (tokens,)."""
+    top = scores.max(axis=1)
+    norm: npt.NDArray[np.float64] = top + np.log(np.sum(np.exp(scores - top[:, None]), axis=1))
+    return norm - scores[np.arange(len(truth)), truth]

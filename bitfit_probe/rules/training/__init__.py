@@ -1,0 +1,1 @@
+"""BP2xx, training: whether it trained, and long enough."""

@@ -1,0 +1,48 @@
+"""BP205."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import body, plural
+
+__all__ = ["head_only"]
+
+
+@rule("BP205", "head-only", "warning", catalogue=(9,))
+def head_only(case: Case, this: Rule) -> Iterator[Finding]:
+    """Only the head was trained; the body is the base's.
+
+    What it means
+    -------------
+    The head is new or changed, and no tensor of the body moved. That is a linear probe, whether it was
+    meant to be one or not: often the body was frozen by a wrong pattern, or an adapter was never applied.
+
+    Why it matters
+    --------------
+    A head on frozen features reaches far less than BitFit on most tasks (GLUE dev average with BERT-base:
+    frozen 62, all biases 82).
+
+    How it is recognised
+    --------------------
+    Every body tensor is identical to the base's or only rounded; the head differs.
+
+    What to do
+    ----------
+    If more was to be trained, print the names with `requires_grad` after the last step that prepares the
+    model, and check that they are in the optimizer.
+
+    References
+    ----------
+    huggingface/peft#793, huggingface/transformers#400; Ben Zaken et al. 2022, table 3
+    """
+    if case.comparison.verdict != "head-only":
+        return
+    rows = body(case)
+    state = "is new" if case.comparison.summary.head == "new" else "changed"
+    yield this.finding(
+        f"Only the head trained: it {state}, and none of the other {plural(len(rows), 'tensor')} moved.",
+        evidence=(Evidence("moved_tensors", 0, "tensors", about="outside the head"),),
+    )

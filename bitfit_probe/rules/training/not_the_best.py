@@ -1,0 +1,79 @@
+"""BP206."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
+from bitfit_probe.rules.looking import trainer_state
+from bitfit_probe.rules.samples import differing
+
+__all__ = ["not_the_best"]
+
+
+@rule("BP206", "not-the-best", "warning", explains=("BP208",), catalogue=(44,))
+def not_the_best(case: Case, this: Rule) -> Iterator[Finding]:
+    """The trainer's best checkpoint is another one.
+
+    What it means
+    -------------
+    trainer_state.json names a best checkpoint, and the weights here are those of another step, most often
+    the last. `load_best_model_at_end` was off, or the folder was saved before the best weights came back.
+
+    Why it matters
+    --------------
+    The model that is served is not the one whose score was reported.
+
+    How it is recognised
+    --------------------
+    The folder's weights are compared with those in its checkpoint-* folders; where one matches it is not
+    the one named in `best_model_checkpoint`. A checkpoint-* folder itself is compared by its number.
+
+    What to do
+    ----------
+    Deploy the best checkpoint, or train with `load_best_model_at_end=True` and save after training.
+
+    References
+    ----------
+    huggingface/transformers#11931, huggingface/transformers#19241
+    """
+    state = trainer_state(case.tuned)
+    best = state.get("best_model_checkpoint")
+    if not state:
+        raise CannotTell("there is no trainer_state.json")
+    if not isinstance(best, str) or not best:
+        raise CannotTell("trainer_state.json names no best checkpoint")
+    wanted, here = Path(best.replace("\\", "/")).name, _which(case.tuned, state)
+    if here is None or here == wanted:
+        return
+    metric = state.get("best_metric")
+    evidence = [
+        Evidence("best_checkpoint", wanted, source="trainer_state.json"),
+        Evidence("this_checkpoint", here, source="its weights"),
+    ]
+    if isinstance(metric, int | float):
+        evidence.append(Evidence("best_metric", metric, about=wanted, source="trainer_state.json"))
+    yield this.finding(
+        f"These are the weights of {here}, but the trainer's best checkpoint is {wanted}.",
+        subjects=(here, wanted),
+        evidence=tuple(evidence),
+    )
+
+
+def _which(tuned: Checkpoint, state: Any) -> str | None:
+    """The name of the checkpoint folder that holds the same weights as `tuned`."""
+    if tuned.folder.name.startswith("checkpoint-"):
+        return tuned.folder.name
+    inner = sorted(path for path in tuned.folder.glob("checkpoint-*") if path.is_dir())
+    for folder in inner:
+        try:
+            if not differing(open_checkpoint(folder), tuned):
+                return folder.name
+        except BitfitProbeError:
+            continue
+    return None

@@ -1,0 +1,56 @@
+"""BP201."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import is_the_base, plural
+
+__all__ = ["nothing_moved"]
+
+
+@rule("BP201", "nothing-moved", "error", catalogue=(1,))
+def nothing_moved(case: Case, this: Rule) -> Iterator[Finding]:
+    """The tuned checkpoint is the base.
+
+    What it means
+    -------------
+    Every tensor that both sides have is bit for bit the same, so nothing was trained, or something else
+    than the trained weights was saved. Where the only difference is a cast to another element type it is
+    a note: that is a converted copy, and no fine-tune.
+
+    Why it matters
+    --------------
+    The served model answers as the base does, however good the training log looks.
+
+    How it is recognised
+    --------------------
+    All shared parameters are identical, and the head is absent or identical too.
+
+    What to do
+    ----------
+    Don't deploy it. Print the number of trainable parameters and the norm of the first gradient, check that
+    the optimizer holds the parameters that you meant, and that the folder you saved is the one you give.
+
+    References
+    ----------
+    huggingface/peft#1402, tloen/alpaca-lora#357, huggingface/peft#1259
+    """
+    summary = case.comparison.summary
+    compared = Evidence("compared_tensors", summary.compared_tensors, "tensors")
+    if is_the_base(case):
+        yield this.finding(
+            f"Nothing moved: all {plural(summary.compared_tensors, 'tensor')} that both sides have are bit "
+            "for bit those of the base.",
+            evidence=(compared, Evidence("changed_parameters", 0, "elements")),
+        )
+    elif case.comparison.verdict == "rounding-only":
+        to = f" to {summary.rounded_to}" if summary.rounded_to else ""
+        yield this.finding(
+            f"Nothing was trained: a cast{to} explains every difference from the base.",
+            severity="info",
+            evidence=(compared,),
+            advice="Fine for a converted copy. As a fine-tune, it was not trained, or not saved.",
+        )

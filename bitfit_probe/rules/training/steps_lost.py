@@ -1,0 +1,57 @@
+"""BP204."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import figure, is_the_base, logged, trainer_state
+
+__all__ = ["steps_lost"]
+
+
+@rule("BP204", "steps-without-effect", "error", explains=("BP201",), catalogue=(7,))
+def steps_lost(case: Case, this: Rule) -> Iterator[Finding]:
+    """The log counts optimizer steps, but the weights are those of the base.
+
+    What it means
+    -------------
+    Steps were skipped (a gradient scaler that met Inf at every step), gradients were erased before the
+    step, the optimizer held other parameters than the model, or other weights were saved than trained.
+
+    Why it matters
+    --------------
+    The logs look like training, and the model is the base.
+
+    How it is recognised
+    --------------------
+    trainer_state.json says `global_step` > 0 and a learning rate above 0, while every shared parameter,
+    head included, is bit for bit the base's (or was only cast).
+
+    What to do
+    ----------
+    Step by hand once: after `optimizer.step()` a trainable parameter must have another value. Look for a
+    loss scale that only falls, a `zero_grad()` before the step, parameters that were replaced after the
+    optimizer was made, and a save that took another copy of the model.
+
+    References
+    ----------
+    Tony-Y/pytorch_warmup#12, pytorch/pytorch#152279, THUDM/slime#1842
+    """
+    state = trainer_state(case.tuned)
+    steps, rates = state.get("global_step"), [rate for _, rate in logged(state, "learning_rate")]
+    rest = case.comparison.verdict == "rounding-only" and not case.comparison.summary.head_changed
+    if not (is_the_base(case) or rest) or not isinstance(steps, int) or steps <= 0 or not any(rates):
+        return
+    yield this.finding(
+        f"The log counts {steps:,} steps at rates up to {figure(max(rates))}, but no weight changed: the "
+        "steps "
+        "had no effect, or other weights were saved.",
+        subjects=("trainer_state.json",),
+        evidence=(
+            Evidence("global_step", steps, "steps", source="trainer_state.json"),
+            Evidence("learning_rate", max(rates), about="the log's highest", source="trainer_state.json"),
+            Evidence("changed_parameters", 0, "elements"),
+        ),
+    )

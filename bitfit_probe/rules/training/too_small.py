@@ -1,0 +1,88 @@
+"""BP203."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.looking import body, figure, logged, moved, peak, trainer_state
+
+__all__ = ["too_small"]
+
+#: Constant-rate AdamW moves the fastest element 1.0 to 1.3 times lr × steps (measured on a tiny BERT, 100
+#: steps at 1e-3), so max|Δ| / 1.3 is the least lr × steps that it took.
+ADAM_FACTOR = 1.3
+#: BitFit: 100 steps at 1e-4, the lowest rate searched by Ben Zaken et al. (2022). The short runs of
+#: benchmarks/healthy.py have 0.096 to 0.39, the embedded sample 2.3.
+LEAST_FOR_BIASES = 1e-2
+#: All parameters: 100 steps at 1e-5, the lowest rate in the same paper. benchmarks/healthy.py has 0.0017 (32
+#: steps) to 0.058, the rxnfp fine-tunes 0.15 and 0.40.
+LEAST_FOR_ALL = 1e-3
+#: A merged LoRA moves a matrix by a product of two small factors: ten times less. Those of
+#: benchmarks/healthy.py have 0.068 to 1.3.
+LEAST_FOR_LORA = 1e-4
+
+
+@rule("BP203", "step-too-small", "warning", catalogue=(6,))
+def too_small(case: Case, this: Rule) -> Iterator[Finding]:
+    """It trained, but by so little that the model can hardly have learned anything.
+
+    What it means
+    -------------
+    The learning rate times the number of steps was too small for the method. BitFit wants rates of 1e-4 to
+    1e-2, ten to a hundred times those of full fine-tuning.
+
+    Why it matters
+    --------------
+    Scores stay near the base's with a new head, and the method gets the blame.
+
+    How it is recognised
+    --------------------
+    With Adam, the element that moved most moved by about the learning rate times the steps. That largest
+    change outside the head is below 0.01 where biases (and norms) were trained, below 0.001 where all were,
+    below 0.0001 for a merged LoRA. trainer_state.json, where it is there, is quoted beside it.
+
+    What to do
+    ----------
+    Raise the learning rate (BitFit: try 1e-3 and 4e-3) or train longer, until the loss on held-out examples
+    stops falling.
+
+    References
+    ----------
+    benzakenelad/BitFit#3, deepset-ai/FARM#46; Ben Zaken et al. 2022, arXiv 2106.10199
+    """
+    verdict = case.comparison.verdict
+    least = {
+        "bitfit": LEAST_FOR_BIASES,
+        "bitfit+norm": LEAST_FOR_BIASES,
+        "partial": LEAST_FOR_ALL,
+        "full": LEAST_FOR_ALL,
+        "merged-lora": LEAST_FOR_LORA,
+        "adapter": LEAST_FOR_LORA,
+    }.get(verdict)
+    largest = peak(moved(body(case)))
+    if least is None or not largest or largest >= least:
+        return
+    state = trainer_state(case.tuned)
+    rates, steps = [rate for _, rate in logged(state, "learning_rate")], state.get("global_step")
+    evidence = [
+        Evidence("max_abs_delta", largest, about="everything outside the head"),
+        Evidence("lr_times_steps", largest / ADAM_FACTOR, reading="at least, with Adam"),
+    ]
+    said = ""
+    if rates and isinstance(steps, int):
+        evidence.append(Evidence("learning_rate", max(rates), about="the log's highest"))
+        evidence.append(Evidence("global_step", steps, "steps", source="trainer_state.json"))
+        said = f"; the log says {steps:,} steps at up to {figure(max(rates))}"
+    yield this.finding(
+        f"It hardly trained: nothing outside the head moved by more than {figure(largest)} (a sound "
+        f"{_named(verdict)} run moves by at least {figure(least)}){said}.",
+        evidence=tuple(evidence),
+    )
+
+
+def _named(verdict: str) -> str:
+    return {"bitfit": "BitFit", "bitfit+norm": "BitFit", "merged-lora": "LoRA", "adapter": "LoRA"}.get(
+        verdict, "fine-tuning"
+    )
