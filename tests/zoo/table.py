@@ -133,23 +133,29 @@ def missed(found: Sequence[Row]) -> list[str]:
     ]
 
 
+def said(row: Row) -> str:
+    """Every finding on one pair, with its severity."""
+    return ", ".join(f"{item.code} ({item.severity})" for item in row.seen.findings) or "nothing"
+
+
 def share(found: Sequence[Row]) -> str:
     right = sum(row.right for row in found)
     return f"{right} of {len(found)}"
 
 
 def page(kinds: Sequence[Row], alike: Sequence[Row], own: Sequence[Row], trained: Sequence[Row]) -> str:
-    whole = [
-        number for number in {row.specimen.kind for row in kinds if row.specimen} if _complete(kinds, number)
-    ]
-    total = len({row.specimen.kind for row in kinds if row.specimen})
+    numbers = {row.specimen.kind for row in kinds if row.specimen}
+    whole, total = [number for number in numbers if _complete(kinds, number)], len(numbers)
     lines = [
         "# The zoo",
         "",
-        "Written by `make zoo`: every kind of failure is planted in a tiny model of each "
-        "architecture where it",
-        "makes sense, and in several containers; *found* means that the kind's code is the first finding.",
+        "Written by `make zoo`: every kind of failure is planted in a tiny model of each architecture where",
+        "it makes sense, and in several containers; *found* means that the kind's code is the first finding.",
         "Numbers in a cell: specimens found of specimens built; `–` where the kind makes no sense there.",
+        "",
+        "The specimens were built beside the rules, from public reports. They show that a rule knows its kind",
+        "in every shape that is listed; they are no estimate of how often it is right on unseen files.",
+        "What a loader does with the faulty names, transformers itself was asked (tests/zoo/test_loader.py).",
         "",
         f"- Kinds found in every specimen: {len(whole)} of {total}; specimens found: {share(kinds)}.",
         f"- Look-alikes without an error or a warning: {share(alike)}.",
@@ -169,7 +175,7 @@ def page(kinds: Sequence[Row], alike: Sequence[Row], own: Sequence[Row], trained
     alarms = missed([*alike, *own, *trained])
     lines += ["## Missed", "", *(faults or ["None."]), "", "## False alarms", "", *(alarms or ["None."]), ""]
     if trained:
-        lines += ["## Trained runs", "", *(f"- {row.name}: {row.answer}" for row in trained), ""]
+        lines += ["## Trained runs", "", *(f"- {row.name}: {said(row)}" for row in trained), ""]
     return "\n".join(lines)
 
 
