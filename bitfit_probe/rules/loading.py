@@ -29,7 +29,7 @@ __all__ = [
 _TASKS = re.compile(
     r"(ForSequenceClassification|ForTokenClassification|ForQuestionAnswering|ForMultipleChoice"
     r"|ForImageClassification|ForAudioClassification|ForNextSentencePrediction|ForPreTraining"
-    r"|ForMaskedLM|ForCausalLM|LMHeadModel|ForConditionalGeneration|WithLMHead|DoubleHeadsModel|Model)$"
+    r"|ForMaskedLM|ForCausalLM|LMHeadModel|ForConditionalGeneration|WithLMHead|DoubleHeadsModel|Model)(?:WithTeacher)?$"
 )
 _WORDS = re.compile(
     r"(^|\.)(word_embeddings|wte|embed_tokens|tok_embeddings|embed_in|shared|word_embedding)\.weight$"

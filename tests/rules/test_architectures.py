@@ -51,7 +51,7 @@ def _state(model: Any) -> tuple[dict[str, torch.Tensor], set[str]]:
 @pytest.mark.parametrize("row", _one_a_type(), ids=lambda row: row.task)
 @pytest.mark.parametrize("method", ["bitfit", "full"])
 def test_a_sound_run_raises_no_alarm(tmp_path: Path, row: Row, method: str) -> None:
-    """From the bare model with noise on every bias to its task model: biases (or norms) and head, or everything."""
+    """From the bare model with noise on every bias to its task model: biases and head, or everything."""
     (bare, settings), (task, task_settings) = (
         _model(row.bare, row.settings, 1),
         _model(row.task, row.settings, 2),

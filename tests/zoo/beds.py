@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from zoo.vocabularies import SIZE, VOCABULARIES
 
 State = dict[str, torch.Tensor]
 
 BEDS = ("bert", "roberta", "gpt2", "llama")
+#: With the embedded pair, which stands in for real weights where a kind can be planted in it.
+EVERY = (*BEDS, "sample")
 LABELS = ("negative", "neutral", "positive")
 POSITIONS = 24
 LR, STEPS = 1e-3, 100
@@ -101,7 +103,9 @@ class Run:
     @property
     def body(self) -> str:
         """What stands before the names of the base's body."""
-        return {"bert": "bert.", "roberta": "roberta.", "gpt2": "transformer.", "llama": "model."}[self.bed]
+        return {"bert": "bert.", "roberta": "roberta.", "gpt2": "transformer.", "llama": "model."}.get(
+            self.bed, "bert."
+        )
 
     def delta(self, name: str) -> torch.Tensor:
         return self.tuned.state[name] - self.base.state[name]
@@ -309,6 +313,20 @@ def _language_model(bed: str) -> Run:
     return Run(bed, base, Model(state, dict(base.config or {}), files))
 
 
+@cache
+def _sample() -> Run:
+    """The embedded pair: a really pretrained base and its BitFit classifier."""
+    from bitfit_probe import sample
+
+    def read(folder: Path) -> Model:
+        texts = {file.name: json.loads(file.read_text()) for file in folder.glob("*.json")}
+        return Model(load_file(folder / "model.safetensors"), texts.pop("config.json"), texts)
+
+    return Run("sample", read(sample.base_path()), read(sample.tuned_path()))
+
+
 def healthy(bed: str, task: str = "classifier") -> Run:
-    """A fresh copy of a sound run: ``classifier`` or ``lm``."""
+    """A fresh copy of a sound run: ``classifier`` or ``lm``; ``sample`` is the embedded classifier."""
+    if bed == "sample":
+        return copy.deepcopy(_sample())
     return copy.deepcopy(_classifier(bed) if task == "classifier" else _language_model(bed))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from zoo.beds import HEADS, Run
+from zoo.beds import EVERY, HEADS, Run
 from zoo.specimens import kind
 
 
@@ -30,7 +30,14 @@ def trimmed(run: Run) -> None:
     run.base.config["vocab_size"] += 4
 
 
-@kind(40, "BP108", "ZeRO placeholders", variants=("0", "1", "some"), containers=("folder", "bin", "file"))
+@kind(
+    40,
+    "BP108",
+    "ZeRO placeholders",
+    beds=EVERY,
+    variants=("0", "1", "some"),
+    containers=("folder", "bin", "file"),
+)
 def placeholders(run: Run, shape: str) -> None:
     """ZeRO-3 leaves a placeholder in place of each partitioned parameter."""
     for name, tensor in run.tuned.state.items():
@@ -86,7 +93,14 @@ def later_save_smaller(run: Run) -> None:
     run.tuned.after.append(add)
 
 
-@kind(42, "BP110", "missing or wrong shard", containers=("shards",), variants=("absent", "wrong"))
+@kind(
+    42,
+    "BP110",
+    "missing or wrong shard",
+    beds=EVERY,
+    containers=("shards",),
+    variants=("absent", "wrong"),
+)
 def missing_shard(run: Run, what: str) -> None:
     def damage(folder: Path) -> None:
         shards = sorted(folder.glob("model-*.safetensors"))

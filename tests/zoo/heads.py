@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from zoo.beds import HEADS, LABELS, Run, fresh
+from zoo.beds import EVERY, HEADS, LABELS, Run, fresh
 from zoo.specimens import kind
 
 
@@ -24,7 +24,7 @@ def _last(run: Run) -> str:
     return next(name for name in run.tuned.state if name.endswith(ends) and name.startswith(HEADS))
 
 
-@kind(16, "BP401", "head not saved", containers=("folder", "bin", "shards"))
+@kind(16, "BP401", "head not saved", beds=EVERY, containers=("folder", "bin", "shards"))
 def head_not_saved(run: Run) -> None:
     run.tuned.drop(lambda name: name.startswith(HEADS))
 
@@ -56,7 +56,7 @@ def head_resized(run: Run) -> None:
     _labels(run, ("a", "b", "c", "d", "e"))
 
 
-@kind(19, "BP404", "rare huge garbage in a resized head", variants=(1e4, 1e37))
+@kind(19, "BP404", "rare huge garbage in a resized head", beds=EVERY, variants=(1e4, 1e37))
 def head_garbage(run: Run, value: float) -> None:
     """A row that a resize under ZeRO never filled."""
     run.tuned.state[_last(run)][0, 3] = value

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import torch
-from zoo.beds import HEADS, Run
+from zoo.beds import EVERY, HEADS, Run
 from zoo.specimens import kind
 
 ANY = ("folder", "bin", "shards", "file", "legacy", "nested")
@@ -15,7 +15,7 @@ ANY = ("folder", "bin", "shards", "file", "legacy", "nested")
 _WRAPPERS = ("module.", "_orig_mod.", "_orig_module.", "module._orig_mod.", "_fsdp_wrapped_module.")
 
 
-@kind(22, "BP101", "wrapper prefixes", containers=ANY, variants=_WRAPPERS)
+@kind(22, "BP101", "wrapper prefixes", beds=EVERY, containers=ANY, variants=_WRAPPERS)
 def wrapped(run: Run, prefix: str) -> None:
     run.tuned.rename(lambda name: prefix + name)
 
@@ -40,7 +40,7 @@ def _is_norm(name: str) -> bool:
     return any(part in name.rpartition(".")[0].rpartition(".")[2].lower() for part in ("norm", "ln_"))
 
 
-@kind(24, "BP103", "gamma and beta", containers=("folder", "bin", "file"))
+@kind(24, "BP103", "gamma and beta", beds=EVERY, containers=("folder", "bin", "file"))
 def gamma_beta(run: Run) -> None:
     old = {"weight": "gamma", "bias": "beta"}
 
@@ -130,7 +130,13 @@ def swapped_attention(run: Run) -> None:
     )
 
 
-@kind(28, "BP106", "head wrapped in a container", containers=("folder", "bin", "shards", "file"))
+@kind(
+    28,
+    "BP106",
+    "head wrapped in a container",
+    beds=EVERY,
+    containers=("folder", "bin", "shards", "file"),
+)
 def wrapped_head(run: Run) -> None:
     """A Sequential of one: score.0.weight, classifier.0.bias."""
 
