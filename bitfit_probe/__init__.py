@@ -10,6 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from bitfit_probe.version import __version__
+
 if TYPE_CHECKING:
     from bitfit_probe.beforehand import distance
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
@@ -38,8 +40,6 @@ __all__ = [
     "probe",
     "revert",
 ]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BitfitProbeError": "errors",

@@ -129,8 +129,8 @@ def probe(
     >>> report.measured[0].adequacy.state
     'healthy'
     """
-    from bitfit_probe import __version__
     from bitfit_probe.records.report import Report
+    from bitfit_probe.version import __version__
 
     ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
     updates = align(ours, open_checkpoint(adapter)) if spectra and adapter is not None else None

@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from bitfit_probe import __version__
 from bitfit_probe.cli.check import check
 from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
@@ -14,6 +13,7 @@ from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.explain import explain
 from bitfit_probe.cli.report import report
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.version import __version__
 
 __all__ = ["cli", "main"]
 
