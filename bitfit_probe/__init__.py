@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.probe import diff
     from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.tuning.tune import Tuned, tune
 
 __all__ = [
     "BitfitProbeError",
@@ -22,9 +23,11 @@ __all__ = [
     "Comparison",
     "Diff",
     "TensorDelta",
+    "Tuned",
     "__version__",
     "diff",
     "open_checkpoint",
+    "tune",
 ]
 
 __version__ = "0.1.0"
@@ -35,8 +38,10 @@ _HOMES = {
     "Comparison": "records",
     "Diff": "records",
     "TensorDelta": "records",
+    "Tuned": "tuning.tune",
     "diff": "probe",
     "open_checkpoint": "checkpoint",
+    "tune": "tuning.tune",
 }
 
 

@@ -18,7 +18,7 @@ from bitfit_probe.errors import MissingExtraError, ModelError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "to_torch"]
+__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "quietly", "to_torch"]
 
 #: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
 Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
@@ -43,11 +43,14 @@ class Loaded:
         Names of parameters that stayed as they were initialised (a new head, say).
     unexpected
         Names in the checkpoint that the model has no place for.
+    reshaped
+        Those among `missing` that the checkpoint holds in another shape.
     """
 
     model: Any
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    reshaped: tuple[str, ...] = ()
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:
@@ -76,6 +79,7 @@ def load_model(
     config: str | Path | None = None,
     purpose: Purpose = "classify",
     dtype: str = "float32",
+    new_head: bool = False,
     **overrides: Any,
 ) -> Loaded:
     """Build a model from a checkpoint without downloading or unpickling anything.
@@ -90,6 +94,8 @@ def load_model(
         What for.
     dtype
         Element type of the parameters.
+    new_head
+        Initialise what has another shape in the checkpoint (a head for other classes) instead of refusing it.
     **overrides
         Entries of the config to set, such as ``num_labels=6``.
 
@@ -105,7 +111,7 @@ def load_model(
     settings = _config(checkpoint, config, overrides)
     state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
     cls = getattr(transformers, _AUTO[purpose])
-    with _quiet(transformers):
+    with quietly():
         try:
             model, info = _class(cls, settings).from_pretrained(
                 None,
@@ -113,6 +119,7 @@ def load_model(
                 state_dict=state,
                 output_loading_info=True,
                 dtype=getattr(torch, dtype),
+                ignore_mismatched_sizes=new_head,
             )
         except (ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(
@@ -120,7 +127,14 @@ def load_model(
                 advice="check that config.json belongs to these weights",
                 path=checkpoint.path,
             ) from error
-    return Loaded(model.eval(), tuple(sorted(info["missing_keys"])), tuple(sorted(info["unexpected_keys"])))
+    reshaped = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    missing = {*info["missing_keys"], *reshaped}
+    return Loaded(
+        model.eval(),
+        tuple(sorted(missing)),
+        tuple(sorted(info["unexpected_keys"])),
+        tuple(sorted(reshaped)),
+    )
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -132,7 +146,7 @@ def load_tokenizer(folder: str | Path) -> Any:
         There is none that transformers can load.
     """
     transformers = _transformers()
-    with _quiet(transformers):
+    with quietly():
         try:
             return transformers.AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False
@@ -182,9 +196,9 @@ def _class(auto: Any, settings: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Neither progress bars nor warnings of transformers on stderr: what matters we say ourselves."""
-    logging = transformers.utils.logging
+    logging = _transformers().utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,0 +1,53 @@
+"""Trained parameters in float32 beside a body in half precision.
+
+A bfloat16 number has 8 significant bits: a bias of 0.05 does not notice an AdamW step of 1e-5. So what is
+trained is kept in float32 and cast where a layer uses it (mixed precision, Micikevicius et al. 2018, §3.1),
+through torch's own parametrisations: they serve every layer, device and spelling of a bias alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["cast_at_use", "master_of", "settle"]
+
+
+def cast_at_use(model: Any) -> None:
+    """Keep every trainable half-precision parameter in float32, and cast it at each use."""
+    import torch
+    from torch.nn.utils import parametrize
+
+    class Cast(torch.nn.Module):
+        def __init__(self, dtype: torch.dtype) -> None:
+            super().__init__()
+            self.dtype = dtype
+
+        def forward(self, master: torch.Tensor) -> torch.Tensor:
+            return master.to(self.dtype)
+
+    for module in list(model.modules()):
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().float())
+                parametrize.register_parametrization(module, name, Cast(parameter.dtype), unsafe=True)
+
+
+def master_of(model: Any, name: str) -> Any:
+    """The leaf parameter behind `name`, whether or not it is cast at use."""
+    owner, _, leaf = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in getattr(module, "parametrizations", {}):
+        return module.parametrizations[leaf].original
+    return getattr(module, leaf)
+
+
+def settle(model: Any) -> None:
+    """Put the float32 values in the parameters' place, under their own names."""
+    import torch
+    from torch.nn.utils import parametrize
+
+    for module in list(model.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            master = module.parametrizations[name].original.detach().clone()
+            parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+            setattr(module, name, torch.nn.Parameter(master))
