@@ -120,12 +120,12 @@ def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
     import peft
 
     targets, whole = lora_targets(model, chosen, settings.roles)
+    model.name_or_path = base  # peft looks there for the vocabulary's size, and on the Hub if it finds nothing
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha or 2 * settings.rank,
         target_modules=targets,
         modules_to_save=whole or None,
-        base_model_name_or_path=base,  # without it peft asks the Hub about the vocabulary
         fan_in_fan_out=type(model).__name__.startswith("GPT2"),
     )
     return peft.get_peft_model(model, config)
