@@ -15,33 +15,50 @@ if TYPE_CHECKING:
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.probe import diff
     from bitfit_probe.records import Comparison, Diff, TensorDelta
+    from bitfit_probe.tuning.callback import BitFitProbeCallback
+    from bitfit_probe.tuning.patch import Patch, apply_patch, extract_patch, open_patch, verify_patch
+    from bitfit_probe.tuning.swap import patched
     from bitfit_probe.tuning.tune import Tuned, tune
 
 __all__ = [
+    "BitFitProbeCallback",
     "BitfitProbeError",
     "Checkpoint",
     "Comparison",
     "Diff",
+    "Patch",
     "TensorDelta",
     "Tuned",
     "__version__",
+    "apply_patch",
     "diff",
+    "extract_patch",
     "open_checkpoint",
+    "open_patch",
+    "patched",
     "tune",
+    "verify_patch",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BitFitProbeCallback": "tuning.callback",
     "BitfitProbeError": "errors",
     "Checkpoint": "checkpoint",
     "Comparison": "records",
     "Diff": "records",
+    "Patch": "tuning.patch",
     "TensorDelta": "records",
     "Tuned": "tuning.tune",
+    "apply_patch": "tuning.patch",
     "diff": "probe",
+    "extract_patch": "tuning.patch",
     "open_checkpoint": "checkpoint",
+    "open_patch": "tuning.patch",
+    "patched": "tuning.swap",
     "tune": "tuning.tune",
+    "verify_patch": "tuning.patch",
 }
 
 

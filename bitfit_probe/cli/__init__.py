@@ -9,6 +9,8 @@ import click
 from bitfit_probe import __version__
 from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
+from bitfit_probe.cli.patch import patch
+from bitfit_probe.cli.tune import tune
 from bitfit_probe.errors import BitfitProbeError
 
 __all__ = ["cli", "main"]
@@ -27,6 +29,8 @@ def cli() -> None:
 
 cli.add_command(diff)
 cli.add_command(demo)
+cli.add_command(tune)
+cli.add_command(patch)
 
 
 def main(args: list[str] | None = None) -> None:

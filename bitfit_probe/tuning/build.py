@@ -39,7 +39,9 @@ def objective_for(data: TaskData, base: Checkpoint, tokenizer: Any, asked: Objec
         raise DataError("has no label column", advice="name it with --label", path=data.path or None)
     if asked == "regress" and data.task == "classification":
         raise DataError(
-            "its labels are classes, not quantities", advice="use --objective classify", path=data.path or None
+            "its labels are classes, not quantities",
+            advice="use --objective classify",
+            path=data.path or None,
         )
     if asked in (None, "classify") and data.task == "classification":
         if len(data.label_names) < 2:
@@ -120,7 +122,9 @@ def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
     import peft
 
     targets, whole = lora_targets(model, chosen, settings.roles)
-    model.name_or_path = base  # peft looks there for the vocabulary's size, and on the Hub if it finds nothing
+    model.name_or_path = (
+        base  # peft looks there for the vocabulary's size, and on the Hub if it finds nothing
+    )
     config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha or 2 * settings.rank,

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bitfit_probe import __version__
 from bitfit_probe.data import TaskData
 from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.settings import Settings
 from bitfit_probe.tuning.train import Task
+from bitfit_probe.tuning.versions import versions
 
 __all__ = ["FORMAT_VERSION", "make_card"]
 
 FORMAT_VERSION = 1
-_PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
+_MOVED = "bias_moved/"
 
 
 def make_card(
@@ -66,13 +64,14 @@ def make_card(
         },
         "search": search,
         "curve": curve(state.log_history),
+        "moved": _moved(state.log_history),
         "steps": state.global_step,
         "best_step": state.best_global_step,
         "result": _result(state),
         "signs": signs,
         "seconds": round(seconds, 1),
         "device": str(built.model.device),
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -86,9 +85,17 @@ def curve(history: list[dict[str, Any]]) -> list[dict[str, float]]:
         row |= {
             key.replace("eval_", "held_out_"): value
             for key, value in entry.items()
-            if not key.endswith(("_runtime", "_per_second"))
+            if not key.endswith(("_runtime", "_per_second")) and not key.startswith(_MOVED)
         }
     return [rows[step] for step in sorted(rows)]
+
+
+def _moved(history: list[dict[str, Any]]) -> dict[str, float]:
+    """How far the trained biases were at the last log, mean |Δb| by role and layer."""
+    last: dict[str, Any] = next(
+        (entry for entry in reversed(history) if any(key.startswith(_MOVED) for key in entry)), {}
+    )
+    return {key.removeprefix(_MOVED): value for key, value in last.items() if key.startswith(_MOVED)}
 
 
 def _result(state: Any) -> dict[str, float]:
@@ -96,13 +103,3 @@ def _result(state: Any) -> dict[str, float]:
     rows = [row for row in curve(state.log_history) if "held_out_loss" in row]
     best = [row for row in rows if row["step"] == state.best_global_step] or rows[-1:]
     return {key: value for row in best for key, value in row.items() if key.startswith("held_out_")}
-
-
-def _versions() -> dict[str, str]:
-    found = {"bitfit_probe": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

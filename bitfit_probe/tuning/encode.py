@@ -78,7 +78,7 @@ def collator(tokenizer: Any, objective: Objective) -> Any:
 
 
 def balanced_weights(labels: Sequence[int] | Sequence[float], classes: int) -> list[float]:
-    """n / (classes · count) for each class, the weights under which every class counts the same.
+    """N / (classes · count) for each class, the weights under which every class counts the same.
 
     >>> balanced_weights([0, 0, 0, 1], 2)
     [0.6666666666666666, 2.0]

@@ -7,9 +7,12 @@ through torch's own parametrisations: they serve every layer, device and spellin
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-__all__ = ["cast_at_use", "master_of", "settle"]
+__all__ = ["cast_at_use", "master_of", "plain_name", "settle"]
+
+_PARAMETRISED = re.compile(r"\.parametrizations\.([^.]+)\.original$")
 
 
 def cast_at_use(model: Any) -> None:
@@ -17,7 +20,7 @@ def cast_at_use(model: Any) -> None:
     import torch
     from torch.nn.utils import parametrize
 
-    class Cast(torch.nn.Module):
+    class Cast(torch.nn.Module):  # type: ignore[misc]
         def __init__(self, dtype: torch.dtype) -> None:
             super().__init__()
             self.dtype = dtype
@@ -39,6 +42,15 @@ def master_of(model: Any, name: str) -> Any:
     if leaf in getattr(module, "parametrizations", {}):
         return module.parametrizations[leaf].original
     return getattr(module, leaf)
+
+
+def plain_name(name: str) -> str:
+    """The parameter's name without what the cast put into it.
+
+    >>> plain_name("layer.0.dense.parametrizations.bias.original")
+    'layer.0.dense.bias'
+    """
+    return _PARAMETRISED.sub(r".\1", f".{name}")[1:]
 
 
 def settle(model: Any) -> None:

@@ -35,7 +35,12 @@ class Task:
 
     @classmethod
     def of(
-        cls, train: TaskData, held_out: TaskData | None, objective: Objective, tokenizer: Any, settings: Settings
+        cls,
+        train: TaskData,
+        held_out: TaskData | None,
+        objective: Objective,
+        tokenizer: Any,
+        settings: Settings,
     ) -> Task:
         """Tokenise both parts."""
         encoded = encode(train, tokenizer, objective, settings.max_length)
@@ -44,7 +49,9 @@ class Task:
         if settings.class_weights and objective == "classify" and train.labels:
             weights = balanced_weights(train.labels, len(train.label_names))
         rows = judged.rows if judged else []
-        return cls(objective, tokenizer, encoded.rows, rows, weights, encoded.cut + (judged.cut if judged else 0))
+        return cls(
+            objective, tokenizer, encoded.rows, rows, weights, encoded.cut + (judged.cut if judged else 0)
+        )
 
 
 def make_trainer(

@@ -51,7 +51,9 @@ class Chosen:
         role = self.architecture.place(name, len(shape)).role
         if name in self.parts:
             allowed = self.parts[name]
-            counts = {part.role: sum(s.stop - s.start for s in flat_ranges(part) if s in allowed) for part in cut}
+            counts = {
+                part.role: sum(s.stop - s.start for s in flat_ranges(part) if s in allowed) for part in cut
+            }
             return {part: count for part, count in counts.items() if count}
         if cut:
             return {part.role: sum(s.stop - s.start for s in flat_ranges(part)) for part in cut}

@@ -6,15 +6,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
+from bitfit_probe.errors import ModelError
 from bitfit_probe.models import load_tokenizer, quietly
-from bitfit_probe.tuning.build import build, objective_for
+from bitfit_probe.tuning.build import Built, build, objective_for
+from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
 from bitfit_probe.tuning.fingerprint import digest_of, file_sha256
@@ -22,6 +24,7 @@ from bitfit_probe.tuning.masters import settle
 from bitfit_probe.tuning.search import search_rate
 from bitfit_probe.tuning.settings import Method, Settings
 from bitfit_probe.tuning.train import Progress, Task, make_trainer
+from bitfit_probe.tuning.watch import Sign, SignKind
 from bitfit_probe.tuning.workplace import CARD, Workplace
 
 __all__ = ["Tuned", "tune"]
@@ -58,6 +61,7 @@ def tune(
     merge: bool = False,
     resume: bool = False,
     cpu: bool = False,
+    stop_on: Sequence[SignKind] = (),
     callbacks: Sequence[Any] = (),
     report_to: Sequence[str] = (),
     progress: Progress | None = None,
@@ -84,6 +88,8 @@ def tune(
         Go on with a run that was interrupted, or take a finished one as it is.
     cpu
         Leave a GPU alone.
+    stop_on
+        Kinds of signs that end the training early (`bitfit_probe.tuning.watch.Sign`).
     callbacks, report_to
         Callbacks of transformers, and what it logs to (``"tensorboard"``).
     progress
@@ -113,7 +119,7 @@ def tune(
     # Whatever is left there is judged by its content, which JSON may spell in other types.
     with Workplace(Path(out), json.loads(json.dumps(run)), resume=resume) as place:
         if not place.finished:
-            job = _Job(base, str(model), examples, settings, run, merge, cpu)
+            job = _Job(base, str(model), examples, settings, run, merge, cpu, tuple(stop_on))
             with quietly():
                 job.run(place, callbacks, report_to, progress)
             place.publish()
@@ -138,6 +144,7 @@ class _Job:
     identity: dict[str, Any]
     merge: bool
     cpu: bool
+    stop_on: tuple[SignKind, ...]
 
     def run(
         self,
@@ -154,7 +161,8 @@ class _Job:
         make = self._maker(train, objective, tokenizer)
         built = make(self.settings)
         task = Task.of(train, held_out, objective, tokenizer, self.settings)
-        settings, trials = self.settings, []
+        settings: Settings = self.settings
+        trials: list[dict[str, float]] = []
         if settings.search:
             settings, trials = search_rate(make, task, settings, cpu=self.cpu)
             built = make(settings)
@@ -168,8 +176,10 @@ class _Job:
             progress=progress,
             cpu=self.cpu,
         )
+        watch = self._watch(settings, built).attach(trainer)
         last = place.last_checkpoint()
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+        _refuse_diverged(watch.signs, settings)
         card = make_card(
             run=self.identity,
             base=self.base_name,
@@ -179,10 +189,20 @@ class _Job:
             task=task,
             state=trainer.state,
             search=trials,
-            signs=[],
+            signs=[asdict(sign) for sign in watch.signs],
             seconds=time.monotonic() - start,
         )
         self._write(trainer, tokenizer, card, place.result)
+
+    def _watch(self, settings: Settings, built: Built) -> Any:
+        return BitFitProbeCallback(
+            settings.method,
+            roles=settings.roles,
+            norms=settings.norms,
+            also=[name for name in built.chosen.names if name in built.chosen.new],
+            stop_on=("nan", *self.stop_on),
+            quiet=True,
+        )
 
     def _maker(self, train: TaskData, objective: Any, tokenizer: Any) -> Callable[[Settings], Any]:
         def make(settings: Settings) -> Any:
@@ -204,6 +224,15 @@ class _Job:
         trainer.state.best_model_checkpoint = None  # it goes with the other checkpoints
         trainer.state.save_to_json(str(folder / "trainer_state.json"))
         (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _refuse_diverged(signs: Sequence[Sign], settings: Settings) -> None:
+    for sign in signs:
+        if sign.kind == "nan":
+            raise ModelError(
+                f"training diverged at step {sign.step}: {sign.message}",
+                advice=f"try a rate below {settings.rate:g}; nothing was written",
+            )
 
 
 def _padding(tokenizer: Any) -> Any:

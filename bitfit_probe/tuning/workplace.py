@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.errors import OutputError, OverwriteError, SettingsError
+from bitfit_probe.errors import BitfitProbeError, OutputError, OverwriteError, SettingsError
 
 __all__ = ["CARD", "Workplace"]
 
@@ -20,8 +20,8 @@ _IDENTITY = "run.json"
 class Workplace:
     """A directory beside `out` for checkpoints and the result in the making.
 
-    Used as a context manager. A run that fails before its first checkpoint leaves nothing behind; one that
-    is interrupted later can be resumed.
+    Used as a context manager. A run that can't be done leaves nothing behind; one that is interrupted after
+    its first checkpoint can be resumed.
 
     Parameters
     ----------
@@ -57,7 +57,9 @@ class Workplace:
         card = read_json(self.out / CARD) or {}
         if resume and card.get("run") == dict(identity):
             return True
-        raise OverwriteError("is there already, and is not this run's", advice="choose another one", path=self.out)
+        raise OverwriteError(
+            "is there already, and is not this run's", advice="choose another one", path=self.out
+        )
 
     def _open(self, identity: Mapping[str, Any], resume: bool) -> None:
         try:
@@ -70,7 +72,9 @@ class Workplace:
             self.result.mkdir()
         except OSError as error:
             raise OutputError(
-                f"can't be written ({error.strerror})", advice="check the directory and its space", path=self.out
+                f"can't be written ({error.strerror})",
+                advice="check the directory and its space",
+                path=self.out,
             ) from error
 
     def _check_same(self, identity: Mapping[str, Any], resume: bool) -> None:
@@ -91,7 +95,9 @@ class Workplace:
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint of the run, where there is one."""
-        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        found = [
+            path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()
+        ]
         return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
     def publish(self) -> None:
@@ -100,13 +106,16 @@ class Workplace:
             self.result.replace(self.out)
         except OSError as error:
             raise OutputError(
-                f"can't be written ({error.strerror})", advice=f"the result is in {self.result}", path=self.out
+                f"can't be written ({error.strerror})",
+                advice=f"the result is in {self.result}",
+                path=self.out,
             ) from error
         shutil.rmtree(self._home)
 
     def __enter__(self) -> Workplace:
         return self
 
-    def __exit__(self, *problem: object) -> None:
-        if not self.finished and self._home.exists() and self.last_checkpoint() is None:
+    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
+        hopeless = kind is not None and issubclass(kind, BitfitProbeError) and kind is not OutputError
+        if not self.finished and (hopeless or self.last_checkpoint() is None):
             shutil.rmtree(self._home, ignore_errors=True)

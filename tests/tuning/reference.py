@@ -36,7 +36,9 @@ class LowRank(nn.Module):
 def _prepare(model: nn.Module, method: str, head: str, rank: int) -> None:
     for name, parameter in model.named_parameters():
         is_head = name.startswith(head)
-        parameter.requires_grad = method == "full" or is_head or (method == "bitfit" and name.endswith(".bias"))
+        parameter.requires_grad = (
+            method == "full" or is_head or (method == "bitfit" and name.endswith(".bias"))
+        )
     if method != "lora":
         return
     for path, module in list(model.named_modules()):
@@ -83,7 +85,11 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
             tokens = tokenizer(
-                [texts[i] for i in now], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+                [texts[i] for i in now],
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
             )
             logits = model(**tokens).logits
             loss = nn.functional.cross_entropy(logits, torch.tensor([labels[i] for i in now]))
@@ -101,7 +107,11 @@ def accuracy(model: Any, tokenizer: Any, texts: list[str], labels: list[int], ma
     with torch.no_grad():
         for start in range(0, len(texts), 64):
             tokens = tokenizer(
-                texts[start : start + 64], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+                texts[start : start + 64],
+                padding=True,
+                truncation=True,
+                max_length=max_length,
+                return_tensors="pt",
             )
             said = model(**tokens).logits.argmax(-1)
             right += int((said == torch.tensor(labels[start : start + 64])).sum())

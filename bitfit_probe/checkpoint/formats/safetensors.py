@@ -15,7 +15,7 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.tensor import File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["CODES", "read", "read_metadata", "recognises"]
 
 #: The reference implementation refuses longer headers as well.
 _MAX_HEADER_BYTES = 100_000_000
@@ -43,6 +43,9 @@ _DTYPES = {
     "C64": "complex64",
 }
 
+#: Codes by the name that PyTorch gives the type.
+CODES = {name: code for code, name in _DTYPES.items()}
+
 
 def recognises(head: bytes, file: File) -> bool:
     """Whether a JSON object follows the eight bytes of a header length."""
@@ -65,6 +68,15 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     tensors = {name: _tensor(file, name, entry, start) for name, entry in header.items()}
     _check_disjoint(file, tensors)
     return Checkpoint(file.path, "safetensors", tensors, (file,))
+
+
+def read_metadata(file: File) -> tuple[dict[str, str], int]:
+    """The strings under ``__metadata__``, and where the tensors' bytes begin."""
+    header, start = _header(file)
+    found = header.get("__metadata__", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _corrupt(file, "the header's metadata are no strings by name")
+    return found, start
 
 
 def _header(file: File) -> tuple[dict[str, Any], int]:
