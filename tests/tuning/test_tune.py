@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny import rows, write_csv
 from safetensors.torch import load_file
 from support.builders import biases, state
+from tiny import rows, write_csv
 
 import bitfit_probe as bp
 from bitfit_probe.errors import (
@@ -54,7 +54,8 @@ def test_bitfit_moves_the_biases_and_the_head_and_nothing_else(bases, task, tmp_
 
 
 def test_it_learns(bases, task, tmp_path):
-    done = bp.tune(bases("bert"), task, out=tmp_path / "out", epochs=12, batch=8, learning_rate=2e-2, patience=0)
+    hyper = {"epochs": 12, "batch": 8, "learning_rate": 1e-2, "patience": 0, "method": "lora"}
+    done = bp.tune(bases("bert"), task, out=tmp_path / "out", **hyper)
     assert done.result["held_out_accuracy"] == 1.0
     losses = [row["loss"] for row in done.card["curve"] if "loss" in row]
     assert losses[-1] < losses[0] / 4
@@ -104,7 +105,9 @@ def test_lora_writes_an_adapter_that_means_what_the_merged_model_means(bases, ta
     tuned(base, task, tmp_path / "adapter", **hyper)
     tuned(base, task, tmp_path / "merged", merge=True, **hyper)
     assert comparison(base, tmp_path / "merged").verdict == "merged-lora"
-    start = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, ignore_mismatched_sizes=True)
+    start = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=3, ignore_mismatched_sizes=True
+    )
     one = PeftModel.from_pretrained(start, tmp_path / "adapter").eval()
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
     ids = torch.arange(4, 24).reshape(2, 10)
@@ -126,7 +129,8 @@ def test_bitfit_refuses_a_base_without_biases(bases, task, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["roberta", "distilbert", "gpt2", "opt", "llama"])
 def test_encoders_and_decoders_train(bases, task, tmp_path, kind):
     method = "lora" if kind == "llama" else "bitfit"
-    done = tuned(bases(kind), task, tmp_path / "out", method=method, merge=method == "lora")
+    hyper = {"method": method, "merge": method == "lora", "learning_rate": 2e-2}
+    done = tuned(bases(kind), task, tmp_path / "out", **hyper)
     found = comparison(bases(kind), tmp_path / "out")
     assert found.verdict == ("merged-lora" if kind == "llama" else "bitfit")
     assert found.summary.offenders == ()
@@ -179,7 +183,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path):
         tuned(base, task, out, resume=True, **(hyper | {"seed": 9}))
     tuned(base, task, out, resume=True, **hyper)
     tuned(base, task, tmp_path / "whole", **hyper)
-    assert load_file(out / "model.safetensors").keys() == load_file(tmp_path / "whole/model.safetensors").keys()
+    assert (
+        load_file(out / "model.safetensors").keys() == load_file(tmp_path / "whole/model.safetensors").keys()
+    )
     for name, tensor in load_file(out / "model.safetensors").items():
         assert torch.equal(tensor, load_file(tmp_path / "whole/model.safetensors")[name]), name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
@@ -206,10 +212,11 @@ def test_early_stopping_counts_epochs_without_progress(bases, task, tmp_path):
 
 
 def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
-    from bitfit_probe.tuning.encode import split
-    from bitfit_probe.data import read_examples
     from reference import accuracy
+
+    from bitfit_probe.data import read_examples
     from bitfit_probe.models import load_model
+    from bitfit_probe.tuning.encode import split
 
     out = tmp_path / "out"
     done = tuned(bases("bert"), task, out, learning_rate=2e-2, epochs=6, patience=0, held_out=0.25)
@@ -218,18 +225,46 @@ def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
     _, held_out = split(read_examples(task), 0.25, 0)
     from transformers import AutoTokenizer
 
-    score = accuracy(load_model(out).model, AutoTokenizer.from_pretrained(out), list(held_out.texts), list(held_out.labels))
+    score = accuracy(
+        load_model(out).model, AutoTokenizer.from_pretrained(out), list(held_out.texts), list(held_out.labels)
+    )
     assert score == pytest.approx(done.result["held_out_accuracy"])
 
 
-def test_the_search_takes_the_rate_with_the_lowest_loss_and_looks_beyond_the_edge(bases, task, tmp_path):
-    done = tuned(
-        bases("bert"), task, tmp_path / "out", learning_rate=1e-6, search=True, epochs=4, held_out=0.25
+@pytest.mark.parametrize(
+    ("best", "tried"), [(1e-3, (-1, 0, 1)), (8e-3, (-1, 0, 1, 2, 3)), (1e-9, (-4, -3, -2, -1, 0, 1))]
+)
+def test_the_search_goes_on_beyond_the_edge(monkeypatch, best, tried):
+    from bitfit_probe.tuning import search
+    from bitfit_probe.tuning.settings import Settings
+
+    # A loss that is a parabola in log rate, with its minimum at `best`.
+    monkeypatch.setattr(search, "_trial", lambda make, task, settings, cpu: np.log(settings.rate / best) ** 2)
+    found, trials = search.search_rate(None, None, Settings(learning_rate=1e-3, search=True))
+    rates = [trial["learning_rate"] for trial in trials]
+    assert rates == pytest.approx([1e-3 * 10 ** (step / 2) for step in tried])
+    assert found.rate == min(rates, key=lambda rate: abs(np.log(rate / best)))
+
+
+def test_a_rate_that_diverges_is_not_taken(monkeypatch):
+    from bitfit_probe.tuning import search
+    from bitfit_probe.tuning.settings import Settings
+
+    monkeypatch.setattr(
+        search,
+        "_trial",
+        lambda make, task, settings, cpu: np.nan if settings.rate > 2e-3 else 1.0 / settings.rate,
     )
+    found, _ = search.search_rate(None, None, Settings(learning_rate=1e-3, search=True))
+    assert found.rate == 1e-3
+
+
+def test_a_search_trains_at_the_rate_that_it_found(bases, task, tmp_path):
+    done = tuned(bases("bert"), task, tmp_path / "out", search=True, held_out=0.25)
     losses = {trial["learning_rate"]: trial["held_out_loss"] for trial in done.card["search"]}
-    # Far too low a rate: each higher one is better, so three more are tried.
-    assert np.allclose(sorted(losses), 1e-6 * 10 ** (np.arange(-1, 5) / 2))
-    assert done.card["settings"]["learning_rate"] == min(losses, key=losses.get) == max(losses)
+    assert len(losses) >= 3
+    assert done.card["settings"]["learning_rate"] == min(losses, key=losses.get)
+    assert done.card["run"]["settings"]["search"] is True
 
 
 def test_divergence_is_an_error_and_leaves_nothing(bases, task, tmp_path):

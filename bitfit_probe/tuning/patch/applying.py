@@ -72,7 +72,7 @@ def apply_patch(base: str | Path, patch: str | Path, out: str | Path) -> Patch:
         for name, source in opened.manifest.layout.items()
     }
     if out.suffix == ".safetensors":
-        check_output(out, (ours,))
+        check_output(out, ours, opened.path)
         write_safetensors(out, tensors, {"format": "pt"})
     else:
         _write_directory(out, tensors, opened, ours)

@@ -53,7 +53,7 @@ def extract_patch(
         A checkpoint can't be read, the two don't align, or `out` can't be written.
     """
     out, ours, theirs = Path(out), open_checkpoint(base), open_checkpoint(tuned)
-    check_output(out, (ours, theirs))
+    check_output(out, ours, theirs)
     before, after = entries_of(ours), entries_of(theirs)
     rows = _rows(ours, theirs)
     moved = [row for row in rows if row.base is None or before[row.base] != after[row.name]]

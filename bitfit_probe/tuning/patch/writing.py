@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -86,10 +86,16 @@ def _copy(tensor: Tensor, stream: IO[bytes]) -> None:
         stream.write(raw.view(np.uint8).data)
 
 
-def check_output(out: Path, inputs: Iterable[Checkpoint]) -> None:
-    """Raise OverwriteError where `out` is one of the inputs' files or lies over their directory."""
+def check_output(out: Path, *inputs: Checkpoint | Path) -> None:
+    """Raise unless `out` is a new file, or one that is no input."""
+    files = [
+        path
+        for item in inputs
+        for path in ([item] if isinstance(item, Path) else [item.path, *(file.path for file in item.files)])
+    ]
     if not out.exists():
         return
-    for checkpoint in inputs:
-        if out.samefile(checkpoint.path) or any(out.samefile(file.path) for file in checkpoint.files):
-            raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
+    if any(out.samefile(path) for path in files):
+        raise OverwriteError("would overwrite an input", advice="choose another file", path=out)
+    if not out.is_file():
+        raise OutputError("is no regular file", advice="choose another file", path=out)
