@@ -2,8 +2,8 @@
 
     python -m benchmarks.tune_cost [MODEL ...] [--batch 32] [--length 64] [--write docs/tuning.md]
 
-Every figure comes from a process of its own, the methods in turns, the fastest of the rounds. MODEL is a model
-directory, or the name of a shape that is filled with random values (`bert-base`). On a GPU the same command
+Every figure comes from a process of its own, the methods in turns, the fastest of the rounds. MODEL is a
+model directory, or the name of a shape that is filled with random values (`bert-base`). On a GPU the same command
 measures there. Memory is what training adds to the loaded model: on a CPU the process's peak over what it
 held before the first step, on a GPU torch's own count.
 """
@@ -73,7 +73,9 @@ def measure(model: Path, method: str, batch: int, length: int) -> dict[str, Any]
         "added": peak(device) - before,
         "trained": built.trained,
         "total": built.total,
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
     }
 
 
@@ -118,16 +120,18 @@ def table(models: list[str], batch: int, length: int, rounds: int) -> str:
     device = ""
     for model in models:
         runs = [in_own_process(located(model), m, batch, length) for _ in range(rounds) for m in METHODS]
-        best = {m: min((run for run in runs if run["method"] == m), key=lambda run: run["seconds"]) for m in METHODS}
+        best = {}
+        for method in METHODS:
+            same = [run for run in runs if run["method"] == method]
+            best[method] = same[0] | {key: min(run[key] for run in same) for key in ("seconds", "added")}
         full, device = best["full"], best["full"]["device"]
-        for method, run in best.items():
-            added = min(other["added"] for other in runs if other["method"] == method)
-            base = min(other["added"] for other in runs if other["method"] == "full")
-            lines.append(
-                f"| {Path(model).name.rpartition('__')[2]} | {method} | {run['trained']:,} of {run['total']:,} "
-                f"| {run['seconds']:.3f} ({run['seconds'] / full['seconds']:.2f}×) "
-                f"| {added / 2**20:,.0f} MiB ({added / base:.2f}×) |"
-            )
+        name = Path(model).name.rpartition("__")[2]
+        lines += [
+            f"| {name} | {method} | {run['trained']:,} of {run['total']:,} "
+            f"| {run['seconds']:.3f} ({run['seconds'] / full['seconds']:.2f}×) "
+            f"| {run['added'] / 2**20:,.0f} MiB ({run['added'] / full['added']:.2f}×) |"
+            for method, run in best.items()
+        ]
     import torch
 
     head = f"Batches of {batch} × {length} tokens, float32, AdamW; {device}, torch {torch.__version__}."

@@ -1,4 +1,4 @@
-"""What bias-only training must not cost, what half precision must not lose, and an independent loop beside it."""
+"""What bias-only training must not cost or lose, and an independent loop beside it."""
 
 from __future__ import annotations
 

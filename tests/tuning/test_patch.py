@@ -1,4 +1,4 @@
-"""Patches: bit for bit on the right base, refused on every other one, refused when one bit is not as written."""
+"""Patches: bit for bit on the right base, refused on others, and where one bit is not as written."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_matrices_are_refused_unless_they_are_allowed(base, tuned, tmp_path):
     name = "bert.encoder.layer.1.intermediate.dense.weight"
     more = write(tmp_path / "more", move(weights, name))
     out = tmp_path / "patch.safetensors"
-    with pytest.raises(NotBiasOnlyError, match="1 matrices.*layer.1.intermediate") as caught:
+    with pytest.raises(NotBiasOnlyError, match=r"1 matrices.*layer\.1\.intermediate") as caught:
         bp.extract_patch(base, more, out)
     assert caught.value.code == "BE603"
     assert not out.exists()
