@@ -2,8 +2,8 @@
 
     python -m benchmarks.tune_cost [MODEL ...] [--batch 32] [--length 64] [--write docs/tuning.md]
 
-Every figure comes from a process of its own, the methods in turns, the fastest of the rounds. MODEL is a
-model directory, or the name of a shape that is filled with random values (`bert-base`). On a GPU the same command
+Every figure comes from a process of its own, the methods in turns, the least of the rounds. MODEL is a model
+directory, or the name of a shape that is filled with random values (`bert-base`). On a GPU the same command
 measures there. Memory is what training adds to the loaded model: on a CPU the process's peak over what it
 held before the first step, on a GPU torch's own count.
 """

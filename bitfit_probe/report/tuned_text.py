@@ -39,9 +39,7 @@ def _head(card: dict[str, Any]) -> list[str]:
         f"rate     {settings['learning_rate']:.3g}, {steps}",
     ]
     if data["cut_at_max_length"]:
-        lines.append(
-            f"note     {data['cut_at_max_length']:,} texts were cut at {settings['max_length']} tokens"
-        )
+        lines.append(f"note     {data['cut_at_max_length']:,} texts were cut at {data['max_length']} tokens")
     lines += [f"note     {note}" for note in data["notes"]]
     lines += [
         f"tried    rate {trial['learning_rate']:.2e}: held-out loss {trial['held_out_loss']:.4f}"

@@ -13,7 +13,7 @@ from bitfit_probe.tuning.masters import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
 
-__all__ = ["Built", "build", "objective_for"]
+__all__ = ["Built", "build", "longest_text", "objective_for"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def _head(data: TaskData, objective: Objective) -> dict[str, Any]:
 def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
     """The model with LoRA beside every linear layer of the body; a new head is trained whole."""
     import peft
+    from transformers.pytorch_utils import Conv1D
 
     targets, whole = lora_targets(model, chosen, settings.roles)
     model.name_or_path = (
@@ -130,9 +131,20 @@ def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
         lora_alpha=settings.alpha or 2 * settings.rank,
         target_modules=targets,
         modules_to_save=whole or None,
-        fan_in_fan_out=type(model).__name__.startswith("GPT2"),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     return peft.get_peft_model(model, config)
+
+
+def longest_text(model: Any, tokenizer: Any, asked: int) -> int:
+    """`asked`, or what the tokenizer and the model's positions allow if that is less."""
+    allowed = [asked, tokenizer.model_max_length]
+    allowed += [getattr(model.config, name, asked) for name in ("max_position_embeddings", "n_positions")]
+    for name, module in model.named_modules():
+        # RoBERTa counts positions from behind the padding index.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            allowed.append(module.num_embeddings - module.padding_idx - 1)
+    return int(min(size for size in allowed if isinstance(size, int) and size > 0))
 
 
 def _count_by_role(model: Any, chosen: Chosen) -> dict[str, int]:

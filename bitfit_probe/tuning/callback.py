@@ -80,8 +80,9 @@ def _make() -> Any:
         def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
             self._watch = Watch(known["model"], **self._meant)
             scheduler, optimizer = _inner(known.get("lr_scheduler")), _inner(known.get("optimizer"))
-            adam = "adam" in str(args.optim).lower()
-            reach = planned_reach(scheduler, args.learning_rate, state.max_steps) if adam else None
+            # How far a step goes is known of Adam's kin only.
+            adam = "adam" in type(optimizer).__name__.lower()
+            reach = planned_reach(scheduler, state.max_steps) if adam else None
             self._take(self._watch.at_start(optimizer, reach), control)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:

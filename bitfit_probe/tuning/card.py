@@ -49,6 +49,7 @@ def make_card(
             "examples": len(data),
             "trained_on": len(task.train),
             "held_out": len(task.held_out),
+            "max_length": task.max_length,
             "cut_at_max_length": task.cut,
             "columns": vars(data.columns),
             "labels": list(data.label_names),

@@ -31,6 +31,7 @@ class Task:
     train: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
     weights: list[float] | None
+    max_length: int
     cut: int
 
     @classmethod
@@ -41,16 +42,22 @@ class Task:
         objective: Objective,
         tokenizer: Any,
         settings: Settings,
+        max_length: int,
     ) -> Task:
-        """Tokenise both parts."""
-        encoded = encode(train, tokenizer, objective, settings.max_length)
-        judged = encode(held_out, tokenizer, objective, settings.max_length) if held_out else None
+        """Tokenise both parts, no text longer than `max_length`."""
+        encoded = encode(train, tokenizer, objective, max_length)
+        judged = encode(held_out, tokenizer, objective, max_length) if held_out else None
         weights = None
         if settings.class_weights and objective == "classify" and train.labels:
             weights = balanced_weights(train.labels, len(train.label_names))
-        rows = judged.rows if judged else []
         return cls(
-            objective, tokenizer, encoded.rows, rows, weights, encoded.cut + (judged.cut if judged else 0)
+            objective,
+            tokenizer,
+            encoded.rows,
+            judged.rows if judged else [],
+            weights,
+            max_length,
+            encoded.cut + (judged.cut if judged else 0),
         )
 
 

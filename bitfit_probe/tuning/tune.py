@@ -15,7 +15,7 @@ from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
 from bitfit_probe.models import load_tokenizer, quietly
-from bitfit_probe.tuning.build import Built, build, objective_for
+from bitfit_probe.tuning.build import Built, build, longest_text, objective_for
 from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
@@ -160,7 +160,8 @@ class _Job:
         train, held_out = split(self.examples, self.settings.held_out, self.settings.seed)
         make = self._maker(train, objective, tokenizer)
         built = make(self.settings)
-        task = Task.of(train, held_out, objective, tokenizer, self.settings)
+        longest = longest_text(built.model, tokenizer, self.settings.max_length)
+        task = Task.of(train, held_out, objective, tokenizer, self.settings, longest)
         settings: Settings = self.settings
         trials: list[dict[str, float]] = []
         if settings.search:
@@ -193,6 +194,8 @@ class _Job:
             seconds=time.monotonic() - start,
         )
         self._write(trainer, tokenizer, card, place.result)
+        if (place.checkpoints / "runs").is_dir():  # what TensorBoard shows
+            (place.checkpoints / "runs").replace(place.result / "runs")
 
     def _watch(self, settings: Settings, built: Built) -> Any:
         return BitFitProbeCallback(

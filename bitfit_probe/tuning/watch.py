@@ -162,9 +162,11 @@ class Watch:
         """Whether a trained parameter is no number any more, and whether biases stand still."""
         self._moving_steps += rate > 0
         found = []
-        bad = [item.name for item in self._parameters if item.expected and not _finite(item.tensor)]
+        trained = [item for item in self._parameters if item.expected]
+        bad = [] if _finite(*(item.tensor for item in trained)) else trained
+        bad = [item for item in bad if not _finite(item.tensor)]
         if bad:
-            found.append(_about("nan", step, bad))
+            found.append(_about("nan", step, [item.name for item in bad]))
         if self._moving_steps == _STILL_AFTER:
             still = [item.name for item in self._parameters if self._stands_still(item)]
             if still:
@@ -226,12 +228,18 @@ class Watch:
         return {f"bias_moved/{key}": total / count for key, (total, count) in sums.items() if count}
 
 
-def planned_reach(scheduler: Any, rate: float, steps: int) -> float:
-    """Σ rate over the planned steps: exact for torch's LambdaLR, else the rate times the steps."""
+def planned_reach(scheduler: Any, steps: int) -> float | None:
+    """Σ rate over the planned steps: exact for torch's LambdaLR, else the base rate times the steps.
+
+    None where the scheduler does not tell its rates.
+    """
+    rates: list[float] = getattr(scheduler, "base_lrs", [])
+    if not rates:
+        return None
     lambdas: list[Callable[[int], float]] = getattr(scheduler, "lr_lambdas", [])
-    if not lambdas:
-        return rate * steps
-    return rate * sum(lambdas[0](step) for step in range(steps))
+    if len(lambdas) != len(rates):
+        return max(rates) * steps
+    return max(r * sum(share(step) for step in range(steps)) for r, share in zip(rates, lambdas, strict=True))
 
 
 _WORDS: dict[SignKind, str] = {
@@ -251,8 +259,12 @@ def _about(kind: SignKind, step: int, names: list[str]) -> Sign:
     return Sign(kind, step, f"{len(names)} " + _WORDS[kind].format(f" ({names[0]} for one)"), tuple(names))
 
 
-def _finite(tensor: torch.Tensor) -> bool:
-    return math.isfinite(float(tensor.detach().abs().max())) if tensor.numel() else True
+def _finite(*tensors: torch.Tensor) -> bool:
+    """Whether all elements are, asked of the device once: a NaN or infinity stays in a sum."""
+    import torch
+
+    sums = [tensor.detach().sum(dtype=torch.float32) for tensor in tensors]
+    return not sums or bool(torch.isfinite(torch.stack(sums)).all())
 
 
 def _bits(tensor: torch.Tensor) -> int:

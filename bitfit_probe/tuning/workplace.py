@@ -57,9 +57,8 @@ class Workplace:
         card = read_json(self.out / CARD) or {}
         if resume and card.get("run") == dict(identity):
             return True
-        raise OverwriteError(
-            "is there already, and is not this run's", advice="choose another one", path=self.out
-        )
+        what = "is another run's or something else's" if resume else "is there already"
+        raise OverwriteError(what, advice="choose another directory", path=self.out)
 
     def _open(self, identity: Mapping[str, Any], resume: bool) -> None:
         try:
@@ -103,6 +102,9 @@ class Workplace:
     def publish(self) -> None:
         """Give the result its name."""
         try:
+            for path in self.result.iterdir():
+                if path.is_file():  # safetensors writes for the owner only
+                    path.chmod(0o644)
             self.result.replace(self.out)
         except OSError as error:
             raise OutputError(

@@ -134,7 +134,7 @@ def test_the_planned_reach_is_the_sum_of_the_rates():
     by_hand = 3e-4 * (
         sum(step / 10 for step in range(10)) + sum((100 - step) / 90 for step in range(10, 100))
     )
-    assert planned_reach(schedule, 3e-4, 100) == pytest.approx(by_hand, rel=1e-12)
+    assert planned_reach(schedule, 100) == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_nan_is_seen_at_its_step_and_ends_the_run(tmp_path):

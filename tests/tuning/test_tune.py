@@ -313,3 +313,16 @@ def test_the_card_says_what_it_takes_to_do_it_again(bases, task, tmp_path):
     state_file = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert state_file["global_step"] == 3
     assert state_file["best_model_checkpoint"] is None
+
+
+def test_texts_longer_than_the_model_s_positions_are_cut_there(bases, tmp_path):
+    long = [row | {"text": row["text"] + " w50" * 60} for row in rows(16)]
+    for kind, longest in (("bert", 24), ("roberta", 23), ("gpt2", 24)):
+        done = tuned(bases(kind), write_csv(tmp_path / "long.csv", long), tmp_path / kind)
+        assert done.card["data"]["max_length"] == longest
+        assert done.card["data"]["cut_at_max_length"] == 16
+
+
+def test_what_tensorboard_shows_stays_with_the_result(bases, task, tmp_path):
+    tuned(bases("bert"), task, tmp_path / "out", report_to=["tensorboard"])
+    assert list((tmp_path / "out" / "runs").rglob("events.out.tfevents.*"))
