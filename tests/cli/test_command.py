@@ -244,14 +244,23 @@ def test_a_diff_imports_numpy_only(pair, ending, form):
 
 def test_public_names_are_exact_and_all_there():
     assert bitfit_probe.__all__ == [
+        "BitFitProbeCallback",
         "BitfitProbeError",
         "Checkpoint",
         "Comparison",
         "Diff",
+        "Patch",
         "TensorDelta",
+        "Tuned",
         "__version__",
+        "apply_patch",
         "diff",
+        "extract_patch",
         "open_checkpoint",
+        "open_patch",
+        "patched",
+        "tune",
+        "verify_patch",
     ]
     assert dir(bitfit_probe) == sorted(bitfit_probe.__all__)
     assert all(getattr(bitfit_probe, name) is not None for name in bitfit_probe.__all__)
