@@ -28,18 +28,36 @@ def cast_at_use(model: Any) -> None:
         def forward(self, master: torch.Tensor) -> torch.Tensor:
             return master.to(self.dtype)
 
+    masters: dict[Any, Any] = {}  # tied parameters keep one master
     for module in list(model.modules()):
-        for name, parameter in list(module.named_parameters(recurse=False)):
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
-                module._parameters[name] = torch.nn.Parameter(parameter.detach().float())
+                if parameter not in masters:
+                    masters[parameter] = torch.nn.Parameter(parameter.detach().float())
+                module._parameters[name] = masters[parameter]
                 parametrize.register_parametrization(module, name, Cast(parameter.dtype), unsafe=True)
+        if "parametrizations" in module._modules:
+            # Checkpoints in between have the usual names, or ties and adapters would not be known by them.
+            module.register_state_dict_post_hook(_out)
+            module.register_load_state_dict_pre_hook(_in)
+
+
+def _out(module: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name in module._modules.get("parametrizations", ()):
+        state[f"{prefix}{name}"] = state.pop(f"{prefix}parametrizations.{name}.original")
+
+
+def _in(module: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name in module._modules.get("parametrizations", ()):
+        if f"{prefix}{name}" in state:
+            state[f"{prefix}parametrizations.{name}.original"] = state.pop(f"{prefix}{name}")
 
 
 def master_of(model: Any, name: str) -> Any:
     """The leaf parameter behind `name`, whether or not it is cast at use."""
     owner, _, leaf = name.rpartition(".")
     module = model.get_submodule(owner)
-    if leaf in getattr(module, "parametrizations", {}):
+    if leaf in module._modules.get("parametrizations", ()):
         return module.parametrizations[leaf].original
     return getattr(module, leaf)
 
@@ -58,8 +76,12 @@ def settle(model: Any) -> None:
     import torch
     from torch.nn.utils import parametrize
 
+    settled: dict[Any, Any] = {}
     for module in list(model.modules()):
-        for name in list(getattr(module, "parametrizations", {})):
-            master = module.parametrizations[name].original.detach().clone()
+        # Not by getattr: peft's wrappers answer for the module inside.
+        for name in list(module._modules.get("parametrizations", ())):
+            master = module.parametrizations[name].original
+            if master not in settled:
+                settled[master] = torch.nn.Parameter(master.detach().clone())
             parametrize.remove_parametrizations(module, name, leave_parametrized=False)
-            setattr(module, name, torch.nn.Parameter(master))
+            setattr(module, name, settled[master])

@@ -114,6 +114,7 @@ def tune(
     run = {
         "base": digest_of(base),
         "data": _data_sha256(examples, data),
+        "columns": vars(examples.columns),
         "settings": settings.as_dict() | {"merge": merge},
     }
     # Whatever is left there is judged by its content, which JSON may spell in other types.

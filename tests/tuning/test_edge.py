@@ -118,18 +118,42 @@ def test_a_step_too_small_for_bfloat16_is_not_lost(bases, task, tmp_path):
     assert (found.verdict, found.summary.offenders) == ("bitfit", ())
 
 
-def test_masters_are_cast_where_they_are_used_and_settle_under_their_own_names():
-    half = model("bert").to(torch.bfloat16)
+def in_half(kind):
+    half = model(kind).to(torch.bfloat16)
     for name, parameter in half.named_parameters():
         parameter.requires_grad_(name.endswith("bias"))
-    names = list(half.state_dict())
+    return half
+
+
+def test_masters_are_cast_where_they_are_used_and_settle_under_their_own_names():
+    half = in_half("bert")
+    before = {name: tensor.clone() for name, tensor in half.state_dict().items()}
     layer = half.bert.encoder.layer[0].intermediate.dense
     cast_at_use(half)
+    master = master_of(half, "bert.encoder.layer.0.intermediate.dense.bias")
     with torch.no_grad():
-        master_of(half, "bert.encoder.layer.0.intermediate.dense.bias").add_(1e-5)
-    assert layer.bias.dtype == torch.bfloat16
+        master.add_(1e-5)
+    assert (layer.bias.dtype, master.dtype) == (torch.bfloat16, torch.float32)
     half(input_ids=torch.arange(4, 12)[None])
+    # A checkpoint in between has the usual names, and can be loaded again.
+    between = {name: tensor.clone() for name, tensor in half.state_dict().items()}
+    assert between.keys() == before.keys()
+    with torch.no_grad():
+        master.zero_()
+    half.load_state_dict(between)
+    assert torch.equal(master, before["bert.encoder.layer.0.intermediate.dense.bias"].float() + 1e-5)
     settle(half)
-    assert sorted(half.state_dict()) == sorted(names)
-    assert layer.bias.dtype == torch.float32
+    assert half.state_dict().keys() == before.keys()
+    assert torch.equal(layer.bias, master)
     assert layer.weight.dtype == torch.bfloat16
+
+
+def test_tied_parameters_keep_one_master():
+    half = in_half("bert-mlm")
+    assert half.cls.predictions.decoder.bias is half.cls.predictions.bias
+    cast_at_use(half)
+    masters = [master_of(half, f"cls.predictions.{name}") for name in ("bias", "decoder.bias")]
+    assert masters[0] is masters[1]
+    settle(half)
+    assert half.cls.predictions.decoder.bias is half.cls.predictions.bias
+    assert half.cls.predictions.bias.dtype == torch.float32

@@ -164,7 +164,8 @@ def test_equal_seeds_give_equal_bits_and_others_don_t(bases, task, tmp_path):
     assert a != c
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path, dtype):
     from transformers import TrainerCallback
 
     class Interrupts(TrainerCallback):
@@ -173,7 +174,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path):
                 raise KeyboardInterrupt
 
     base, out = bases("bert"), tmp_path / "out"
-    hyper = {"epochs": 3, "held_out": 0.25}
+    hyper = {"epochs": 3, "held_out": 0.25, "dtype": dtype}
     with pytest.raises(KeyboardInterrupt):
         tuned(base, task, out, callbacks=[Interrupts()], **hyper)
     assert not out.exists()
