@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from bitfit_probe.report.tuned_text import below
 from bitfit_probe.report.words import printable
 
 __all__ = ["patch_to_text"]
@@ -48,4 +49,4 @@ def patch_to_text(manifest: _Described, path: str, size: int) -> str:
             f"run      {settings.get('method')}, rate {settings.get('learning_rate')}, "
             f"{manifest.card.get('steps')} steps, seed {settings.get('seed')}"
         )
-    return "\n".join(map(printable, lines)) + "\n"
+    return "\n".join(printable(piece) for line in lines for piece in below(line)) + "\n"

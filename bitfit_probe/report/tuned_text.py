@@ -6,8 +6,10 @@ from typing import Any
 
 from bitfit_probe.report.words import printable
 
-__all__ = ["tuned_to_text"]
+__all__ = ["below", "tuned_to_text"]
 
+#: Columns of a line, and where what follows a word at its start begins.
+_WIDTH, _INDENT = 100, 9
 _METHODS = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning", "head": "a head on a frozen body"}
 
 
@@ -21,8 +23,15 @@ def tuned_to_text(card: dict[str, Any], out: str, base: str) -> str:
     out, base
         The run's directory and its base, as the caller names them.
     """
-    lines = [*_head(card), "", *_curve(card), "", *_signs(card), *_next(card, out, base)]
-    return "\n".join(map(printable, lines)) + "\n"
+    said = [piece for line in [*_head(card), "", *_curve(card), "", *_signs(card)] for piece in below(line)]
+    return "\n".join(map(printable, [*said, *_next(card, out, base)])) + "\n"
+
+
+def below(line: str) -> list[str]:
+    """A long line as several, the later ones below the words after its first."""
+    import textwrap
+
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=" " * _INDENT, break_on_hyphens=False) or [""]
 
 
 def _head(card: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bitfit_probe.align import align
+from bitfit_probe.architectures import ROLES
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import NotBiasOnlyError
 from bitfit_probe.records import Place
@@ -130,4 +131,5 @@ def _roles(moved: list[_Row]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for row in moved:
         counts.update(row.roles)
-    return dict(counts)
+    ranks = {role: rank for rank, role in enumerate(ROLES)}
+    return {role: counts[role] for role in sorted(counts, key=lambda role: ranks.get(role, len(ranks)))}
