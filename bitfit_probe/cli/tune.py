@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,8 @@ def tune(
     from bitfit_probe.report import tuned_to_text
     from bitfit_probe.tuning.tune import tune as run
 
-    with ProgressBar("training", quiet=quiet) as progress:
+    # What libraries underneath have to say is no result.
+    with ProgressBar("training", quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
         done = run(
             model,
             data,

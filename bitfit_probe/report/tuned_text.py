@@ -40,12 +40,12 @@ def _head(card: dict[str, Any]) -> list[str]:
     roles = ", ".join(f"{role} {count:,}" for role, count in trained["by_role"].items())
     classes = f", {len(data['labels'])} classes" if data["labels"] else ""
     counts = f"{data['trained_on']:,} trained on, {data['held_out']:,} held out"
-    steps = f"{settings['epochs']} epochs, batches of {settings['batch']}"
+    epochs = f"{settings['epochs']} epoch{'s' if settings['epochs'] > 1 else ''}"
     lines = [
         f"{_METHODS[settings['method']]} of {card['base']} ({card['architecture']}), {card['objective']}",
         f"data     {data['path'] or 'given'}: {counts}{classes}",
         f"trained  {trained['parameters']:,} of {trained['of']:,} parameters ({share:.2f} %): {roles}",
-        f"rate     {settings['learning_rate']:.3g}, {steps}",
+        f"rate     {settings['learning_rate']:.3g}, {epochs}, batches of {settings['batch']}",
     ]
     if data["cut_at_max_length"]:
         lines.append(f"note     {data['cut_at_max_length']:,} texts were cut at {data['max_length']} tokens")

@@ -327,3 +327,16 @@ def test_texts_longer_than_the_model_s_positions_are_cut_there(bases, tmp_path):
 def test_what_tensorboard_shows_stays_with_the_result(bases, task, tmp_path):
     tuned(bases("bert"), task, tmp_path / "out", report_to=["tensorboard"])
     assert list((tmp_path / "out" / "runs").rglob("events.out.tfevents.*"))
+
+
+def test_class_weights_count_rare_classes_as_much(bases, tmp_path):
+    table = [row for row in rows(48) if row["label"] != "c2" or row["text"].endswith("9")]
+    data = write_csv(tmp_path / "rare.csv", table)
+    rare = sum(row["label"] == "c2" for row in table)
+    assert 0 < rare < 8
+    done = tuned(bases("bert"), data, tmp_path / "a", class_weights=True)
+    n = len(table)
+    assert done.card["class_weights"] == pytest.approx([n / 48, n / 48, n / (3 * rare)])
+    tuned(bases("bert"), data, tmp_path / "b")
+    heads = [load_file(tmp_path / name / "model.safetensors")["classifier.bias"] for name in "ab"]
+    assert heads[0][2] > heads[1][2]  # a weighted loss pulls less towards the frequent classes
