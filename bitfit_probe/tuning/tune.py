@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
@@ -134,6 +134,15 @@ def _data_sha256(examples: TaskData, source: str | Path | TaskData) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+class _Ready(NamedTuple):
+    """What training needs: settings (with the rate that is used), model, data, and the trials of a search."""
+
+    settings: Settings
+    built: Built
+    task: Task
+    trials: list[dict[str, float]]
+
+
 @dataclass(frozen=True)
 class _Job:
     """What a run needs to know, once everything is read."""
@@ -156,47 +165,56 @@ class _Job:
     ) -> None:
         """Train, and put everything that is to be kept into ``place.result``."""
         start = time.monotonic()
-        tokenizer = _padding(load_tokenizer(self.base.folder))
-        objective = objective_for(self.examples, self.base, tokenizer, self.settings.objective)
-        train, held_out = split(self.examples, self.settings.held_out, self.settings.seed)
-        make = self._maker(train, objective, tokenizer)
-        built = make(self.settings)
-        longest = longest_text(built.model, tokenizer, self.settings.max_length)
-        task = Task.of(train, held_out, objective, tokenizer, self.settings, longest)
-        settings: Settings = self.settings
-        trials: list[dict[str, float]] = []
-        if settings.search:
-            settings, trials = search_rate(make, task, settings, cpu=self.cpu)
-            built = make(settings)
+        ready = self._ready()
         trainer = make_trainer(
-            built,
-            task,
-            settings,
+            ready.built,
+            ready.task,
+            ready.settings,
             place.checkpoints,
             callbacks=callbacks,
             report_to=report_to,
             progress=progress,
             cpu=self.cpu,
         )
-        watch = self._watch(settings, built).attach(trainer)
+        watch = self._watch(ready.settings, ready.built).attach(trainer)
         last = place.last_checkpoint()
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-        _refuse_diverged(watch.signs, settings)
+        _refuse_diverged(watch.signs, ready.settings)
         card = make_card(
             run=self.identity,
             base=self.base_name,
             data=self.examples,
-            settings=settings,
-            built=built,
-            task=task,
+            settings=ready.settings,
+            built=ready.built,
+            task=ready.task,
             state=trainer.state,
-            search=trials,
+            search=ready.trials,
             signs=[asdict(sign) for sign in watch.signs],
             seconds=time.monotonic() - start,
         )
-        self._write(trainer, tokenizer, card, place.result)
+        self._write(trainer, ready.task.tokenizer, card, place.result)
         if (place.checkpoints / "runs").is_dir():  # what TensorBoard shows
             (place.checkpoints / "runs").replace(place.result / "runs")
+
+    def _ready(self) -> _Ready:
+        """Everything that training needs, the learning rate searched for where that was asked."""
+        settings = self.settings
+        tokenizer = _padding(load_tokenizer(self.base.folder))
+        objective = objective_for(self.examples, self.base, tokenizer, settings.objective)
+        train, held_out = split(self.examples, settings.held_out, settings.seed)
+
+        def make(settings: Settings) -> Built:
+            built = build(self.base, train, objective, settings)
+            built.model.config.pad_token_id = tokenizer.pad_token_id
+            return built
+
+        built = make(settings)
+        longest = longest_text(built.model, tokenizer, settings.max_length)
+        task = Task.of(train, held_out, objective, tokenizer, settings, longest)
+        if not settings.search:
+            return _Ready(settings, built, task, [])
+        settings, trials = search_rate(make, task, settings, cpu=self.cpu)
+        return _Ready(settings, make(settings), task, trials)
 
     def _watch(self, settings: Settings, built: Built) -> Any:
         return BitFitProbeCallback(
@@ -207,14 +225,6 @@ class _Job:
             stop_on=("nan", *self.stop_on),
             quiet=True,
         )
-
-    def _maker(self, train: TaskData, objective: Any, tokenizer: Any) -> Callable[[Settings], Any]:
-        def make(settings: Settings) -> Any:
-            built = build(self.base, train, objective, settings)
-            built.model.config.pad_token_id = tokenizer.pad_token_id
-            return built
-
-        return make
 
     def _write(self, trainer: Any, tokenizer: Any, card: dict[str, Any], folder: Path) -> None:
         model = trainer.model.cpu()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import recognise
 from bitfit_probe.records import Place
 from bitfit_probe.tuning.masters import plain_name
@@ -61,6 +62,12 @@ class Sign:
 
 @dataclass
 class _Parameter:
+    """A parameter, what is meant to happen to it, and what it was.
+
+    `cancels`: its gradient is nothing but rounding (key biases). `spots`: the ranges of each watched role in
+    it. `start`: its values, of biases only. `bits`: the sum of its bits.
+    """
+
     name: str
     tensor: torch.Tensor
     expected: bool
@@ -96,12 +103,12 @@ class Watch:
         self._losses: list[float] = []
         self._moving_steps = 0
         for item in self._parameters:
-            if item.expected and (item.is_bias or item.tensor.ndim < 2):
+            if item.expected and item.is_bias:
                 item.start = item.tensor.detach().float().cpu().clone()
             item.bits = _bits(item.tensor)
 
     def _describe(self) -> Iterable[_Parameter]:
-        tensors = {plain_name(name): tensor for name, tensor in self.model.named_parameters()}
+        tensors = {unwrapped(plain_name(name)): tensor for name, tensor in self.model.named_parameters()}
         config: Any = getattr(self.model, "config", None)
         architecture = recognise(tensors, config.to_dict() if hasattr(config, "to_dict") else {})
         for name, tensor in tensors.items():

@@ -27,6 +27,8 @@ from bitfit_probe.errors import (
 )
 
 HEAD = ("classifier.weight", "classifier.bias")
+#: The patch is read only, and the machine may be busy.
+SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 def bare(source):
@@ -113,7 +115,7 @@ def test_a_base_of_another_type_is_another_base(base, patch, tmp_path):
         bp.verify_patch(write(tmp_path / "half", half), patch)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=SHARED)
 @given(st.data())
 def test_any_flipped_bit_is_refused(patch, tmp_path, data):
     raw = bytearray(patch.read_bytes())
@@ -125,7 +127,7 @@ def test_any_flipped_bit_is_refused(patch, tmp_path, data):
         bp.open_patch(broken)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=SHARED)
 @given(st.data())
 def test_a_cut_or_lengthened_patch_is_refused(patch, tmp_path, data):
     raw = patch.read_bytes()
