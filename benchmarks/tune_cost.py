@@ -140,7 +140,7 @@ def table(models: list[str], batch: int, length: int, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=[str(DEFAULT / MINILM), "bert-base"])
+    parser.add_argument("models", nargs="*", default=[str(DEFAULT / MINILM)])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
