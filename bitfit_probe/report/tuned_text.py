@@ -10,6 +10,14 @@ __all__ = ["below", "tuned_to_text"]
 
 #: Columns of a line, and where what follows a word at its start begins.
 _WIDTH, _INDENT = 100, 9
+_FIGURES = (
+    "loss",
+    "held_out_loss",
+    "held_out_accuracy",
+    "held_out_macro_f1",
+    "held_out_rmse",
+    "held_out_pearson",
+)
 _METHODS = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning", "head": "a head on a frozen body"}
 
 
@@ -59,13 +67,13 @@ def _head(card: dict[str, Any]) -> list[str]:
 
 def _curve(card: dict[str, Any]) -> list[str]:
     """One line an epoch where examples were held out, else the losses that were logged."""
-    rows = [row for row in card["curve"] if "held_out_loss" in row] or card["curve"][-8:]
-    names = [
-        name
-        for name in ("loss", "held_out_loss", "held_out_accuracy", "held_out_macro_f1")
-        if name in rows[-1]
-    ]
-    names += [name for name in ("held_out_rmse", "held_out_pearson") if name in rows[-1]]
+    every: list[dict[str, float]] = []
+    loss: dict[str, float] = {}
+    for row in card["curve"]:
+        loss = {"loss": row["loss"]} if "loss" in row else loss  # the last one that was logged
+        every.append(loss | row)
+    rows = [row for row in every if "held_out_loss" in row] or every[-8:]
+    names = [name for name in _FIGURES if name in rows[-1]]
     titles = {name: name.replace("held_out_", "held-out ").replace("_", " ") for name in names}
     lines = ["epoch  " + "  ".join(title.rjust(8) for title in titles.values())]
     for row in rows:

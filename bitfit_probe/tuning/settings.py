@@ -21,8 +21,8 @@ Objective = Literal["classify", "regress", "masked-lm", "causal-lm"]
 #: - full: 1e-5 … 5e-5 (Devlin et al. 2019, appendix A.3; Ben Zaken et al. 2022), the upper end because
 #:   runs here are short.
 #: - lora: about ten times the rate of full fine-tuning.
-#: - head: a linear classifier, whose loss is convex. Pooled features vary little (MiniLM's by 0.05), so that a
-#:   rate of 5e-3 is far from done after 150 steps.
+#: - head: a linear classifier, whose loss is convex. Pooled features vary little (MiniLM's by 0.05), so that
+#:   a rate of 5e-3 is far from done after 150 steps.
 LEARNING_RATES: Mapping[str, float] = {"bitfit": 3e-3, "lora": 5e-4, "full": 5e-5, "head": 3e-2}
 
 
