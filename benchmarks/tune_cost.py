@@ -2,7 +2,8 @@
 
     python -m benchmarks.tune_cost [MODEL ...] [--batch 32] [--length 64] [--write docs/tuning.md]
 
-Every figure comes from a process of its own, the methods in turns, the least of the rounds. MODEL is a model
+Every figure comes from a process of its own, the methods in turns, the least of all steps and rounds, which a
+busy machine disturbs least. MODEL is a model
 directory, or the name of a shape that is filled with random values (`bert-base`). On a GPU the same command
 measures there. Memory is what training adds to the loaded model: on a CPU the process's peak over what it
 held before the first step, on a GPU torch's own count.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -69,7 +69,7 @@ def measure(model: Path, method: str, batch: int, length: int) -> dict[str, Any]
         seconds.append(time.perf_counter() - start)
     return {
         "method": method,
-        "seconds": statistics.median(seconds[WARM:]),
+        "seconds": min(seconds[WARM:]),
         "added": peak(device) - before,
         "trained": built.trained,
         "total": built.total,
