@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from bitfit_probe.probe import check, diff, explain, probe
     from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
     from bitfit_probe.records.report import Report
+    from bitfit_probe.tuning.callback import BitFitProbeCallback
+    from bitfit_probe.tuning.patch import Patch, apply_patch, extract_patch, open_patch, verify_patch
+    from bitfit_probe.tuning.swap import patched
+    from bitfit_probe.tuning.tune import Tuned, tune
 
 __all__ = [
+    "BitFitProbeCallback",
     "BitfitProbeError",
     "Check",
     "Checkpoint",
@@ -29,19 +34,28 @@ __all__ = [
     "Diff",
     "Explanation",
     "Finding",
+    "Patch",
     "Report",
     "TensorDelta",
+    "Tuned",
     "__version__",
+    "apply_patch",
     "check",
     "diff",
     "distance",
     "explain",
+    "extract_patch",
     "open_checkpoint",
+    "open_patch",
+    "patched",
     "probe",
     "revert",
+    "tune",
+    "verify_patch",
 ]
 
 _HOMES = {
+    "BitFitProbeCallback": "tuning.callback",
     "BitfitProbeError": "errors",
     "Check": "records",
     "Checkpoint": "checkpoint",
@@ -49,15 +63,23 @@ _HOMES = {
     "Diff": "records",
     "Explanation": "records",
     "Finding": "records",
+    "Patch": "tuning.patch",
     "Report": "records.report",
     "TensorDelta": "records",
+    "Tuned": "tuning.tune",
+    "apply_patch": "tuning.patch",
     "check": "probe",
     "diff": "probe",
     "distance": "beforehand",
     "explain": "probe",
+    "extract_patch": "tuning.patch",
     "open_checkpoint": "checkpoint",
+    "open_patch": "tuning.patch",
+    "patched": "tuning.swap",
     "probe": "probe",
     "revert": "importance",
+    "tune": "tuning.tune",
+    "verify_patch": "tuning.patch",
 }
 
 

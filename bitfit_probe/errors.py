@@ -32,8 +32,14 @@ its meaning.
     ├── OutputError               BE3xx
     │   └── OverwriteError        BE301  the output would overwrite an input
     ├── DataError                 BE401  a table of examples can't be used
+    ├── PatchError                BE6xx
+    │   ├── WrongBaseError        BE601  the base is not the one that the patch was made for
+    │   ├── DamagedPatchError     BE602  the patch is not what was written
+    │   └── NotBiasOnlyError      BE603  more than biases and the head moved
     └── ModelError                BE5xx  a model can't be loaded or run
-        └── MissingExtraError     BE501  an optional dependency is absent
+        ├── MissingExtraError     BE501  an optional dependency is absent
+        ├── NoBiasesError         BE502  BitFit was asked of a base without biases
+        └── SettingsError         BE503  the settings of a run contradict each other or the model
 """
 
 from __future__ import annotations
@@ -47,6 +53,7 @@ __all__ = [
     "BitfitProbeError",
     "ChangedError",
     "CorruptError",
+    "DamagedPatchError",
     "DataError",
     "DeniedError",
     "EmptyError",
@@ -54,14 +61,18 @@ __all__ = [
     "MissingExtraError",
     "MissingShardError",
     "ModelError",
+    "NoBiasesError",
     "NoRangesError",
     "NoStateDictError",
+    "NotBiasOnlyError",
     "NotFoundError",
     "NothingAlignsError",
     "OutputError",
     "OverwriteError",
+    "PatchError",
     "PointerError",
     "RemoteError",
+    "SettingsError",
     "ShapesError",
     "TargetsError",
     "TruncatedError",
@@ -70,6 +81,7 @@ __all__ = [
     "UnsafeError",
     "UnsupportedError",
     "WebPageError",
+    "WrongBaseError",
     "shown",
 ]
 
@@ -273,3 +285,39 @@ class MissingExtraError(ModelError):
     """What was asked for needs a package that is not installed."""
 
     code = "BE501"
+
+
+class NoBiasesError(ModelError):
+    """BitFit was asked for, and the architecture has no bias to train."""
+
+    code = "BE502"
+
+
+class SettingsError(ModelError):
+    """The settings of a training run contradict each other, or ask for what the model lacks."""
+
+    code = "BE503"
+
+
+class PatchError(BitfitProbeError):
+    """A patch can't be made, read or applied."""
+
+    code = "BE600"
+
+
+class WrongBaseError(PatchError):
+    """The base is not the one that the patch was made for."""
+
+    code = "BE601"
+
+
+class DamagedPatchError(PatchError):
+    """The patch is not what was written: cut short, or some of its bytes differ."""
+
+    code = "BE602"
+
+
+class NotBiasOnlyError(PatchError):
+    """More than biases and the head moved, and that was not allowed."""
+
+    code = "BE603"

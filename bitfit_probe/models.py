@@ -19,7 +19,7 @@ from bitfit_probe.errors import MissingExtraError, ModelError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "to_torch"]
+__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "quietly", "to_torch"]
 
 #: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
 Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
@@ -46,11 +46,14 @@ class Loaded:
         Names of parameters that stayed as they were initialised (a new head, say).
     unexpected
         Names in the checkpoint that the model has no place for.
+    reshaped
+        Those among `missing` that the checkpoint holds in another shape.
     """
 
     model: Any
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    reshaped: tuple[str, ...] = ()
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:
@@ -80,6 +83,7 @@ def load_model(
     config: str | Path | None = None,
     purpose: Purpose = "classify",
     dtype: str = "float32",
+    new_head: bool = False,
     **overrides: Any,
 ) -> Loaded:
     """Build a model from a checkpoint without downloading or unpickling anything.
@@ -94,6 +98,8 @@ def load_model(
         What for.
     dtype
         Element type of the parameters.
+    new_head
+        Initialise what has another shape in the checkpoint (a head for other classes) instead of refusing it.
     **overrides
         Entries of the config to set, such as ``num_labels=6``.
 
@@ -106,11 +112,11 @@ def load_model(
     """
     transformers, torch = _transformers(), _torch()
     checkpoint = weights if isinstance(weights, Checkpoint) else open_checkpoint(weights)
-    with _quiet(transformers):
+    with quietly():
         settings = _config(checkpoint, config, overrides)
     state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
     cls = getattr(transformers, _AUTO[purpose])
-    with _quiet(transformers):
+    with quietly():
         try:
             model, info = _class(cls, settings).from_pretrained(
                 None,
@@ -118,6 +124,7 @@ def load_model(
                 state_dict=state,
                 output_loading_info=True,
                 dtype=getattr(torch, dtype),
+                ignore_mismatched_sizes=new_head,
             )
         except (ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(
@@ -125,7 +132,14 @@ def load_model(
                 advice="check that config.json belongs to these weights",
                 path=checkpoint.path,
             ) from error
-    return Loaded(model.eval(), tuple(sorted(info["missing_keys"])), tuple(sorted(info["unexpected_keys"])))
+    reshaped = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    missing = {*info["missing_keys"], *reshaped}
+    return Loaded(
+        model.eval(),
+        tuple(sorted(missing)),
+        tuple(sorted(info["unexpected_keys"])),
+        tuple(sorted(reshaped)),
+    )
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -139,7 +153,7 @@ def load_tokenizer(folder: str | Path) -> Any:
         There is none that transformers can load, or the vocabulary is none of word pieces.
     """
     transformers, folder = _transformers(), Path(folder)
-    with _quiet(transformers):
+    with quietly():
         try:
             if _has_bare_vocabulary(folder):
                 found = _word_pieces(transformers, folder)
@@ -225,9 +239,9 @@ def _class(auto: Any, settings: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Neither progress bars nor warnings of transformers on stderr: what matters we say ourselves."""
-    logging = transformers.utils.logging
+    logging = _transformers().utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -11,7 +11,9 @@ from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.explain import explain
+from bitfit_probe.cli.patch import patch
 from bitfit_probe.cli.report import report
+from bitfit_probe.cli.tune import tune
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.version import __version__
 
@@ -35,6 +37,8 @@ cli.add_command(explain)
 cli.add_command(demo)
 cli.add_command(distance)
 cli.add_command(report)
+cli.add_command(tune)
+cli.add_command(patch)
 
 
 def main(args: list[str] | None = None) -> None:

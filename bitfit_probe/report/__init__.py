@@ -5,7 +5,9 @@ from bitfit_probe.report.as_json import diff_to_json, report_to_json
 from bitfit_probe.report.as_text import diff_to_text, report_to_text
 from bitfit_probe.report.findings_json import check_to_json
 from bitfit_probe.report.findings_text import check_to_text, explanation_to_text
+from bitfit_probe.report.patch_text import patch_to_text
 from bitfit_probe.report.sarif import check_to_sarif
+from bitfit_probe.report.tuned_text import tuned_to_text
 from bitfit_probe.report.words import headline, printable
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "diff_to_text",
     "explanation_to_text",
     "headline",
+    "patch_to_text",
     "printable",
     "report_to_json",
     "report_to_text",
+    "tuned_to_text",
 ]

@@ -16,7 +16,7 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.tensor import MAX_AXES, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["CODES", "read", "read_metadata", "recognises"]
 
 _LENGTH_BYTES = 8
 _TOO_LARGE = 1 << 63
@@ -42,6 +42,9 @@ _DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
+
+#: Codes by the name that PyTorch gives the type.
+CODES = {name: code for code, name in _DTYPES.items()}
 
 
 def recognises(head: bytes, file: File) -> bool:
@@ -76,6 +79,15 @@ def _refuse_foreign(file: File, metadata: Any) -> None:
             advice=FLAX_ADVICE if written_by == "flax" else TF_ADVICE,
             path=file.path,
         )
+
+
+def read_metadata(file: File) -> tuple[dict[str, str], int]:
+    """The strings under ``__metadata__``, and where the tensors' bytes begin."""
+    header, start = _header(file)
+    found = header.get("__metadata__", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _corrupt(file, "the header's metadata are no strings by name")
+    return found, start
 
 
 def _header(file: File) -> tuple[dict[str, Any], int]:

@@ -1,0 +1,68 @@
+"""``bitfit-probe patch extract | apply | verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["patch"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(no_args_is_help=True)
+def patch() -> None:
+    """Ship a bias-only fine-tune as a file of a few hundred kilobytes."""
+
+
+@patch.command()
+@click.argument("base", type=_PATH)
+@click.argument("tuned", type=_PATH)
+@click.option("-o", "--out", type=_PATH, required=True, help="The .safetensors file to write.")
+@click.option("--allow-matrices", is_flag=True, help="Take matrices that moved as well, instead of refusing.")
+def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
+    """Write what TUNED has and BASE has not: biases that moved, and a new head."""
+    from bitfit_probe.report import patch_to_text
+    from bitfit_probe.tuning.patch import extract_patch
+
+    done = extract_patch(base, tuned, out, allow_matrices=allow_matrices)
+    click.echo(patch_to_text(done.manifest, str(out), done.size), nl=False)
+
+
+@patch.command()
+@click.argument("base", type=_PATH)
+@click.argument("patch_file", metavar="PATCH", type=_PATH)
+@click.option(
+    "-o",
+    "--out",
+    type=_PATH,
+    required=True,
+    help="Directory to make, or a .safetensors file for the weights alone.",
+)
+def apply(base: Path, patch_file: Path, out: Path) -> None:
+    """Write the tuned model that PATCH makes of BASE, bit for bit."""
+    from bitfit_probe.report import printable
+    from bitfit_probe.tuning.patch import apply_patch
+
+    done = apply_patch(base, patch_file, out)
+    manifest = done.manifest
+    click.echo(
+        printable(
+            f"Wrote {out}: {len(manifest.layout)} tensors, {len(manifest.tensors)} of them from the patch, "
+            f"the others from {base}."
+        )
+    )
+
+
+@patch.command()
+@click.argument("base", type=_PATH)
+@click.argument("patch_file", metavar="PATCH", type=_PATH)
+def verify(base: Path, patch_file: Path) -> None:
+    """Check that PATCH is whole, and that BASE is the one it was made for."""
+    from bitfit_probe.report import patch_to_text
+    from bitfit_probe.tuning.patch import verify_patch
+
+    done = verify_patch(base, patch_file)
+    click.echo(patch_to_text(done.manifest, str(patch_file), done.size), nl=False)
+    click.echo("Every byte is what was written, and the base is the right one.")

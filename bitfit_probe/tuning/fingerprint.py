@@ -1,0 +1,59 @@
+"""What a checkpoint's tensors are, as hashes: to tell a base from every other one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bitfit_probe.checkpoint import Checkpoint, Tensor
+
+__all__ = ["digest_of", "file_sha256", "fingerprint", "tensor_sha256"]
+
+#: Elements read at a time.
+_BLOCK = 1 << 20
+
+
+def tensor_sha256(tensor: Tensor) -> str:
+    """SHA-256 of the tensor's elements as they are stored, in C order."""
+    seen = hashlib.sha256()
+    for start in range(0, tensor.size, _BLOCK):
+        stop = min(start + _BLOCK, tensor.size)
+        raw = np.empty(stop - start, tensor.dtype.storage)
+        tensor.read(start, stop, raw)
+        seen.update(raw.view(np.uint8).data)
+    return seen.hexdigest()
+
+
+def fingerprint(checkpoint: Checkpoint) -> dict[str, str]:
+    """Every tensor's SHA-256 by name."""
+    return {name: tensor_sha256(tensor) for name, tensor in checkpoint.tensors.items()}
+
+
+def digest_of(checkpoint: Checkpoint, hashes: Mapping[str, str] | None = None) -> str:
+    """One SHA-256 over all names, element types, shapes and values; the container and its order don't matter.
+
+    Parameters
+    ----------
+    hashes
+        What `fingerprint` gave, where that is known already.
+    """
+    known = fingerprint(checkpoint) if hashes is None else hashes
+    seen = hashlib.sha256()
+    for name in sorted(checkpoint.tensors):
+        tensor = checkpoint.tensors[name]
+        line = json.dumps([name, tensor.dtype.name, list(tensor.shape), known[name]])
+        seen.update(line.encode() + b"\n")
+    return seen.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    seen = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            seen.update(block)
+    return seen.hexdigest()

@@ -1,0 +1,66 @@
+"""A short search for the learning rate."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bitfit_probe.tuning.build import Built
+from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.train import Task, make_trainer
+
+__all__ = ["search_rate"]
+
+#: Neighbouring rates differ by half an order of magnitude.
+_FACTOR = 10**0.5
+#: Rates tried beyond the first three where the best one is at the edge.
+_EXTRA = 3
+#: Share of the epochs that a trial gets.
+_SHARE = 0.25
+
+
+def search_rate(
+    make: Callable[[Settings], Built], task: Task, settings: Settings, *, cpu: bool = False
+) -> tuple[Settings, list[dict[str, float]]]:
+    """Train briefly at several rates, and take the one with the lowest held-out loss.
+
+    Parameters
+    ----------
+    make
+        Gives a fresh model.
+
+    Returns
+    -------
+    tuple
+        The settings at the best rate, and every trial's rate and loss.
+    """
+    losses: dict[float, float] = {}
+    for rate in (settings.rate / _FACTOR, settings.rate, settings.rate * _FACTOR):
+        losses[rate] = _trial(make, task, settings.at(rate), cpu)
+    for _ in range(_EXTRA):
+        best = _best(losses)
+        if best == max(losses):
+            rate = best * _FACTOR
+        elif best == min(losses):
+            rate = best / _FACTOR
+        else:
+            break
+        losses[rate] = _trial(make, task, settings.at(rate), cpu)
+    trials = [{"learning_rate": rate, "held_out_loss": losses[rate]} for rate in sorted(losses)]
+    return settings.at(_best(losses)), trials
+
+
+def _best(losses: dict[float, float]) -> float:
+    return min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+
+
+def _trial(make: Callable[[Settings], Built], task: Task, settings: Settings, cpu: bool) -> float:
+    short = replace(settings, epochs=max(1, round(_SHARE * settings.epochs)))
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer: Any = make_trainer(make(short), task, short, Path(scratch), cpu=cpu, keep=False)
+        trainer.train()
+        return float(trainer.evaluate()["eval_loss"])

@@ -1,0 +1,135 @@
+"""What a run is asked to do, and what it does where nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from bitfit_probe.errors import SettingsError
+
+__all__ = ["LEARNING_RATES", "Method", "Objective", "Settings"]
+
+Method = Literal["bitfit", "lora", "full", "head"]
+Objective = Literal["classify", "regress", "masked-lm", "causal-lm"]
+
+#: Peak learning rates of AdamW with linear decay.
+#:
+#: - bitfit: Ben Zaken et al. 2022 searched 1e-4 … 1e-3 and published runs lie between 1e-4 and 1e-2, most of
+#:   them at 5e-4 … 1e-3, on BERT-base and larger. In short runs of a small model (MiniLM) 5e-3, the highest
+#:   rate tried, was the best on 8 of 12 tasks. 3e-3 lies between the two.
+#: - full: 1e-5 … 5e-5 (Devlin et al. 2019, appendix A.3; Ben Zaken et al. 2022), the upper end because
+#:   runs here are short.
+#: - lora: about ten times the rate of full fine-tuning.
+#: - head: a linear classifier, whose loss is convex. Pooled features vary little (MiniLM's by 0.05), so that
+#:   a rate of 5e-3 is far from done after 150 steps.
+LEARNING_RATES: Mapping[str, float] = {"bitfit": 3e-3, "lora": 5e-4, "full": 5e-5, "head": 3e-2}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The hyper-parameters of a run.
+
+    Attributes
+    ----------
+    method
+        ``bitfit`` (biases and a new head), ``lora``, ``full``, or ``head`` (a frozen body).
+    roles
+        Only biases (with LoRA: matrices) of these roles, such as ``("q", "m2")``; all where empty.
+    norms
+        With ``bitfit``: the scales of norms as well.
+    objective
+        None: ``classify`` or ``regress`` where there are labels, else the model's kind of language model.
+    learning_rate
+        Peak rate; None for the method's own (`LEARNING_RATES`).
+    search
+        Try three learning rates for a quarter of the epochs first, and more where the best is at the edge.
+    epochs, batch, max_length
+        Passes over the data; examples a step; tokens after which texts are cut.
+    warmup
+        Share of the steps in which the rate rises.
+    class_weights
+        Weigh each class by n / (classes · its count), so that rare classes count as much as frequent ones.
+    held_out
+        Share of the examples that are not trained on but judge each epoch; 0 for none.
+    patience
+        Stop after so many epochs without a lower held-out loss; 0 never. The best epoch's weights are kept.
+    rank, alpha
+        LoRA's r and α (Hu et al. 2022); α None is 2r.
+    dtype
+        Element type of the resting parameters; the trained ones are float32 whatever it is.
+    seed
+        Of the new head, the split, the order of examples and dropout.
+    """
+
+    method: Method = "bitfit"
+    roles: tuple[str, ...] = ()
+    norms: bool = False
+    objective: Objective | None = None
+    learning_rate: float | None = None
+    search: bool = False
+    epochs: int = 8
+    batch: int = 32
+    max_length: int = 128
+    warmup: float = 0.06
+    class_weights: bool = False
+    held_out: float = 0.1
+    patience: int = 3
+    rank: int = 8
+    alpha: int | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for complaint, advice, wrong in self._complaints():
+            if wrong:
+                raise SettingsError(complaint, advice=advice)
+
+    def _complaints(self) -> tuple[tuple[str, str, bool], ...]:
+        rate = self.learning_rate
+        return (
+            (
+                f"{self.method!r} is no method",
+                "choose bitfit, lora, full or head",
+                self.method not in get_args(Method),
+            ),
+            (
+                f"roles can't be chosen for {self.method}",
+                "use them with bitfit or lora",
+                bool(self.roles) and self.method in ("full", "head"),
+            ),
+            (
+                f"norm scales are no part of {self.method}",
+                "use norms with bitfit",
+                self.norms and self.method != "bitfit",
+            ),
+            ("the learning rate must be above 0", "give one", rate is not None and not rate > 0),
+            (
+                "epochs, batch, rank and max_length must be at least 1",
+                "give whole numbers",
+                min(self.epochs, self.batch, self.rank, self.max_length) < 1,
+            ),
+            (
+                "warmup and held_out are shares",
+                "give numbers from 0 to below 1",
+                not (0 <= self.warmup < 1 and 0 <= self.held_out < 1),
+            ),
+            (
+                "a search needs held-out examples to judge by",
+                "set held_out above 0",
+                self.search and not self.held_out,
+            ),
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate that is used."""
+        return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of them by name, with the learning rate that is used."""
+        return asdict(self) | {"roles": list(self.roles), "learning_rate": self.rate}
+
+    def at(self, rate: float) -> Settings:
+        """The same at another learning rate, searched for no more."""
+        return replace(self, learning_rate=rate, search=False)
