@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from bitfit_probe.data import Columns
+    from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.records.distance import Distance
 
 __all__ = ["distance"]
@@ -15,7 +15,7 @@ __all__ = ["distance"]
 
 def distance(
     model: str | Path,
-    data: str | Path,
+    data: str | Path | TaskData,
     *,
     columns: Columns | None = None,
     reference: str | Path | Literal[False] | None = None,
@@ -32,7 +32,7 @@ def distance(
     model
         Model directory with its tokenizer.
     data
-        Labelled examples: CSV, TSV, JSONL or Parquet.
+        Labelled examples, or a file of them: CSV, TSV, JSONL or Parquet.
     columns
         Which columns to read; guessed by name where not given.
     reference
@@ -65,7 +65,7 @@ def distance(
         texts, name = read_texts(reference), Path(reference).name
     return measure_distance(
         model,
-        read_examples(data, columns),
+        read_examples(data, columns) if isinstance(data, (str, Path)) else data,
         texts,
         reference_name=name,
         examples=examples,

@@ -71,6 +71,7 @@ __all__ = [
     "OverwriteError",
     "PatchError",
     "PointerError",
+    "QuantisedError",
     "RemoteError",
     "SettingsError",
     "ShapesError",
@@ -207,6 +208,14 @@ class UnsupportedError(UnreadableError):
     """A format or an object that is known, but not read directly."""
 
     code = "BE113"
+
+
+class QuantisedError(UnsupportedError):
+    """Weights that are stored as codes with scales beside them; `tensors` of them."""
+
+    def __init__(self, what: str, *, advice: str, path: Path | str | None = None, tensors: int) -> None:
+        super().__init__(what, advice=advice, path=path)
+        self.tensors = tensors
 
 
 class ChangedError(UnreadableError):

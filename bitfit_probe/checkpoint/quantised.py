@@ -5,10 +5,8 @@ The bytes of such tensors are no weights, so nothing that can be said about thei
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.errors import UnsupportedError
+from bitfit_probe.errors import QuantisedError
 
 __all__ = ["refuse_quantised"]
 
@@ -32,25 +30,24 @@ def refuse_quantised(checkpoint: Checkpoint) -> Checkpoint:
 
     Raises
     ------
-    UnsupportedError
+    QuantisedError
         They are not, with what to do instead.
     """
-    found = _kind(checkpoint.tensors)
-    if found is None:
+    found = [(name, known) for name in checkpoint.tensors if (known := _kind(name)) is not None]
+    if not found:
         return checkpoint
-    name, kind, advice = found
+    name, (kind, advice) = found[0]
     stated = checkpoint.config.get("quantization_config")
     method = stated.get("quant_method") if isinstance(stated, dict) else None
     if isinstance(method, str) and method in ("gptq", "awq"):
         kind = method.upper()
-    raise UnsupportedError(
-        f"quantised weights ({kind}; for example {name!r})", advice=advice, path=checkpoint.path
+    raise QuantisedError(
+        f"quantised weights ({kind}; for example {name!r})",
+        advice=advice,
+        path=checkpoint.path,
+        tensors=len(found),
     )
 
 
-def _kind(names: Iterable[str]) -> tuple[str, str, str] | None:
-    for name in names:
-        for ends, kind, advice in _ENDS:
-            if name.endswith(ends):
-                return name, kind, advice
-    return None
+def _kind(name: str) -> tuple[str, str] | None:
+    return next(((kind, advice) for ends, kind, advice in _ENDS if name.endswith(ends)), None)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
+from bitfit_probe.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import TaskData
+    from bitfit_probe.records.report import Report
 
 __all__ = ["report"]
 
@@ -85,5 +91,23 @@ def report(
             progress=progress,
             spectra_progress=spectra_progress,
         )
+        if examples is not None:
+            result = _with_examples(result, base, tuned, examples, key, quiet)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, (base, *tuned, *([data] if data else [])))
+
+
+def _with_examples(
+    result: Report, base: Path, tuned: tuple[Path, ...], examples: TaskData, key: str | None, quiet: bool
+) -> Report:
+    """Add which biases matter, and how far the task is from what the base knows."""
+    from bitfit_probe.beforehand import distance
+    from bitfit_probe.importance import with_examples
+
+    with ProgressBar("reverting", quiet=quiet) as progress:
+        result = with_examples(result, base, *tuned, data=examples, key=key, progress=progress)
+    try:
+        near = distance(base, examples, reach=False)
+    except (DataError, ModelError):  # a base without tokenizer, say: the page says that it was not checked
+        return result
+    return replace(result, evidence=near.evidence)

@@ -57,10 +57,9 @@ def adapter_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 def is_delta(case: Case) -> bool:
     """Whether the tuned file holds only what was trained: biases or norms, perhaps a head, and no matrix."""
-    theirs = {pair.tuned.name for pair in case.alignment.pairs}
-    matrices = [
-        name for name in theirs if len(case.tuned.tensors[name].shape) > 1 and not _is_head(case, name)
-    ]
+    theirs = {pair.tuned.name for pair in case.alignment.pairs if pair.in_file}
+    tensors = case.tuned.tensors
+    matrices = [name for name in theirs if len(tensors[name].shape) > 1 and not _is_head(case, name)]
     return not matrices and any(len(tensor.shape) > 1 for tensor in case.base.tensors.values())
 
 

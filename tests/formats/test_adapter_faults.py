@@ -122,6 +122,9 @@ def test_without_its_configuration_the_scale_is_not_known(tmp_path: Path) -> Non
         ({"use_qalora": True}, "use_qalora"),
         ({"alpha_pattern": {"(a+)+b": 3}}, r"\(a\+\)\+b"),
         ({"lora_alpha": "8"}, "lora_alpha"),
+        ({"lora_alpha": 10**400}, "lora_alpha"),
+        ({"lora_alpha": 1e308}, "lora_alpha"),
+        ({"lora_alpha": float("nan")}, "lora_alpha"),
     ],
 )
 def test_what_only_peft_can_apply_is_refused(tmp_path: Path, config: dict[str, Any], what: str) -> None:

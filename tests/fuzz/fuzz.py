@@ -71,6 +71,9 @@ def main() -> None:
     ]
     atexit.register(targets.clean_up)
     mutator = mutators.MUTATORS.get(options.target)
+    if options.target == "gguf":
+        import gguf  # noqa: F401 - or the first input would be blamed for the time that importing takes
+
     atheris.Setup(arguments, targets.TARGETS[options.target], custom_mutator=mutator)
     _limit_memory()
     atheris.Fuzz()

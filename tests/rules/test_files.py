@@ -245,15 +245,6 @@ class TestMissingShard:
 
 
 class TestQuantised:
-    def test_both_quantised_alike_is_none(self, tmp_path: Path) -> None:
-        run = healthy("bert")
-        for model in (run.base, run.tuned):
-            name = "bert.encoder.layer.0.intermediate.dense.weight"
-            model.state[name] = torch.ones(48, 32, dtype=torch.int8)
-            model.state[name.replace("weight", "SCB")] = torch.ones(48)
-
-        assert findings(run, tmp_path, "BP111") == []
-
     def test_a_mask_of_whole_numbers_is_none(self, tmp_path: Path) -> None:
         run = healthy("gpt2")
         run.tuned.state["transformer.h.0.attn.bias"] = torch.ones(1, 1, 24, 24, dtype=torch.uint8)

@@ -44,6 +44,8 @@ _OTHER_VARIANTS = (
 #: Initialisations that take the first factors out of the base's weights.
 _CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 _ROWS = 256
+#: Beyond any that means something; what is larger would overflow in the products.
+_LARGEST_ALPHA = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +245,6 @@ def _scale(module: str, rank: int, config: Mapping[str, Any], path: Path) -> flo
         alpha = look_up(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
     except UnsafePatternError as error:
         raise not_read(f"its alpha_pattern has an expression that is not read: {error}", path) from error
-    if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
-        raise not_read("its lora_alpha is no number", path)
+    if not isinstance(alpha, (int, float)) or not abs(alpha) <= _LARGEST_ALPHA:  # NaN is not, either
+        raise not_read(f"its lora_alpha is no number up to {_LARGEST_ALPHA:,}", path)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
