@@ -33,6 +33,12 @@ _TEXTS = (
     "What does the word liberty mean ?",
     "When was the first message sent to Congress ?",
 )
+_KINDS = (
+    ("Who made", "first", "human"),
+    ("Where is", "now", "place"),
+    ("Who found", "again", "human"),
+    ("Where was", "then", "place"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,20 @@ ASKS = (
     ),
     Ask(
         "How do I train biases only here?",
-        "Not every architecture has biases; `check` says when there are none. What to do is in `explain`.",
-        ("explain BP601", "explain BP301"),
+        "`tune` trains them, `diff` shows that nothing else moved, and a patch holds what did.",
+        (
+            "tune base --data labelled.csv -o mine --epochs 3 --held-out 0",
+            "diff base mine --top 3",
+            "patch extract base mine -o mine.safetensors",
+        ),
+        runs_a_model=True,
     ),
     Ask(
         "LoRA or full fine-tuning?",
-        "What BitFit, LoRA and full runs that were too short look like, before methods are compared.",
-        ("explain BP203",),
+        "How far the task is from what the model knows, and what each way to train is foreseen to score, "
+        "before training. Intervals this wide, on 48 made-up questions, settle nothing.",
+        ("distance base --data labelled.csv --no-reference",),
+        runs_a_model=True,
     ),
     Ask(
         "How do I stop the model from forgetting?",
@@ -181,7 +194,28 @@ def _make(folder: Path) -> None:
         folder / "lost-adapter",
         {name.replace("model.bert.", "model.vision_tower.text."): v for name, v in adapter.items()},
     )
+    (folder / "labelled.csv").write_text(_labelled())
     (folder / "questions.csv").write_text("text,label\n" + "".join(f"{text},x\n" for text in _TEXTS))
+
+
+def _labelled() -> str:
+    """Questions after people and after places, a few words each."""
+    things = (
+        "book",
+        "river",
+        "song",
+        "house",
+        "town",
+        "bridge",
+        "school",
+        "war",
+        "ship",
+        "letter",
+        "road",
+        "law",
+    )
+    rows = [f"{ask} the {thing} {end} ?,{label}" for thing in things for ask, end, label in _KINDS]
+    return "text,label\n" + "\n".join(rows) + "\n"
 
 
 def _tuned(name: str, state: State) -> None:

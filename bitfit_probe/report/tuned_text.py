@@ -9,7 +9,7 @@ from bitfit_probe.report.words import printable
 __all__ = ["below", "tuned_to_text"]
 
 #: Columns of a line, and where what follows a word at its start begins.
-_WIDTH, _INDENT = 100, 9
+_WIDTH, _INDENT = 80, 9
 _FIGURES = (
     "loss",
     "held_out_loss",
@@ -39,7 +39,11 @@ def below(line: str) -> list[str]:
     """A long line as several, the later ones below the words after its first."""
     import textwrap
 
-    return textwrap.wrap(line, _WIDTH, subsequent_indent=" " * _INDENT, break_on_hyphens=False) or [""]
+    indent = " " * _INDENT
+    # A path that is longer than a line stays whole: it is there to be copied.
+    return textwrap.wrap(
+        line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    ) or [""]
 
 
 def _head(card: dict[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def test_wide_floats_keep_every_bit(name: str) -> None:
     np.testing.assert_array_equal(decoded(BY_NAME[name], raw), torch.from_numpy(raw).double().numpy())
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME))
+@pytest.mark.parametrize("name", sorted(name for name, dtype in BY_NAME.items() if not dtype.block))
 def test_element_sizes_are_those_of_torch(name: str) -> None:
     assert BY_NAME[name].itemsize == getattr(torch, name).itemsize
 

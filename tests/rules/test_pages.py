@@ -18,6 +18,6 @@ def test_the_answers_to_the_asks_are_not_stale():
     made = runpy.run_path(str(DOCS / "make_asks.py"))["page"](with_models=False)
     page = (DOCS / "asks.md").read_text(encoding="utf-8")
     blocks = made.split("```console\n")[1:]
-    assert len(blocks) == 11
+    assert len(blocks) == 8
     for block in blocks:
         assert block.partition("```")[0] in page, "run `make docs`"

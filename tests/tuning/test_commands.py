@@ -33,7 +33,7 @@ def test_tune_says_what_it_did_and_what_to_do_next(bases, task, tmp_path):
     )
     assert "BitFit of" in done.stdout
     # 10 % of 16 examples a class, rounded.
-    assert "42 trained on, 6 held out, 3 classes" in done.stdout
+    assert "42 trained on, 6 held out, 3 classes" in " ".join(done.stdout.split())
     assert f"bitfit-probe diff {bases('bert')} {out}" in done.stdout
     card = json.loads((out / "run_card.json").read_text())
     assert card["settings"]["roles"] == ["q", "m2"]
@@ -93,8 +93,9 @@ def test_a_patch_makes_its_round(pair, tmp_path):
     base, tuned = pair
     patch = tmp_path / "patch.safetensors"
     done = run("patch", "extract", base, tuned, "-o", patch)
-    assert f"{patch}: {patch.stat().st_size:,} bytes" in done.stdout
-    assert "18 of the tuned model's 41 tensors" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert f"{patch}: {patch.stat().st_size:,} bytes" in said
+    assert "18 of the tuned model's 41 tensors" in said
     assert "the base is the right one" in run("patch", "verify", base, patch).stdout
     assert "18 of them from the patch" in run("patch", "apply", base, patch, "-o", tmp_path / "again").stdout
     assert bp.diff(tuned, tmp_path / "again").comparisons[0].verdict == "identical"
