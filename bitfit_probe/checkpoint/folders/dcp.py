@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,8 +119,7 @@ class _Described:
 
     def tensor(self, full: str, name: str, shards: _Shards) -> Tensor:
         item = self.tensors[full]
-        dtype = item["properties"].state
-        dtype = next(_globals(dtype)) if isinstance(dtype, tuple) else dtype["dtype"]
+        dtype = _element_type(item["properties"].state)
         shape = tuple(item["size"])
         tiles = []
         for chunk in item["chunks"]:
@@ -133,9 +131,14 @@ class _Described:
         return tiled(name, BY_NAME[dtype.name], shape, tiles)
 
 
-def _globals(values: tuple[Any, ...]) -> Iterator[Global]:
-    """TensorProperties are restored from a tuple, in which the element type comes first."""
-    return (value for value in values if isinstance(value, Global))
+def _element_type(properties: Any) -> Global:
+    """TensorProperties are restored from a dict, or from a tuple in which the element type comes first."""
+    if isinstance(properties, dict):
+        properties = (properties["dtype"],)
+    for value in properties:
+        if isinstance(value, Global):
+            return value
+    raise TypeError("properties without an element type")
 
 
 class _Shards:
