@@ -13,7 +13,7 @@ demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result 
 	$(BIN)/bitfit-probe demo -o demo-output
 
 test: $(VENV)/dev.stamp ## all tests, and the examples in the docstrings
-	$(BIN)/pytest --doctest-modules bitfit_probe tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --doctest-modules bitfit_probe tests
 
 check: $(VENV)/dev.stamp ## lint, format, types, layers
 	$(BIN)/ruff check .
