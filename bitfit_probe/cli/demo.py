@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bitfit_probe.cli.output import one_blas_thread, terminal_width, write_whole
-from bitfit_probe.records.report import Report
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.report import Report
 
 __all__ = ["demo"]
 

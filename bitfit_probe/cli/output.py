@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -71,7 +70,7 @@ def write_whole(out: Path, content: str | bytes, inputs: Iterable[Path]) -> None
 
 def _written(out: Path, content: bytes) -> Path:
     """A file beside `out` that holds `content` whole."""
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    temporary = out.with_name(f".{out.name}.{os.urandom(4).hex()}")
     handle = _nameless(out.parent)
     named = handle is None
     if handle is None:

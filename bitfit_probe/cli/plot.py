@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bitfit_probe.cli.output import write_whole
 from bitfit_probe.errors import OutputError
-from bitfit_probe.records.report import Report
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.report import Report
 
 __all__ = ["plot_option", "write_plot"]
 
