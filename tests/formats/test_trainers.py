@@ -127,6 +127,7 @@ def test_a_model_in_parallel_parts_is_sent_to_deepspeeds_own_tool(tmp_path: Path
 
 
 def test_partitions_that_are_too_short_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="torch can't load and save its files without its classes")
     folder = zero(tmp_path, 3)
     path = folder / "global_step1" / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
     content = torch.load(path, weights_only=False)
