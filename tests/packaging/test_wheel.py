@@ -83,7 +83,8 @@ def test_data_came_along(python, tmp_path):
         "from importlib import resources as r\n"
         "home = r.files('bitfit_probe')\n"
         "for name in ('report/page.html.j2', 'report/page.css', 'report/page.js', 'py.typed',\n"
-        "             'sample/base/model.safetensors', 'architectures/families/bert.toml'):\n"
+        "             'sample/base/model.safetensors', 'architectures/families/bert.toml',\n"
+        "             'distance/reference_en.txt', 'distance/known_tasks.csv'):\n"
         "    assert home.joinpath(name).is_file(), name\n"
     )
     run(python, "-c", code, cwd=tmp_path)
