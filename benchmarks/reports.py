@@ -3,14 +3,15 @@
     python -m benchmarks.reports [NAME ...]
 
 The same files give the same bytes: a report holds no time and no path outside of its case. What needs real
-checkpoints (`make materials`) or trained runs (`python -m benchmarks.sample.bitfit`) is left as it is where
-they are absent, and said.
+checkpoints (`make materials`) is left as it is where they are absent, and said. The four runs are kept as
+patches of the embedded base (benchmarks/runs), made by benchmarks/sample/make_sample.py's sweep.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,9 +22,11 @@ from bitfit_probe import sample
 from bitfit_probe.probe import probe
 from bitfit_probe.report.html import report_to_html
 from bitfit_probe.report.markdown import report_to_markdown
+from bitfit_probe.tuning.patch import apply_patch
 
 REPORTS = Path(__file__).parents[1] / "reports"
 _CACHE = Path(__file__).parent / ".cache"
+_RUNS = Path(__file__).parent / "runs"
 _RATES = ("0.002", "0.005", "0.01", "0.02")
 
 #: A case: names under which a person would know the checkpoints, the base first, and where they are.
@@ -49,8 +52,16 @@ def production() -> Case:
 
 def runs() -> Case:
     """One base, BitFit at four learning rates."""
-    found = {f"bitfit/lr-{rate}": _CACHE / "bitfit" / rate for rate in _RATES}
-    return {"bitfit/base": sample.base_path(), **found}
+    return {"bitfit/base": sample.base_path(), **{f"bitfit/lr-{rate}": _run(rate) for rate in _RATES}}
+
+
+def _run(rate: str) -> Path:
+    """The run at `rate`, made of its patch."""
+    kept, made = _RUNS / f"lr-{rate}", _CACHE / "runs" / rate
+    shutil.rmtree(made, ignore_errors=True)
+    apply_patch(sample.base_path(), kept / "patch.safetensors", made)
+    shutil.copy(kept / "trainer_state.json", made)
+    return made
 
 
 CASES: dict[str, Callable[[], Case]] = {

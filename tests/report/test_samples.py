@@ -24,7 +24,7 @@ def comparable(text: str) -> str:
     return _NUMBER.sub(lambda number: f"{float(number[0]):.6g}", plain)
 
 
-@pytest.mark.parametrize("name", ["sample", "broken"])
+@pytest.mark.parametrize("name", ["sample", "broken", "runs"])
 def test_samples_rebuild(name):
     made = build(name)
     assert set(made) == {"report.html", "report.md"}
