@@ -54,7 +54,7 @@ def distance(
     BitfitProbeError
         The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
     """
-    from bitfit_probe.data import read_examples, read_texts
+    from bitfit_probe.data import as_examples, read_texts
     from bitfit_probe.distance import DEFAULT, english_reference, measure_distance
 
     texts: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def distance(
         texts, name = read_texts(reference), Path(reference).name
     return measure_distance(
         model,
-        read_examples(data, columns) if isinstance(data, (str, Path)) else data,
+        as_examples(data, columns),
         texts,
         reference_name=name,
         examples=examples,

@@ -158,11 +158,10 @@ def _share(progress: Progress, number: int, count: int) -> Progress:
 
 
 def _examples(data: str | Path | TaskData, columns: Columns | None, examples: int | None) -> TaskData:
-    from bitfit_probe.data import read_examples
+    from bitfit_probe.data import as_examples
     from bitfit_probe.rules.importance import EXAMPLES
 
-    read = read_examples(data, columns) if isinstance(data, (str, Path)) else data
-    return read.sample(EXAMPLES if examples is None else examples)
+    return as_examples(data, columns).sample(EXAMPLES if examples is None else examples)
 
 
 def _steepness(

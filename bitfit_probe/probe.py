@@ -253,11 +253,11 @@ def _judged(ours: Checkpoint, sides: Sequence[_Side], data: TaskData | str | Pat
 
 
 def _examples(data: TaskData | str | Path | None) -> TaskData | None:
-    if isinstance(data, str | Path):
-        from bitfit_probe.data import read_examples
+    if data is None:
+        return None
+    from bitfit_probe.data import as_examples
 
-        return read_examples(data)
-    return data
+    return as_examples(data)
 
 
 def _hashes(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from bitfit_probe.data.labels import Labels, Task, class_places, listed, number,
 from bitfit_probe.data.tables import read_rows, read_texts
 from bitfit_probe.errors import DataError, NotFoundError
 
-__all__ = ["Columns", "TaskData", "read_examples", "read_texts"]
+__all__ = ["Columns", "TaskData", "as_examples", "read_examples", "read_texts"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ class TaskData:
         if self.task == "regression":
             return tuple(float(label) for label in self.labels)
         return tuple(numbers[int(label)] or 0.0 for label in self.labels)
+
+
+def as_examples(data: str | Path | TaskData, columns: Columns | None = None) -> TaskData:
+    """Examples as they are, or read from their file; see :func:`read_examples`."""
+    return read_examples(data, columns) if isinstance(data, (str, Path)) else data
 
 
 def read_examples(path: str | Path, columns: Columns | None = None, *, limit: int | None = None) -> TaskData:

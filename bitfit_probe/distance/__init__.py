@@ -109,7 +109,13 @@ def measure_distance(
         notes = (*notes, "text distances were not measured: no reference text fits (--reference)")
     foreseen = None
     if settings is not None:
-        foreseen = reach(encoder, data, settings, progress=lambda done, total: tell("reach", done, total))
+        foreseen = reach(
+            encoder,
+            data,
+            settings,
+            progress=lambda done, total: tell("reach", done, total),
+            final=features[-1],
+        )
         if foreseen.uncovered:
             notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
     return Distance(
@@ -197,11 +203,10 @@ def _texts(
     ]
     ours, others = spelling(encoder.tokenizer, data.texts), spelling(encoder.tokenizer, other.texts)
     out += _spelling(ours, others, about)
-    losses = language_losses(encoder, data.texts[:_MOST_FOR_LOSSES], seed=seed)
+    samples = (sample.texts[:_MOST_FOR_LOSSES] for sample in (data, other))
+    losses = language_losses(encoder, *samples, seed=seed)
     if losses is not None:
-        against = language_losses(encoder, other.texts[:_MOST_FOR_LOSSES], seed=seed)
-        assert against is not None
-        gap, interval = loss_gap(losses, against, seed=seed)
+        gap, interval = loss_gap(*losses, seed=seed)
         kind = "causal" if encoder.pooling == "last" else "masked"
         out.append(
             Evidence("language_loss_gap", gap, "nats a token", interval, about, f"{kind} language model")

@@ -99,7 +99,12 @@ class Kernels:
 
 
 def kernels(
-    encoder: Encoder, data: TaskData, settings: Settings = DEFAULT, progress: Progress | None = None
+    encoder: Encoder,
+    data: TaskData,
+    settings: Settings = DEFAULT,
+    progress: Progress | None = None,
+    *,
+    final: npt.NDArray[np.floating] | None = None,
 ) -> Kernels:
     """Compute the kernels of all ways to train, from one forward pass and one backward pass a direction.
 
@@ -113,10 +118,12 @@ def kernels(
         Directions, ranks and precision.
     progress
         Told about passes over examples done and to do.
+    final
+        Pooled features of the last layer where they are known already, shape (examples, width).
     """
-    final = encoder.features(data)[-1].astype(np.float64)
-    total = Kernels(final, {}, {}, np.zeros((len(data),) * 2))
-    for number, direction in enumerate(_directions(final, settings)):
+    features = (encoder.features(data)[-1] if final is None else final).astype(np.float64)
+    total = Kernels(features, {}, {}, np.zeros((len(data),) * 2))
+    for number, direction in enumerate(_directions(features, settings)):
         collector = _Collector(encoder, len(data), settings)
         with collector:
             for done, batch in _counted(encoder.batches(data)):

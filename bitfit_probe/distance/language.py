@@ -22,8 +22,8 @@ _MASKED = 0.15
 
 
 def language_losses(
-    encoder: Encoder, texts: Sequence[str], *, seed: int = 0
-) -> npt.NDArray[np.float64] | None:
+    encoder: Encoder, *samples: Sequence[str], seed: int = 0
+) -> list[npt.NDArray[np.float64]] | None:
     """Mean loss a token of each text, in nats; None where the checkpoint has no language-model head.
 
     Encoders are asked for 15 % of the tokens, masked at random (one pass); decoders for each next token.
@@ -32,13 +32,13 @@ def language_losses(
     ----------
     encoder
         The model; its checkpoint is loaded anew with its head.
-    texts
-        The texts.
+    *samples
+        Texts; each sample is masked from the same seed.
 
     Returns
     -------
-    ndarray, shape (texts,)
-        NaN where a text is too short to ask about.
+    list of ndarray, shape (texts,)
+        One a sample; NaN where a text is too short to ask about.
     """
     causal = encoder.pooling == "last"
     try:
@@ -48,8 +48,12 @@ def language_losses(
     if any("bias" not in name for name in loaded.missing):  # a head made up at random knows nothing
         return None
     ask = _causal if causal else _masked
-    random = np.random.default_rng(seed)
-    return np.array([ask(loaded.model, encoder, text, random) for text in texts])
+
+    def losses(texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        random = np.random.default_rng(seed)
+        return np.array([ask(loaded.model, encoder, text, random) for text in texts])
+
+    return [losses(texts) for texts in samples]
 
 
 def _masked(model: Any, encoder: Encoder, text: str, random: np.random.Generator) -> float:

@@ -26,6 +26,7 @@ def reach(
     *,
     margin: float = 0.01,
     progress: Progress | None = None,
+    final: npt.NDArray[np.floating] | None = None,
 ) -> Reach:
     """Forecast head, biases, LoRA and all weights on a task.
 
@@ -41,10 +42,11 @@ def reach(
         How close a LoRA rank must come to the best one to be enough, as a share.
     progress
         Told about passes over examples.
+    final
+        Pooled features of the last layer where they are known already, shape (examples, width).
     """
-    return forecast(
-        kernels(encoder, data, settings, progress), data, margin=margin, directions=settings.directions
-    )
+    found = kernels(encoder, data, settings, progress, final=final)
+    return forecast(found, data, margin=margin, directions=settings.directions)
 
 
 def forecast(found: Kernels, data: TaskData, *, margin: float = 0.01, directions: int = 0) -> Reach:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from bitfit_probe.records import Comparison, Diff, RoleDelta, Side, TensorDelta, Unmatched
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.report.grids import Grid, grids, in_units, outside, peak_of, power_of_ten, scaled, units
 from bitfit_probe.report.measures_as_text import (
     likeness_lines,
     ranking_lines,
@@ -20,13 +20,10 @@ from bitfit_probe.report.words import figure, headline, plural, printable, short
 
 __all__ = ["diff_to_text", "report_to_text"]
 
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CELL = 5
 _MOST_NAMES = 4
 #: Columns from which a name has room beside three figures.
 _ROOMY = 60
-#: 10 to a lower power is 0 in float64.
-_LEAST_POWER = -307
 
 
 def diff_to_text(diff: Diff, *, width: int = 80, top: int = 10) -> str:
@@ -96,19 +93,17 @@ def _heat(roles: Sequence[RoleDelta], width: int) -> Iterator[str]:
     """mean|Δb| as a table: rows by their total over layers, the last column their mean."""
     if not any(role.moved for role in roles):
         return
-    peak = max(role.mean_abs_delta or 0.0 for role in roles)
-    power = max(math.floor(math.log10(peak)), _LEAST_POWER) if peak > 0 else 0
-    unit = "" if power == 0 else f", in units of 10{str(power).translate(_SUPERSCRIPT)}"
+    power = power_of_ten(peak_of(roles))
+    unit = f", {units(power)}" if power else ""
     rest = "" if all(role.moved for role in roles) else "  (· did not move)"
     yield from wrap(f"Biases, mean|Δb| by role and layer{unit}{rest}", width, "  ")
-    for stack in dict.fromkeys(role.stack for role in roles):
-        inside = [role for role in roles if role.stack == stack and role.layer is not None]
-        if stack and inside:
-            yield f"{stack}"
-        yield from _heat_blocks(inside, power, width)
-    outside = [role for role in roles if role.layer is None]
-    if outside:
-        cells = (f"{_name(role)} {_cell(role, power).strip()}" for role in outside)
+    for grid in grids(roles):
+        if grid.stack:
+            yield grid.stack
+        yield from _heat_blocks(grid, power, width)
+    beside = outside(roles)
+    if beside:
+        cells = (f"{_name(role)} {scaled(role, power)}" for role in beside)
         yield from wrap("outside the layers: " + ", ".join(cells), width, " " * 20)
     yield ""
 
@@ -117,52 +112,15 @@ def _name(role: RoleDelta) -> str:
     return f"{role.stack} {role.role}" if role.stack else role.role
 
 
-def _heat_blocks(roles: Sequence[RoleDelta], power: int, width: int) -> Iterator[str]:
-    if not roles:
-        return
-    layers = sorted({role.layer for role in roles if role.layer is not None})
-    cells = {(role.role, role.layer): role for role in roles}
-    names = sorted(dict.fromkeys(role.role for role in roles), key=_total(cells, layers))
-    label = max(len(name) for name in (*names, "layer"))
-    means = {name: _mean(cells, name, layers) for name in names}
-    room = max((width - label - _CELL - 1) // _CELL, 1)
-    share = -(-len(layers) // -(-len(layers) // room))  # blocks of equal length
-    blocks = [layers[start : start + share] for start in range(0, len(layers), share)]
-    for number, block in enumerate(blocks):
-        last = number == len(blocks) - 1
+def _heat_blocks(grid: Grid, power: int, width: int) -> Iterator[str]:
+    label = max(len(name) for name in (*grid.roles, "layer"))
+    for block in grid.blocks(max((width - label - _CELL - 1) // _CELL, 1)):
+        last = block[-1] == grid.layers[-1]
         header = "".join(f"{layer:>{_CELL}}" for layer in block)
         yield f"{'layer':<{label}}{header}" + (f"{'mean':>{_CELL + 1}}" if last else "")
-        for name in names:
-            row = "".join(_cell(cells.get((name, layer)), power) for layer in block)
-            yield f"{name:<{label}}{row}" + (f" {_number(means[name], power)}" if last else "")
-
-
-def _total(cells: dict[tuple[str, int | None], RoleDelta], layers: Sequence[int]) -> Callable[[str], float]:
-    def key(name: str) -> float:
-        return -sum(cells[name, layer].mean_abs_delta or 0.0 for layer in layers if (name, layer) in cells)
-
-    return key
-
-
-def _mean(cells: dict[tuple[str, int | None], RoleDelta], name: str, layers: Sequence[int]) -> float | None:
-    known = [
-        value
-        for layer in layers
-        if (name, layer) in cells and (value := cells[name, layer].mean_abs_delta) is not None
-    ]
-    return sum(known) / len(known) if known else None
-
-
-def _cell(role: RoleDelta | None, power: int) -> str:
-    if role is None:
-        return " " * _CELL
-    if not role.moved:
-        return f"{'·':>{_CELL}}"
-    return _number(role.mean_abs_delta, power)
-
-
-def _number(value: float | None, power: int) -> str:
-    return f"{'–':>{_CELL}}" if value is None else f"{value / 10**power:>{_CELL}.2f}"
+        for name in grid.roles:
+            row = "".join(f"{scaled(grid.cells.get((name, layer)), power):>{_CELL}}" for layer in block)
+            yield f"{name:<{label}}{row}" + (f" {in_units(grid.mean(name), power):>{_CELL}}" if last else "")
 
 
 # Lists --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ __all__ = [
     "Grid",
     "bias_roles_or_matrices",
     "grids",
+    "in_units",
     "matrix_roles",
     "mean_of",
     "outside",
@@ -129,7 +130,11 @@ def scaled(role: RoleDelta | None, power: int) -> str:
         return ""
     if not role.moved:
         return "·"
-    value = role.mean_abs_delta
+    return in_units(role.mean_abs_delta, power)
+
+
+def in_units(value: float | None, power: int) -> str:
+    """A figure in units of 10^power, ``–`` where unknown."""
     return "–" if value is None else f"{value / 10.0**power:.2f}"
 
 

@@ -8,7 +8,8 @@ from support.builders import biases, cast, copied, move, state, write
 from support.checking import codes, only, run_rules
 from support.pairs import bitfit, log, shifted, write_pair
 
-from bitfit_probe.rules.training.too_small import ADAM_FACTOR, LEAST_FOR_ALL, LEAST_FOR_BIASES
+from bitfit_probe.rules.adequacy import LIMITS
+from bitfit_probe.rules.training.too_small import LEAST_FOR_ALL, LEAST_FOR_BIASES
 
 HEALTHY_LOG = log([1e-3, 5e-4, 0.0])
 
@@ -113,7 +114,7 @@ def test_small_steps_of_biases(tmp_path, share, found):
     paths = write_pair(tmp_path, base, tuned)
     assert ("BP203" in codes(*paths)) is found
     if found:
-        least = share * LEAST_FOR_BIASES / ADAM_FACTOR
+        least = share * LEAST_FOR_BIASES / LIMITS.adam_factor
         assert said(*paths, "BP203")["lr_times_steps"] == pytest.approx(least, rel=1e-4)
 
 

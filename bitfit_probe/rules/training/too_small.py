@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.adequacy import LIMITS
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.looking import body, figure, logged, moved, peak, trainer_state
 
 __all__ = ["too_small"]
 
-#: Constant-rate AdamW moves the fastest element 1.0 to 1.3 times lr × steps (measured on a tiny BERT, 100
-#: steps at 1e-3), so max|Δ| / 1.3 is the least lr × steps that it took.
-ADAM_FACTOR = 1.3
-#: BitFit: 100 steps at 1e-4, the lowest rate searched by Ben Zaken et al. (2022). The short runs of
-#: benchmarks/healthy.py have 0.096 to 0.39, the embedded sample 2.3.
-LEAST_FOR_BIASES = 1e-2
-#: All parameters: 100 steps at 1e-5, the lowest rate in the same paper. benchmarks/healthy.py has 0.0017 (32
-#: steps) to 0.058, the rxnfp fine-tunes 0.15 and 0.40.
-LEAST_FOR_ALL = 1e-3
+#: For biases and for all parameters the limits are those of `diff`'s line on training. The short BitFit runs
+#: of benchmarks/healthy.py have 0.096 to 0.39, the embedded sample 2.3; full ones 0.0017 (32 steps) to 0.058,
+#: the rxnfp fine-tunes 0.15 and 0.40.
+LEAST_FOR_BIASES, LEAST_FOR_ALL = LIMITS.least_bias_lr_steps, LIMITS.least_full_lr_steps
 #: A merged LoRA moves a matrix by a product of two small factors: ten times less. Those of
 #: benchmarks/healthy.py have 0.068 to 1.3.
 LEAST_FOR_LORA = 1e-4
@@ -68,7 +64,7 @@ def too_small(case: Case, this: Rule) -> Iterator[Finding]:
     rates, steps = [rate for _, rate in logged(state, "learning_rate")], state.get("global_step")
     evidence = [
         Evidence("max_abs_delta", largest, about="everything outside the head"),
-        Evidence("lr_times_steps", largest / ADAM_FACTOR, reading="at least, with Adam"),
+        Evidence("lr_times_steps", largest / LIMITS.adam_factor, reading="at least, with Adam"),
     ]
     said = ""
     if rates and isinstance(steps, int):
