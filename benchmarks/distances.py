@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.materials import DEFAULT, MINILM, RXNFP
+from benchmarks.materials import ALBERT, DEFAULT, MINILM, RXNFP
 from bitfit_probe.data import read_examples, read_texts
 from bitfit_probe.distance import english_reference, measure_distance
 from bitfit_probe.records.distance import Distance
@@ -33,15 +33,16 @@ _SMILES = (
 )
 
 
-def chemical_model() -> Path:
-    """The rxnfp base with a tokenizer.json that splits SMILES as its pretraining did."""
+def chemical_model(name: str = "rxnfp") -> Path:
+    """A chemical base (``rxnfp`` or ``albert``) whose tokenizer.json splits SMILES as its pretraining did."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Split
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    source, target = DEFAULT / RXNFP / "bert_pretrained", CACHE / "rxnfp"
+    source = DEFAULT / (RXNFP / "bert_pretrained" if name == "rxnfp" else ALBERT)
+    target = CACHE / name
     if (target / "tokenizer.json").is_file():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def chemical_model() -> Path:
         mask_token="[MASK]",
     ).save_pretrained(target)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    (target / "config.json").write_text(json.dumps(config | {"model_type": "bert"}), encoding="utf-8")
+    (target / "config.json").write_text(json.dumps({"model_type": "bert"} | config), encoding="utf-8")
     shutil.copy(source / "pytorch_model.bin", target)
     return target
 

@@ -1,0 +1,110 @@
+"""Run what is not in the table yet.
+
+    python -m benchmarks.recommend --tasks DIR [--workers 2] [--minutes M] [--only model=minilm size=64 …]
+
+DIR holds CSV files with the columns text, text_pair and label. Every finished run adds a row to
+benchmarks/results/runs.csv, every measured cell rows to benchmarks/results/evidence.csv; stopped at any
+moment, the same command goes on. MiniLM and the chemical models come from `python -m benchmarks.materials`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recommend import evidence, training
+from benchmarks.recommend.plan import Cell, Run, cells, planned
+
+RESULTS = Path(__file__).parents[1] / "results"
+RUNS = RESULTS / "runs.csv"
+EVIDENCE = RESULTS / "evidence.csv"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def cell_of(row: dict[str, str]) -> Cell:
+    return Cell(row["model"], row["task"], int(row["size"]), int(row["seed"]))
+
+
+def missing_runs() -> list[Run]:
+    done = {Run(cell_of(row), row["method"], float(row["rate"])) for row in read(RUNS)}
+    return [run for run in planned() if run not in done]
+
+
+def missing_cells() -> list[Cell]:
+    done = {cell_of(row) for row in read(EVIDENCE)}
+    return [cell for cell in cells() if cell not in done]
+
+
+def finished(
+    work: Callable[[Any], Any], jobs: Sequence[Any], workers: int, until: float
+) -> Iterator[tuple[Any, Any]]:
+    """Each job with its result, as they come; none is begun after `until` (monotonic seconds)."""
+    waiting = list(jobs)
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running: dict[Any, Any] = {}
+        while waiting or running:
+            while waiting and len(running) < workers and time.monotonic() < until:
+                job = waiting.pop(0)
+                running[pool.submit(work, job)] = job
+            if not running:
+                return
+            done = next(as_completed(running))
+            yield running.pop(done), done.result()
+
+
+def wanted(cell: Cell, only: Sequence[str]) -> bool:
+    conditions = [text.partition("=") for text in only]
+    return all(str(getattr(cell, name)) in values.split(",") for name, _, values in conditions)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so long")
+    parser.add_argument("--only", nargs="*", default=(), help="such as model=minilm size=64,256")
+    parser.add_argument("--evidence", action="store_true", help="measure the cells instead of training")
+    arguments = parser.parse_args()
+    until = time.monotonic() + 60 * arguments.minutes
+    jobs: list[Any]
+    if arguments.evidence:
+        jobs = [cell for cell in missing_cells() if wanted(cell, arguments.only)]
+        work, path, fields = evidence.measure, EVIDENCE, evidence.FIELDS
+    else:
+        jobs = [run for run in missing_runs() if wanted(run.cell, arguments.only)]
+        work, path, fields = training.perform, RUNS, training.FIELDS
+    RESULTS.mkdir(exist_ok=True)
+    for number, (job, found) in enumerate(
+        finished(partial(work, arguments.tasks), jobs, arguments.workers, until), 1
+    ):
+        append(path, fields, found if isinstance(found, list) else [found])
+        print(f"{number} of {len(jobs)}: {job}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
