@@ -1,1 +1,1 @@
-"""Which method wins where: runs of head, BitFit, LoRA and full fine-tuning, and what was measured beforehand."""
+"""Which method wins where: runs of head, BitFit, LoRA and full fine-tuning, and what was measured before."""

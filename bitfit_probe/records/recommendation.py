@@ -25,8 +25,8 @@ __all__ = [
 
 Answer = Literal["bitfit", "lora", "full", "undecided"]
 
-#: Where an expected gap comes from: short runs on the user's own data, a cell like those that were run, between
-#: such cells, or beyond them.
+#: Where an expected gap comes from: short runs on the user's own data, a task like those that were run,
+#: between such tasks, or beyond them.
 Basis = Literal["trial", "measured", "interpolated", "out of range"]
 
 
