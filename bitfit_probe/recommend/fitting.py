@@ -67,13 +67,9 @@ def fit(samples: Sequence[Sample], features: Mapping[str, tuple[str, ...]] = FEA
         for held_out, rest in without_each_task(samples)
         for sample in held_out
     ]
-    names = sorted({name for sample in samples for name in sample.values})
-    ranges = {}
-    for name in names:
-        seen = [sample.values[name] for sample in samples if name in sample.values]
-        ranges[name] = (min(seen), max(seen))
     lines = {method: _line(samples, method, names) for method, names in features.items()}
-    return Rule(lines, tuple((bias, full) for bias, full in missed), ranges)
+    points = tuple(dict(sample.values) for sample in samples)
+    return Rule(lines, tuple((bias, full) for bias, full in missed), points)
 
 
 def without_each_task(samples: Sequence[Sample]) -> Iterator[tuple[list[Sample], list[Sample]]]:
@@ -98,4 +94,6 @@ def _line(samples: Sequence[Sample], method: str, features: tuple[str, ...]) -> 
         return Line((), (), (), (), float(np.average(target, weights=weights)))
     model = BayesianRidge().fit((table - means) / scales, target, sample_weight=weights)
     slopes = tuple(map(float, model.coef_))
-    return Line(features, tuple(map(float, means)), tuple(map(float, scales)), slopes, float(model.intercept_))
+    return Line(
+        features, tuple(map(float, means)), tuple(map(float, scales)), slopes, float(model.intercept_)
+    )

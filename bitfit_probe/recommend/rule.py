@@ -1,12 +1,13 @@
 """The rule of the decision: from a few numbers about a task to what each method is expected to lose.
 
-LoRA is the reference. How much BitFit and full fine-tuning score above or below it is a line in a few features
-each; what the lines missed on tasks that they were not fitted to is kept in pairs, and put on top of a new
-prediction it gives the distribution of every method's gap to the best one.
+LoRA is the reference. How much BitFit and full fine-tuning score above or below it is a line in a few
+features each; what the lines missed on tasks that they were not fitted to is kept in pairs, and put on top of
+a new prediction it gives the distribution of every method's gap to the best one.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FEATURES", "Gaps", "Line", "Rule", "fit", "shipped"]
+__all__ = ["FEATURES", "Gaps", "Line", "Rule", "Shipped", "published_gaps", "shipped"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +29,10 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
 }
 #: Lowest and highest quantile of an 80 % interval.
 _TAILS = (0.1, 0.9)
+#: Values this share of the cells' range apart count as the same task met again. A convention.
+_NEAR = 0.1
+#: Copies of a comparison of the largest paper: more make the papers' weights more nearly equal.
+_COPIES = 10
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,17 @@ class Line:
     scales: tuple[float, ...]
     slopes: tuple[float, ...]
     intercept: float
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Line:
+        """From JSON, which has lists for tuples."""
+        return cls(
+            features=tuple(stored["features"]),
+            means=tuple(stored["means"]),
+            scales=tuple(stored["scales"]),
+            slopes=tuple(stored["slopes"]),
+            intercept=stored["intercept"],
+        )
 
     def at(self, values: Mapping[str, float]) -> float:
         """The prediction for one task, points above LoRA."""
@@ -61,6 +77,7 @@ class Gaps:
     cases: Mapping[str, Floats]
 
     def expected(self, method: str) -> float:
+        """Mean gap."""
         return float(self.cases[method].mean())
 
     def interval(self, method: str) -> tuple[float, float]:
@@ -83,13 +100,13 @@ class Rule:
         For BitFit and full: points above LoRA.
     missed
         On tasks left out of the fit: what was seen less what was predicted, (BitFit, full) a cell.
-    ranges
-        Lowest and highest value of each feature in the cells.
+    points
+        The cells that it was fitted to: all their values by name, whether the lines look at them or not.
     """
 
     lines: Mapping[str, Line]
     missed: tuple[tuple[float, float], ...]
-    ranges: Mapping[str, tuple[float, float]]
+    points: tuple[Mapping[str, float], ...]
 
     def gaps(self, values: Mapping[str, float], methods: Sequence[str] = ("bitfit", "lora", "full")) -> Gaps:
         """What each of `methods` is expected to lose against the best of them."""
@@ -101,28 +118,86 @@ class Rule:
         best = np.max([scores[method] for method in methods], axis=0)
         return Gaps({method: best - scores[method] for method in methods})
 
-    def outside(self, values: Mapping[str, float]) -> tuple[str, ...]:
-        """Names of the values that lie outside the range of the cells."""
-        return tuple(
-            name
-            for name, (low, high) in self.ranges.items()
-            if name in values and not low <= values[name] <= high
+    def covers(self, values: Mapping[str, float], methods: Sequence[str]) -> bool:
+        """Whether `values` has all that the lines of `methods` look at."""
+        return all(
+            name in values
+            for method, line in self.lines.items()
+            if method in methods
+            for name in line.features
         )
+
+    def outside(self, values: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """Those of the values that no cell reaches, with the lowest and highest of the cells."""
+        ranges = {name: self._range(name) for name in values}
+        return {
+            name: seen for name, seen in ranges.items() if seen and not seen[0] <= values[name] <= seen[1]
+        }
+
+    def near(self, values: Mapping[str, float]) -> bool:
+        """Whether a cell has nearly the same values, none of them further off than `_NEAR` of its range."""
+        widths = {name: seen[1] - seen[0] for name in values if (seen := self._range(name))}
+        return any(
+            all(abs(point[name] - values[name]) <= _NEAR * width for name, width in widths.items())
+            for point in self.points
+        )
+
+    def _range(self, name: str) -> tuple[float, float] | None:
+        seen = [point[name] for point in self.points if name in point]
+        return (min(seen), max(seen)) if len(seen) == len(self.points) else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "lines": {method: vars(line) for method, line in self.lines.items()},
             "missed": self.missed,
-            "ranges": self.ranges,
+            "points": self.points,
         }
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Rule:
         """From what `as_dict` gave."""
-        lines = {
-            method: Line(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()})
-            for method, line in stored["lines"].items()
-        }
+        lines = {method: Line.of(line) for method, line in stored["lines"].items()}
         missed = tuple((float(bias), float(full)) for bias, full in stored["missed"])
-        return cls(lines, missed, {k: (v[0], v[1]) for k, v in stored["ranges"].items()})
+        return cls(lines, missed, tuple(stored["points"]))
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The rule that ships with the package, and how it did on tasks that it was not fitted to.
+
+    Attributes
+    ----------
+    rule
+        The rule.
+    calibrated
+        Whether it did what it must.
+    validation
+        Figures by name, as in docs/validation.md.
+    """
+
+    rule: Rule
+    calibrated: bool
+    validation: Mapping[str, float]
+
+
+@cache
+def shipped() -> Shipped:
+    """What ``python -m benchmarks.recommend.validate`` wrote to calibration.json."""
+    text = resources.files(__package__).joinpath("calibration.json").read_text(encoding="utf-8")
+    stored = json.loads(text)
+    return Shipped(Rule.of(stored["rule"]), stored["calibrated"], stored["validation"])
+
+
+@cache
+def published_gaps(methods: tuple[str, ...] = ("bitfit", "lora", "full")) -> Gaps:
+    """Gaps in published comparisons of all three methods (published.csv), every paper counting the same."""
+    text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    papers = [row["source"] for row in rows]
+    # As many copies of a paper's comparisons as bring it to (nearly) the weight of the largest.
+    most = max(map(papers.count, papers))
+    copies = [round(_COPIES * most / papers.count(paper)) for paper in papers]
+    scores = {method: np.repeat([float(row[method]) for row in rows], copies) for method in methods}
+    best = np.max(list(scores.values()), axis=0)
+    return Gaps({method: best - found for method, found in scores.items()})
