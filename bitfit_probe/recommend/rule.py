@@ -118,6 +118,12 @@ class Rule:
         best = np.max([scores[method] for method in methods], axis=0)
         return Gaps({method: best - scores[method] for method in methods})
 
+    def interval(self, method: str, values: Mapping[str, float]) -> tuple[float, float]:
+        """80 % interval of the points that a method scores above LoRA."""
+        missed = dict(zip(("bitfit", "full"), np.asarray(self.missed).T, strict=True))[method]
+        low, high = np.quantile(self.lines[method].at(values) + missed, _TAILS)
+        return float(low), float(high)
+
     def covers(self, values: Mapping[str, float], methods: Sequence[str]) -> bool:
         """Whether `values` has all that the lines of `methods` look at."""
         return all(
