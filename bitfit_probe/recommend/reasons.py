@@ -18,11 +18,9 @@ def because(
     outlooks: Sequence[Outlook],
     distance: Distance,
     margin: float,
-    absent: Sequence[str],
     trial: Trial | None,
 ) -> Iterator[str]:
     """What speaks for the answer."""
-    yield from absent
     by_method = {item.expected.method: item for item in outlooks}
     if answer in by_method:
         yield _chance(by_method[answer], margin)
