@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["distance", "recommend"]
 
 #: Told what is being done, and the part of it done and to do.
-Progress = Callable[[str, float, float], None]
+Progress = Callable[[str, int, int], None]
 
 
 def distance(
@@ -159,7 +159,7 @@ def _trial(
 ) -> Trial:
     from bitfit_probe.recommend.trial import run_trial
 
-    tell = None if progress is None else lambda done, total: progress("trial", done, total)
+    tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
     return run_trial(model, data, minutes=minutes, seed=seed, work=work, progress=tell)
 
 

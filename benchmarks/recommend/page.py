@@ -13,7 +13,7 @@ from bitfit_probe.recommend.fitting import METHODS
 if TYPE_CHECKING:
     from benchmarks.recommend.validate import Judged
 
-__all__ = ["validation"]
+__all__ = ["paragraph", "validation"]
 
 
 def validation(
@@ -42,7 +42,8 @@ def validation(
     return "\n".join(parts) + "\n"
 
 
-def _paragraph(text: str) -> Iterator[str]:
+def paragraph(text: str) -> Iterator[str]:
+    """The text in lines, and an empty one."""
     yield from textwrap.wrap(" ".join(text.split()), 110, break_long_words=False, break_on_hyphens=False)
     yield ""
 
@@ -51,15 +52,15 @@ def _head(found: Sequence[Case], ours: Mapping[str, Judged], calibrated: bool, c
     figures, lora = ours[f"rule: {chosen}"], ours["always LoRA"]
     yield "# Does the recommendation hold?"
     yield ""
-    yield from _paragraph("Made by `make validate`, from benchmarks/results/runs.csv and evidence.csv.")
-    yield from _paragraph(f"""
+    yield from paragraph("Made by `make validate`, from benchmarks/results/runs.csv and evidence.csv.")
+    yield from paragraph(f"""
         **calibrated: {"yes" if calibrated else "no"}.** The rule that ships (“{chosen}”) has, on tasks
         that it was not fitted to, a mean regret of {figures.mean:.2f} points (always LoRA:
         {lora.mean:.2f}; difference {_interval(figures.over_lora)}) at {figures.trained:.2f} times LoRA's
         parameters. Its answer is within a point of the best method, or tied with it, in
         {figures.within_or_tied:.0%} of the cases; {figures.coverage:.0%} of the differences from LoRA lie
         in their 80 % intervals.""")
-    yield from _paragraph("""
+    yield from paragraph("""
         It counts as calibrated when the mean regret is below always-LoRA's at no more parameters, at
         least 85 % of the answers are within a point or tied, and 70 % to 90 % of the differences lie in
         their intervals.""")
@@ -73,7 +74,7 @@ def _runs(found: Sequence[Case]) -> Iterator[str]:
         f"{size} examples {budget.epochs} epochs in batches of {budget.batch}"
         for size, budget in BUDGETS.items()
     )
-    yield from _paragraph(f"""
+    yield from paragraph(f"""
         {len(rows)} runs ({hours:.1f} hours, one core each), {len(found)} cases of {len(tasks)} tasks
         ({", ".join(tasks)}). Budgets: {budgets}. All other examples test, the same for every method. Each
         method counts at its best learning rate, by the mean over seeds on those test examples, so that
@@ -105,7 +106,7 @@ def _policies(figures: Mapping[str, Judged]) -> Iterator[str]:
             f"| {item.trained:.2f} × | {item.within:.0%} | {item.within_or_tied:.0%} |"
         )
     yield ""
-    yield from _paragraph("""
+    yield from paragraph("""
         Regret is in points of accuracy below the best of the three methods. Intervals: bootstrap over
         tasks.""")
     yield "| policy | right label | undecided | Brier | base rate | in the 80 % intervals |"
@@ -116,7 +117,7 @@ def _policies(figures: Mapping[str, Judged]) -> Iterator[str]:
         coverage = "–" if item.coverage is None else f"{item.coverage:.0%}"
         yield f"| {name} | {item.label:.0%} | {item.undecided:.0%} | {brier} | {base} | {coverage} |"
     yield ""
-    yield from _paragraph("""
+    yield from paragraph("""
         The right label is the cheapest method within a point of the best, or tied with it. Brier scores
         are of the probability that a method is within a point; “base rate” always says how often it is.""")
 
@@ -131,7 +132,7 @@ def _reliability(figures: Judged, chosen: str) -> Iterator[str]:
 
 
 def _published(figures: Mapping[str, Judged]) -> Iterator[str]:
-    yield from _paragraph("""
+    yield from paragraph("""
         78 comparisons of BitFit, LoRA and full fine-tuning (bitfit_probe/recommend/published.csv). They
         report the number of examples and no probe, so only rules without one can be tried.""")
     yield "| policy | mean regret | median | less always-LoRA, 95 % | within 1 | right label | undecided |"
@@ -142,7 +143,7 @@ def _published(figures: Mapping[str, Judged]) -> Iterator[str]:
             f"| {item.within:.0%} | {item.label:.0%} | {item.undecided:.0%} |"
         )
     yield ""
-    yield from _paragraph("""
+    yield from paragraph("""
         A model that the rule was not fitted to is judged by these comparisons (“out of range”), whose
         answer is LoRA, and such an answer is never called calibrated.""")
 

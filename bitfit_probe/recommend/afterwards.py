@@ -1,4 +1,4 @@
-"""What a checkpoint that was tuned for the task already tells: its score, what moved, the rank of the change."""
+"""What a checkpoint tells that was tuned for the task already: its score, and what moved in it."""
 
 from __future__ import annotations
 
