@@ -73,7 +73,7 @@ class Case:
         """Whether the best method is better by less than 1.96 paired standard errors over test examples."""
         best = max(METHODS, key=self.score)
         difference = self.right[best] - self.right[method]
-        return bool(difference.mean() < 1.96 * difference.std() / len(difference) ** 0.5)
+        return bool(difference.mean() <= 1.96 * difference.std() / len(difference) ** 0.5)
 
 
 Rates = dict[tuple[str, str, int, str], dict[float, list[float]]]
