@@ -1,1 +1,1 @@
-"""From what was measured to advice: which method to take, and what it costs."""
+"""From evidence to a method: what is expected of each, what it costs, how to do it."""
