@@ -169,15 +169,12 @@ class _Session:
 
     def _train(self) -> tuple[Plan, Step | None]:
         """Run after run until plan or budget end; the plan, and the run that did not fit any more."""
-        sizes = list(self.bench.parts)
         try:
             self._measure_paces()
         except _OutOfTime:
-            plan = Plan(tuple(self.methods), sizes, self._sweep_so_far(sizes[0]))
+            plan = self._plan(max(self.bench.parts))
             return plan, plan.next(self._runs)
-        plan = Plan(
-            tuple(self.methods), sizes, self._sweep_so_far(sweep_size(sizes, self._round, self.budget.left))
-        )
+        plan = self._plan(sweep_size(list(self.bench.parts), self._round, self.budget.left))
         while (step := plan.next(self._runs)) is not None:
             if self.budget.left < _CAUTION * self._expected(step.method, step.size):
                 return plan, step
@@ -198,9 +195,10 @@ class _Session:
             else:
                 self.paces[method] = rehearsed
 
-    def _sweep_so_far(self, otherwise: int) -> int:
-        """The size at which an interrupted trial has begun its sweep."""
-        return self.finished[0].run.size if self.finished else otherwise
+    def _plan(self, sweep: int) -> Plan:
+        """The plan with this size of the sweep, unless an interrupted trial has begun one at another."""
+        sweep = self.finished[0].run.size if self.finished else sweep
+        return Plan(tuple(self.methods), tuple(self.bench.parts), sweep, self.bench.chance)
 
     def _keep(self, done: Finished) -> None:
         self.finished.append(done)

@@ -31,11 +31,14 @@ class Plan:
         Numbers of training examples, largest first.
     sweep
         The one among them at which rates are compared.
+    chance
+        The score of a guess that does not look at the text.
     """
 
     methods: Sequence[str]
     sizes: Sequence[int]
     sweep: int
+    chance: float
 
     def next(self, runs: Sequence[TrialRun]) -> Step | None:
         """The first run that is missing; None where nothing is left to do."""
@@ -58,11 +61,17 @@ class Plan:
         steps = []
         for method in self.methods:
             tried = self.rates(runs, method)
-            best = self.best(runs, method)
-            outside = beyond(tried, best.rate) if best is not None else None
+            outside = self._beyond(runs, method, tried)
             if outside is not None and len(tried) < 3 + EXTRA:
                 steps.append((len(tried), Step(method, _tidy(outside), self.sweep)))
         return [step for _, step in sorted(steps, key=lambda item: item[0])]
+
+    def _beyond(self, runs: Sequence[TrialRun], method: str, tried: Sequence[float]) -> float | None:
+        best = self.best(runs, method)
+        if best is None:
+            return None
+        # Where no rate has taught anything yet, which of them is best says nothing: they were too low.
+        return beyond(tried, max(tried) if best.score <= self.chance else best.rate)
 
     def best(self, runs: Sequence[TrialRun], method: str) -> TrialRun | None:
         """The run of the sweep with the highest score, of equal ones that with the lowest loss.

@@ -59,8 +59,8 @@ class Outcome:
 
     @property
     def enough(self) -> bool:
-        """Whether every method has its best rate inside those tried, and was trained on all there is."""
-        found = [result.method for result in self.results if not result.at_edge]
+        """Whether each method learned, with its best rate inside those tried, from all there is to train on."""
+        found = [item.method for item in self.results if not item.at_edge and item.score > self.plan.chance]
         return found == list(self.plan.methods) and self._level == self.plan.sizes[0]
 
     @property
@@ -132,6 +132,8 @@ class Outcome:
             if result.at_edge and len(rates) > 1:
                 edge = "highest" if result.rate == max(rates) else "lowest"
                 yield f"the best rate of {result.method}, {result.rate:g}, is the {edge} that was tried"
+            if result.score <= self.plan.chance:
+                yield f"{result.method} learned nothing: guessing gives {self.plan.chance:.3f} as well"
 
     def _on_examples(self) -> Iterator[str]:
         most = self.plan.sizes[0]

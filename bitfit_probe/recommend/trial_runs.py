@@ -114,6 +114,14 @@ class Bench:
         self.train, self.held_out = _split(self.data, self.seed)
         self.parts = _parts(self.train, self.seed)
 
+    @property
+    def chance(self) -> float:
+        """The held-out score of the most frequent class, or of the mean."""
+        if self.objective == "regress":
+            return 0.0
+        guess = np.bincount(np.asarray(self.train.labels)).argmax()
+        return float(np.mean(np.asarray(self.held_out.labels) == guess))
+
     def fingerprint(self) -> dict[str, Any]:
         """What two trials must have in common to share runs."""
         return {

@@ -22,6 +22,7 @@ from bitfit_probe.recommend.trial_result import interval_of, paired_gap
 from bitfit_probe.recommend.trial_runs import Bench, Pace, Step, _classification, _regression
 from bitfit_probe.tuning.encode import split
 from bitfit_probe.tuning.settings import LEARNING_RATES
+from bitfit_probe.tuning.tune import tune
 
 ALL = ("bitfit", "lora", "full")
 #: 120 examples of three classes: 10 of each are held out, 30 of each train.
@@ -182,6 +183,24 @@ class TestPlanning:
         # It was sought three steps further down.
         assert "every run of full diverged, at rates down to 5e-07" in trial.notes
         assert steps_away("bitfit", trial.of("bitfit").rate) == -4
+        assert not trial.enough
+
+    def test_rates_that_taught_nothing_are_taken_for_too_low(self, bases, data, planted, clock):
+        # A third of the examples is right by guessing; lora learns at ten times its middle rate.
+        planted(
+            lambda method, place, size: (
+                inside(method, place - 2, size) if (method, place) == ("lora", 2) else 10
+            )
+        )
+        trial = run_trial(
+            bases("bert"), data, minutes=100, methods=["bitfit", "lora"], progress=clock.step, clock=clock
+        )
+        sweep = {(method, place) for method, place, size in ran(trial) if size == TRAINED}
+        assert sweep == {("bitfit", place) for place in range(-1, 5)} | {
+            ("lora", place) for place in range(-1, 4)
+        }
+        assert "bitfit learned nothing: guessing gives 0.333 as well" in trial.notes
+        assert not any(note.startswith("lora") for note in trial.notes)
         assert not trial.enough
 
     def test_where_the_curve_lies(self):
@@ -411,8 +430,8 @@ class TestRealRuns:
         monkeypatch.setattr(trial_runs, "_LEAST_PASSES", 2)
 
     @pytest.fixture
-    def judged(self, monkeypatch, bases):
-        """Every judging of held-out examples: its labels in order, tokens, and an independent accuracy."""
+    def judged(self, monkeypatch):
+        """Every judging of held-out examples: the model, their tokens and labels in order."""
         import transformers
 
         seen = []
@@ -440,21 +459,29 @@ class TestRealRuns:
             independent = accuracy(model.eval(), tokenizer, list(held_out.texts), list(held_out.labels))
             assert run.score == pytest.approx(independent)
 
-    def test_an_easy_task_needs_no_more_than_biases(self, bases, data, monkeypatch, clock):
-        monkeypatch.setattr(trial_runs, "_LEAST_STEPS", 60)
-        trial = run_trial(
-            bases("bert"),
-            data,
-            minutes=1000,
-            methods=["lora", "bitfit"],
-            progress=clock.step,
-            clock=clock,
-        )
-        assert [result.method for result in trial.results] == ["bitfit", "lora"]
-        bitfit = trial.of("bitfit")
-        assert bitfit.score >= 0.9  # a third is chance
-        assert bitfit.gap <= 10
-        assert bitfit.score - 0.1 <= bitfit.extrapolated <= 1
+    @pytest.mark.parametrize("known", [True, False])
+    def test_biases_do_where_the_base_knows_the_task_and_only_there(
+        self, bases, tmp_path, monkeypatch, clock, known
+    ):
+        """Whether the first word is w0, asked of a random body and of one that was trained to tell."""
+        base = bases("bert")
+        if known:  # three classes, so that its head is none for two
+            how = {"method": "lora", "merge": True, "learning_rate": 1e-2, "epochs": 8, "held_out": 0.0}
+            base = tune(
+                base, write_csv(tmp_path / "three.csv", rows(120)), out=tmp_path / "base", batch=16, **how
+            ).path
+        table = [row | {"label": str(row["label"] == "c0")} for row in rows(66, seed=6)]
+        data = read_examples(write_csv(tmp_path / "two.csv", table))
+        monkeypatch.setattr(trial_runs, "_LEAST_STEPS", 40)
+        # Two rehearsals of 6 steps, and runs of 40: both at the middle rate, or a sweep and one rate beyond.
+        how = {"methods": ["lora", "bitfit"], "progress": clock.step, "clock": clock}
+        trial = run_trial(base, data, minutes=(12 + (2 if known else 8) * 40 + 5) / 60, **how)
+        bitfit, lora = trial.results
+        if known:
+            assert (bitfit.score, bitfit.gap) == (1.0, 0.0)
+        else:
+            assert lora.gap == 0.0
+            assert bitfit.gap_interval[0] > 0
 
     def test_a_model_without_biases_has_no_bitfit(self, bases, data, clock):
         trial = run_trial(bases("llama"), data, minutes=27 / 60, progress=clock.step, clock=clock)
