@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def enough(self) -> bool:
-        """Whether each method learned, with its best rate inside those tried, from all there is to train on."""
+        """Whether each method learned, its best rate inside those tried, from all there is to train on."""
         found = [item.method for item in self.results if not item.at_edge and item.score > self.plan.chance]
         return found == list(self.plan.methods) and self._level == self.plan.sizes[0]
 
