@@ -1,1 +1,1 @@
-"""The decision: from evidence and findings to the cheapest method that will do."""
+"""From evidence to a method: what is expected of each, what it costs, how to do it."""

@@ -180,7 +180,7 @@ class TrialRun:
     size, steps
         Training examples and optimizer steps.
     score, loss
-        On the examples held out: accuracy (regression: R²) and mean loss.
+        On the examples held out: accuracy (regression: R²) and mean loss; both NaN where the run diverged.
     seconds
         What it took.
     """
@@ -239,7 +239,8 @@ class Trial:
     results
         One a method that was finished.
     enough
-        Whether the budget sufficed: every candidate finished with its best rate inside the sweep.
+        Whether the budget sufficed: every candidate did better than a guess, with its best rate inside the
+        sweep and with all training examples.
     notes
         What it was too small for.
     """

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.data import TaskData
 
-__all__ = ["digest_of", "file_sha256", "fingerprint", "tensor_sha256"]
+__all__ = ["digest_of", "examples_sha256", "file_sha256", "fingerprint", "tensor_sha256"]
 
 #: Elements read at a time.
 _BLOCK = 1 << 20
@@ -57,3 +58,9 @@ def file_sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             seen.update(block)
     return seen.hexdigest()
+
+
+def examples_sha256(data: TaskData) -> str:
+    """SHA-256 of texts and labels, whatever file they came from."""
+    content = json.dumps([data.texts, data.pairs, data.labels, data.label_names])
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,31 @@ from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.settings import Settings
 from bitfit_probe.tuning.train import Task, make_trainer
 
-__all__ = ["search_rate"]
+__all__ = ["EXTRA", "beyond", "first_rates", "search_rate"]
 
 #: Neighbouring rates differ by half an order of magnitude.
 _FACTOR = 10**0.5
 #: Rates tried beyond the first three where the best one is at the edge.
-_EXTRA = 3
+EXTRA = 3
 #: Share of the epochs that a trial gets.
 _SHARE = 0.25
+
+
+def first_rates(middle: float) -> tuple[float, float, float]:
+    """The rates that a search begins with, lowest first."""
+    return middle / _FACTOR, middle, middle * _FACTOR
+
+
+def beyond(tried: Iterable[float], best: float) -> float | None:
+    """The next rate outside those tried where the best one is at their edge; None where it lies inside.
+
+    >>> round(beyond([1e-4, 1e-3], 1e-3), 6)
+    0.003162
+    """
+    tried = list(tried)
+    if best == max(tried):
+        return best * _FACTOR
+    return best / _FACTOR if best == min(tried) else None
 
 
 def search_rate(
@@ -39,17 +56,13 @@ def search_rate(
         The settings at the best rate, and every trial's rate and loss.
     """
     losses: dict[float, float] = {}
-    for rate in (settings.rate / _FACTOR, settings.rate, settings.rate * _FACTOR):
+    for rate in first_rates(settings.rate):
         losses[rate] = _trial(make, task, settings.at(rate), cpu)
-    for _ in range(_EXTRA):
-        best = _best(losses)
-        if best == max(losses):
-            rate = best * _FACTOR
-        elif best == min(losses):
-            rate = best / _FACTOR
-        else:
+    for _ in range(EXTRA):
+        outside = beyond(losses, _best(losses))
+        if outside is None:
             break
-        losses[rate] = _trial(make, task, settings.at(rate), cpu)
+        losses[outside] = _trial(make, task, settings.at(outside), cpu)
     trials = [{"learning_rate": rate, "held_out_loss": losses[rate]} for rate in sorted(losses)]
     return settings.at(_best(losses)), trials
 

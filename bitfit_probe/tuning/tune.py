@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -14,12 +13,12 @@ from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_tokenizer, quietly
-from bitfit_probe.tuning.build import Built, build, longest_text, objective_for
+from bitfit_probe.models import quietly
+from bitfit_probe.tuning.build import Built, build, longest_text, objective_for, padding_tokenizer
 from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
-from bitfit_probe.tuning.fingerprint import digest_of, file_sha256
+from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256, file_sha256
 from bitfit_probe.tuning.masters import settle
 from bitfit_probe.tuning.search import search_rate
 from bitfit_probe.tuning.settings import Method, Settings
@@ -113,7 +112,7 @@ def tune(
     examples = data if isinstance(data, TaskData) else read_examples(data, columns)
     run = {
         "base": digest_of(base),
-        "data": _data_sha256(examples, data),
+        "data": examples_sha256(data) if isinstance(data, TaskData) else file_sha256(Path(data)),
         "columns": vars(examples.columns),
         "settings": settings.as_dict() | {"merge": merge},
     }
@@ -125,13 +124,6 @@ def tune(
                 job.run(place, callbacks, report_to, progress)
             place.publish()
     return Tuned(Path(out), read_json(Path(out) / CARD) or {})
-
-
-def _data_sha256(examples: TaskData, source: str | Path | TaskData) -> str:
-    if not isinstance(source, TaskData):
-        return file_sha256(Path(source))
-    content = json.dumps([examples.texts, examples.pairs, examples.labels, examples.label_names])
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class _Ready(NamedTuple):
@@ -199,7 +191,7 @@ class _Job:
     def _ready(self) -> _Ready:
         """Everything that training needs, the learning rate searched for where that was asked."""
         settings = self.settings
-        tokenizer = _padding(load_tokenizer(self.base.folder))
+        tokenizer = padding_tokenizer(self.base)
         objective = objective_for(self.examples, self.base, tokenizer, settings.objective)
         train, held_out = split(self.examples, settings.held_out, settings.seed)
 
@@ -247,10 +239,3 @@ def _refuse_diverged(signs: Sequence[Sign], settings: Settings) -> None:
                 f"training diverged at step {sign.step}: {sign.message}",
                 advice=f"try a rate below {settings.rate:g}; nothing was written",
             )
-
-
-def _padding(tokenizer: Any) -> Any:
-    """The tokenizer with something to pad by: decoders often have nothing but an end of text."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
