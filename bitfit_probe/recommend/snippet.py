@@ -81,7 +81,8 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
         yield "tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token"
         yield "model.config.pad_token_id = tokenizer.pad_token_id"
     if settings.method == "bitfit":
-        yield "for name, parameter in model.base_model.named_parameters():  # the head is all trained"
+        yield "# Beside these, all of the head is trained."
+        yield "for name, parameter in model.base_model.named_parameters():"
         new = ' or name.startswith("pooler.")  # new' if model.new else ""
         yield f'    parameter.requires_grad = name.endswith("bias"){new}'
     elif lora is not None:
