@@ -25,7 +25,8 @@ from bitfit_probe.report.words import printable
 
 __all__ = ["recommended_to_text"]
 
-_ROOMY = 80
+#: Columns from which one table holds it all, and below which not even costs fit with their shares.
+_ROOMY, _NARROW = 80, 48
 _EXPECTED = (("", "method"), ("points", "below"), ("80 %", "interval"), ("", "basis"))
 _COSTS = (
     ("", "trained"),
@@ -88,7 +89,10 @@ def _methods(found: Recommendation, width: int) -> Iterator[str]:
         yield from (*_table((*_EXPECTED, *_COSTS), both), "")
         return
     yield from (*_table(_EXPECTED, [(*a, *b) for a, b in zip(names, expected, strict=True)]), "")
-    yield from (*_table((_EXPECTED[0], *_COSTS), [(*a, *c) for a, c in zip(names, costs, strict=True)]), "")
+    kept = [at for at, title in enumerate(_COSTS) if width >= _NARROW or title[1] != "share"]
+    titles = (_EXPECTED[0], *(_COSTS[at] for at in kept))
+    cells = [(*a, *(c[at] for at in kept)) for a, c in zip(names, costs, strict=True)]
+    yield from (*_table(titles, cells), "")
 
 
 def _costs(cost: Cost | None, costs: Sequence[Cost]) -> tuple[str, ...]:
@@ -135,6 +139,6 @@ def _advice(found: Recommendation, width: int) -> Iterator[str]:
     yield ""
     yield from word_lines(found.advice.command, width)
     yield ""
-    yield "The same without bitfit-probe, in Python:"
+    yield "The same as a plain Python program:"
     yield ""
     yield from found.advice.snippet.rstrip("\n").split("\n")

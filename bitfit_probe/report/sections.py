@@ -323,7 +323,7 @@ def _recommended(result: Recommended) -> Iterator[Block]:
     command = "\n".join(map(printable, word_lines(found.advice.command, _CODE)))
     yield Part("How", (_points(steps), Code("Command", command, "sh")))
     program = Code("Program", "\n".join(map(printable, found.advice.snippet.split("\n"))), "python")
-    yield Fold("The same without bitfit-probe, in Python", (program,))
+    yield Fold("The same as a plain Python program", (program,))
 
 
 def _trial(trial: Trial) -> Iterator[Block]:

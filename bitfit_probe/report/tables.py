@@ -273,7 +273,7 @@ def evidence_table(key: str, caption: str, evidence: Sequence[Evidence]) -> Tabl
 def methods_table(found: Recommendation) -> Table:
     """What is expected of each method, and what it costs."""
     kept = ("a task", f"{STORED_TASKS} tasks")
-    titles = ("points below best", "80 % interval", "basis", "trained", "share", "AdamW's memory", *kept)
+    titles = ("points below", "80 % interval", "basis", "trained", "share", "optimizer", *kept)
     rows = [
         (METHODS.get(name, name), *expected_cells(expected), *cost_cells(cost, found.costs))
         for name, expected, cost in methods(found)
@@ -285,7 +285,7 @@ def methods_table(found: Recommendation) -> Table:
 def trial_table(trial: Trial) -> Table:
     """What short runs came to, at each method's best rate."""
     rows = [(METHODS.get(name, name), *cells) for name, *cells in trial_cells(trial)]
-    titles = ("rate", "score", "80 % interval", "points below best", "its 80 % interval", "with all data")
+    titles = ("rate", "score", "80 % interval", "points below", "its 80 % interval", "with all data")
     columns = _columns(*titles, first="method", words=("rate",))
     return _table("trial", "Short runs, each method at its best rate", columns, rows)
 
