@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Seconds that the fuzzer spends on each reader.
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo test check format bench docs fuzz healthy materials samples zoo clean
+.PHONY: demo test check format bench docs fuzz healthy materials samples validate zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -40,6 +40,10 @@ docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, t
 
 zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+
+validate: $(VENV)/dev.stamp ## fit the rule of the recommendation, judge it on tasks left out; writes docs/validation.md
+	$(BIN)/python -m benchmarks.recommend.validate --write
+	$(BIN)/python -m benchmarks.recommend.forecasts --write
 
 healthy: $(VENV)/dev.stamp ## train the small healthy runs on which `check` must stay silent
 	$(BIN)/python -m benchmarks.healthy

@@ -1,16 +1,23 @@
-"""Where the rooms meet before anything is trained: from a model and examples to what to expect."""
+"""Where the rooms meet before a method is chosen: from a model and examples to what to expect and to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
+    from bitfit_probe.recommend.recommendation import Known
+    from bitfit_probe.records import Evidence
     from bitfit_probe.records.distance import Distance
+    from bitfit_probe.records.recommendation import Recommended, Trial
+    from bitfit_probe.rules import Attempt
 
-__all__ = ["distance"]
+__all__ = ["distance", "recommend"]
+
+#: Told what is being done, and the part of it done and to do.
+Progress = Callable[[str, int, int], None]
 
 
 def distance(
@@ -23,7 +30,7 @@ def distance(
     reach: bool = True,
     examples: int = 300,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Distance:
     """Measure how far a task lies from what a model knows, and what training could reach.
 
@@ -74,3 +81,104 @@ def distance(
         seed=seed,
         progress=progress,
     )
+
+
+def recommend(
+    model: str | Path,
+    data: str | Path | TaskData,
+    *,
+    columns: Columns | None = None,
+    reference: str | Path | Literal[False] | None = None,
+    tuned: Sequence[str | Path] = (),
+    trial: float | None = None,
+    work: Path | None = None,
+    margin: float = 1.0,
+    examples: int = 300,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Recommended:
+    """Say which of BitFit, LoRA and full fine-tuning to take, with the evidence for and against it.
+
+    Parameters
+    ----------
+    model, data, columns, reference, examples, seed
+        As for `distance`. All examples of `data` count as those to train on.
+    tuned
+        Checkpoints tuned for the task already: their findings come before any advice to change the method.
+    trial
+        Minutes for short runs of the candidates, whose results take the place of forecasts.
+    work
+        Directory in which finished runs of a trial are kept, so that an interrupted one goes on.
+    margin
+        Points that a cheaper method may lose against the best.
+    progress
+        Told what is being done (the stages of `distance`, ``tuned``, ``trial``), and the part of it done and
+        to do.
+
+    Raises
+    ------
+    BitfitProbeError
+        As for `distance`.
+    """
+    from bitfit_probe.checkpoint import open_checkpoint
+    from bitfit_probe.data import as_examples
+    from bitfit_probe.recommend.recommendation import recommendation
+    from bitfit_probe.records.recommendation import Recommended
+
+    read = as_examples(data, columns)
+    tried = _attempts(model, tuned, read)
+    opened = next((attempt.path for attempt in tried if attempt.case is not None), None)
+    measured = distance(
+        model, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
+    )
+    runs = None if trial is None else _trial(model, read, trial, work, seed, progress)
+    known, evidence = _known(tried, read.sample(examples, seed), runs, progress)
+    checkpoint = open_checkpoint(model)
+    return Recommended(
+        recommendation(checkpoint, read, measured, margin=margin, known=known),
+        measured,
+        evidence,
+        runs,
+        known.check,
+    )
+
+
+def _attempts(model: str | Path, tuned: Sequence[str | Path], data: TaskData) -> list[Attempt]:
+    from bitfit_probe.probe import attempts
+
+    return attempts(model, tuned, data=data) if tuned else []
+
+
+def _trial(
+    model: str | Path,
+    data: TaskData,
+    minutes: float,
+    work: Path | None,
+    seed: int,
+    progress: Progress | None,
+) -> Trial:
+    from bitfit_probe.recommend.trial import run_trial
+
+    tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
+    return run_trial(model, data, minutes=minutes, seed=seed, work=work, progress=tell)
+
+
+def _known(
+    tried: list[Attempt], data: TaskData, trial: Trial | None, progress: Progress | None
+) -> tuple[Known, tuple[Evidence, ...]]:
+    """What tuned checkpoints tell: findings, scores, and the rank of what changed."""
+    from bitfit_probe.recommend.afterwards import look
+    from bitfit_probe.recommend.recommendation import Known
+    from bitfit_probe.rules import check
+
+    if not tried:
+        return Known(trial), ()
+    looks = []
+    for number, attempt in enumerate(tried):
+        if progress is not None:
+            progress("tuned", number, len(tried))
+        looks.append(look(attempt, data))
+    scores = {item.path: item.score for item in looks if item.score is not None}
+    ranks = [item.effective_rank for item in looks if item.effective_rank is not None]
+    known = Known(trial, check(tried), scores, max(ranks, default=None))
+    return known, tuple(evidence for item in looks for evidence in item.evidence)

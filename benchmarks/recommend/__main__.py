@@ -22,17 +22,7 @@ from typing import Any
 
 from benchmarks.recommend import evidence, training
 from benchmarks.recommend.plan import Cell, Run, cells, planned
-
-RESULTS = Path(__file__).parents[1] / "results"
-RUNS = RESULTS / "runs.csv"
-EVIDENCE = RESULTS / "evidence.csv"
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+from benchmarks.recommend.samples import EVIDENCE, RUNS, cell_of, read
 
 
 def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> None:
@@ -42,10 +32,6 @@ def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> Non
         if new:
             writer.writeheader()
         writer.writerows(rows)
-
-
-def cell_of(row: dict[str, str]) -> Cell:
-    return Cell(row["model"], row["task"], int(row["size"]), int(row["seed"]))
 
 
 def missing_runs() -> list[Run]:
@@ -98,7 +84,7 @@ def main() -> None:
     else:
         jobs = [run for run in missing_runs() if wanted(run.cell, arguments.only)]
         work, path, fields = training.perform, RUNS, training.FIELDS
-    RESULTS.mkdir(exist_ok=True)
+    RUNS.parent.mkdir(exist_ok=True)
     for number, (job, found) in enumerate(
         finished(partial(work, arguments.tasks), jobs, arguments.workers, until), 1
     ):

@@ -27,4 +27,5 @@ def measure(tasks: Path, cell: Cell) -> list[dict[str, Any]]:
     with quietly():
         found = measure_distance(folder_of(cell.model), data, texts, reference_name="English")
     rows = rows_of(found, cell.model, cell.task, time.perf_counter() - start)
+    rows.append({"measure": "classes", "value": found.classes})
     return [cell._asdict() | row for row in rows]

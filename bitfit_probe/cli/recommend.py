@@ -89,7 +89,7 @@ def recommend(
         raise click.UsageError("--work needs --trial")
     if no_reference and reference is not None:
         raise click.UsageError("--reference and --no-reference exclude each other")
-    from bitfit_probe.beforehand import recommend as run  # type: ignore[attr-defined]
+    from bitfit_probe.beforehand import recommend as run
     from bitfit_probe.report.recommend_json import recommended_to_json
     from bitfit_probe.report.recommend_text import recommended_to_text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-__all__ = ["Batch", "Encoder", "Pooling", "Progress", "open_encoder"]
+__all__ = ["Batch", "Encoder", "Pooling", "Progress", "is_causal", "open_encoder"]
 
 #: How one vector is made of a text's token vectors.
 Pooling = Literal["mean", "first", "last"]
@@ -154,14 +154,14 @@ def open_encoder(path: str | Path, pooling: Pooling | None = None) -> Encoder:
     tokenizer.padding_side = "right"
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    causal = _is_causal(model)
+    causal = is_causal(model.config.to_dict())
     return Encoder(model, tokenizer, pooling or ("last" if causal else "mean"), checkpoint)
 
 
-def _is_causal(model: Any) -> bool:
+def is_causal(config: Mapping[str, Any]) -> bool:
     """Whether tokens see only those before them: transformers' decoders say so by their family."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as DECODERS
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
 
-    kind = model.config.model_type
-    return kind in DECODERS and (kind not in ENCODERS or bool(model.config.is_decoder))
+    kind = config.get("model_type")
+    return kind in DECODERS and (kind not in ENCODERS or bool(config.get("is_decoder")))

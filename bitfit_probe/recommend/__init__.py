@@ -1,1 +1,1 @@
-"""From evidence to a method: what is expected of each, what it costs, how to do it."""
+"""The decision: from evidence and findings to the cheapest method that will do."""

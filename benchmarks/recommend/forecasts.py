@@ -1,0 +1,167 @@
+"""Whether measures taken before training forecast what training reaches.
+
+    python -m benchmarks.recommend.forecasts [--write]
+
+Writes docs/forecasts.md: rank correlation and mean absolute error between what was measured of each cell
+(benchmarks/results/evidence.csv) and the accuracies of its runs (runs.csv), with intervals by bootstrap over
+tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.recommend.page import paragraph
+from benchmarks.recommend.plan import Cell
+from benchmarks.recommend.samples import cases, measured
+from bitfit_probe.recommend.fitting import METHODS, Sample
+
+PAGE = Path(__file__).parents[2] / "docs" / "forecasts.md"
+Floats = npt.NDArray[np.float64]
+#: Measures that are compared, and how they are called; ``{}`` stands for the method.
+MEASURES = {
+    "reach_{}": "reach of the method",
+    "linear_probe": "linear probe",
+    "nearest_neighbours": "nearest neighbours",
+    "log_me": "LogME",
+    "h_score": "H-score",
+    "proxy_a_distance": "proxy A-distance",
+    "frechet": "Fréchet distance",
+    "majority": "most frequent class",
+}
+#: What reach calls a method.
+_REACH = {"bitfit": "bitfit", "lora": "lora-8", "full": "full"}
+_ROUNDS = 2_000
+
+
+def spearman(one: Floats, two: Floats) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(one, two).statistic)
+
+
+def fitted_error(one: Floats, two: Floats, tasks: Sequence[str]) -> Floats:
+    """Absolute error, in points, of a line fitted to the other tasks."""
+    names = np.array(tasks)
+    out = np.empty(len(one))
+    for task in set(tasks):
+        left_out = names == task
+        slope, intercept = np.polyfit(one[~left_out], two[~left_out], 1)
+        out[left_out] = 100 * np.abs(two[left_out] - intercept - slope * one[left_out])
+    return out
+
+
+def interval(
+    statistic: Callable[..., float], columns: Sequence[Floats], tasks: Sequence[str]
+) -> tuple[float, float]:
+    """95 % interval of a statistic of columns, whole tasks drawn."""
+    random = np.random.default_rng(0)
+    groups = [np.flatnonzero(np.array(tasks) == task) for task in dict.fromkeys(tasks)]
+    found = []
+    for _ in range(_ROUNDS):
+        rows = np.concatenate([groups[i] for i in random.integers(len(groups), size=len(groups))])
+        found.append(statistic(*(column[rows] for column in columns)))
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def levels(samples: Sequence[Sample], evidence: Mapping[Cell, Mapping[str, float]]) -> Iterator[str]:
+    """Measures beside accuracies, one row a measure and method."""
+    yield "| measure | method | cells | Spearman | 95 % | error, points | 95 % | unfitted |"
+    yield "|---|---|---:|---:|---|---:|---|---:|"
+    for pattern, title in MEASURES.items():
+        for method in METHODS:
+            name = pattern.format(_REACH[method])
+            pairs = [
+                (evidence[_cell(sample)][name], sample.scores[method], sample.task)
+                for sample in samples
+                if name in evidence[_cell(sample)]
+            ]
+            yield _row(title, method, pairs, on_scale=name.startswith(("reach", "linear", "nearest", "maj")))
+
+
+def _row(title: str, method: str, pairs: Sequence[tuple[float, float, str]], *, on_scale: bool) -> str:
+    one, two = (np.array([pair[i] for pair in pairs], float) for i in (0, 1))
+    tasks = [pair[2] for pair in pairs]
+    errors = fitted_error(one, two, tasks)
+    rank_low, rank_high = interval(spearman, (one, two), tasks)
+    low, high = interval(np.mean, (errors,), tasks)
+    unfitted = f"{100 * np.abs(two - one).mean():.1f}" if on_scale else "–"
+    return (
+        f"| {title} | {method} | {len(pairs)} | {spearman(one, two):.2f} | {rank_low:.2f} to {rank_high:.2f} "
+        f"| {errors.mean():.1f} | {low:.1f} to {high:.1f} | {unfitted} |"
+    )
+
+
+def gains(samples: Sequence[Sample], evidence: Mapping[Cell, Mapping[str, float]]) -> Iterator[str]:
+    """Differences between methods, foreseen and seen."""
+    yield "| gain | foreseen by | cells | Spearman | 95 % |"
+    yield "|---|---|---:|---:|---|"
+    for better, worse in (("lora", "bitfit"), ("full", "bitfit"), ("full", "lora")):
+        seen = np.array([sample.scores[better] - sample.scores[worse] for sample in samples])
+        tasks = [sample.task for sample in samples]
+        found = [evidence[_cell(sample)] for sample in samples]
+        foreseen = {
+            "reach, accuracy": [f[f"reach_{_REACH[better]}"] - f[f"reach_{_REACH[worse]}"] for f in found],
+            "reach, squared error": [
+                f[f"error_{_REACH[worse]}"] - f[f"error_{_REACH[better]}"] for f in found
+            ],
+            "linear probe": [-f["linear_probe"] for f in found],
+            "examples": [sample.values["log2_examples"] for sample in samples],
+        }
+        for title, values in foreseen.items():
+            one = np.array(values)
+            low, high = interval(spearman, (one, seen), tasks)
+            yield (
+                f"| {better} − {worse} | {title} | {len(seen)} | {spearman(one, seen):.2f} "
+                f"| {low:.2f} to {high:.2f} |"
+            )
+
+
+def _cell(sample: Sample) -> Cell:
+    return Cell(sample.model, sample.task, sample.size, sample.seed)
+
+
+def page() -> str:
+    """The whole page."""
+    samples = [sample for case in cases() for sample in case.samples]
+    evidence = measured()
+    parts = [
+        "# Do forecasts meet real runs?",
+        "",
+        *paragraph("Made by `python -m benchmarks.recommend.forecasts --write`."),
+        *paragraph(f"""
+            {len(samples)} cells (a model on one training set of a task), measured on their training
+            examples and tested on all others at each method's best learning rate. Error: mean absolute
+            error of a line in the measure, fitted to the other tasks; unfitted: the measure taken for
+            the accuracy as it is. Intervals: bootstrap over tasks."""),
+        "## Levels",
+        "",
+        *levels(samples, evidence),
+        "",
+        "## Gains",
+        "",
+        *paragraph("How much more one method scores than another, foreseen and seen."),
+        *gains(samples, evidence),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--write", action="store_true")
+    text = page()
+    if parser.parse_args().write:
+        PAGE.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Finished runs and measured cells as samples: each method at its best rate, and what was known before."""
+
+from __future__ import annotations
+
+import base64
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.recommend.plan import Cell
+from bitfit_probe.recommend.features import features
+from bitfit_probe.recommend.fitting import METHODS, Sample
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["EVIDENCE", "RUNS", "Case", "Rates", "cases", "cell_of", "measured", "published", "rates", "read"]
+
+RESULTS = Path(__file__).parents[1] / "results"
+RUNS = RESULTS / "runs.csv"
+EVIDENCE = RESULTS / "evidence.csv"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none where it is not there yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def cell_of(row: dict[str, str]) -> Cell:
+    """Which cell a row belongs to."""
+    return Cell(row["model"], row["task"], int(row["size"]), int(row["seed"]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """All seeds of a model, task and size.
+
+    Attributes
+    ----------
+    samples
+        One a seed.
+    right
+        By method: which test examples were right, the seeds one after the other.
+    trained
+        By method: how many parameters were trained.
+    """
+
+    model: str
+    task: str
+    size: int
+    samples: tuple[Sample, ...]
+    right: dict[str, npt.NDArray[np.float64]]
+    trained: dict[str, int]
+
+    def score(self, method: str) -> float:
+        """Mean accuracy over the seeds, as a share."""
+        return float(np.mean([sample.scores[method] for sample in self.samples]))
+
+    def gap(self, method: str) -> float:
+        """Points below the best of the three methods."""
+        return 100 * (max(map(self.score, METHODS)) - self.score(method))
+
+    def tied(self, method: str) -> bool:
+        """Whether the best method is better by less than 1.96 paired standard errors over test examples."""
+        best = max(METHODS, key=self.score)
+        difference = self.right[best] - self.right[method]
+        return bool(difference.mean() < 1.96 * difference.std() / len(difference) ** 0.5)
+
+
+Rates = dict[tuple[str, str, int, str], dict[float, list[float]]]
+
+
+def rates() -> Rates:
+    """Accuracies by model, task, size and method, then by rate: one a seed."""
+    found: Rates = defaultdict(lambda: defaultdict(list))
+    for row in read(RUNS):
+        key = (row["model"], row["task"], int(row["size"]), row["method"])
+        found[key][float(row["rate"])].append(float(row["accuracy"]))
+    return found
+
+
+def measured() -> dict[Cell, dict[str, float]]:
+    """What was measured of each cell before training."""
+    found: dict[Cell, dict[str, float]] = defaultdict(dict)
+    for row in read(EVIDENCE):
+        if row["value"]:
+            found[cell_of(row)][row["measure"]] = float(row["value"])
+    return found
+
+
+def cases() -> list[Case]:
+    """Every model, task and size of which all methods were run and the evidence was measured."""
+    evidence = measured()
+    rows: dict[tuple[str, str, int], list[dict[str, str]]] = defaultdict(list)
+    for row in read(RUNS):
+        rows[row["model"], row["task"], int(row["size"])].append(row)
+    found = (_case(*key, group, evidence) for key, group in rows.items())
+    return [case for case in found if case is not None]
+
+
+def _case(
+    model: str, task: str, size: int, rows: list[dict[str, str]], evidence: dict[Cell, dict[str, float]]
+) -> Case | None:
+    best = {method: _best_rate(rows, method) for method in ("head", *METHODS)}
+    chosen = [row for row in rows if float(row["rate"]) == best[row["method"]]]
+    seeds = sorted({int(row["seed"]) for row in chosen})
+    by_seed = {seed: {row["method"]: row for row in chosen if int(row["seed"]) == seed} for seed in seeds}
+    full = [
+        seed
+        for seed in seeds
+        if set(METHODS) <= set(by_seed[seed]) and Cell(model, task, size, seed) in evidence
+    ]
+    if not full:
+        return None
+    samples = []
+    for seed in full:
+        values = evidence[Cell(model, task, size, seed)]
+        scores = {method: float(row["accuracy"]) for method, row in by_seed[seed].items()}
+        found = features(values, size, int(values["classes"]))
+        samples.append(Sample(model, task, size, seed, found, scores))
+    right = {m: np.concatenate([_bits(by_seed[seed][m]) for seed in full]) for m in METHODS}
+    trained = {m: int(by_seed[full[0]][m]["trained"]) for m in METHODS}
+    return Case(model, task, size, tuple(samples), right, trained)
+
+
+def _best_rate(rows: list[dict[str, str]], method: str) -> float | None:
+    """The rate with the highest mean accuracy among those that most seeds were run at."""
+    found: dict[float, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["method"] == method:
+            found[float(row["rate"])].append(float(row["accuracy"]))
+    most = max(map(len, found.values()), default=0)
+    everywhere = {rate: np.mean(scores) for rate, scores in found.items() if len(scores) == most}
+    return max(everywhere, key=lambda rate: everywhere[rate], default=None)
+
+
+def _bits(row: dict[str, str]) -> npt.NDArray[np.float64]:
+    packed = np.frombuffer(base64.b64decode(row["correct"]), np.uint8)
+    return np.unpackbits(packed, count=int(row["tested"])).astype(float)
+
+
+def published() -> Iterator[Sample]:
+    """The published comparisons, each paper standing for a task, in points of their own metrics."""
+    text = resources.files("bitfit_probe.recommend").joinpath("published.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        values = {"log2_examples": float(np.log2(float(row["examples"])))}
+        scores = {method: float(row[method]) / 100 for method in METHODS}
+        yield Sample(row["model"], row["source"], int(row["examples"]), 0, values, scores)

@@ -1,0 +1,66 @@
+"""What a checkpoint tells that was tuned for the task already: its score, and what moved in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitfit_probe.data import TaskData
+from bitfit_probe.distance.intervals import bootstrap_mean
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.measures.ranking import rank
+from bitfit_probe.measures.scoring import score
+from bitfit_probe.measures.spectra import spectra
+from bitfit_probe.records import Evidence
+from bitfit_probe.rules import Attempt, Case
+
+__all__ = ["Look", "look"]
+
+#: So many roles are named as those that moved most.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one tuned checkpoint tells; None where it could not be had."""
+
+    path: str
+    score: float | None = None
+    effective_rank: float | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+def look(attempt: Attempt, data: TaskData) -> Look:
+    """Score a tuned checkpoint on `data`, and say what moved in it.
+
+    What can't be read or run is left out: the findings say why.
+    """
+    path, case = str(attempt.path), attempt.case
+    if case is None:
+        return Look(path)
+    evidence = [_moved(path, case)]
+    value = None
+    try:
+        each = np.asarray(score(case.tuned, case.base, data))
+    except BitfitProbeError as error:
+        evidence.append(Evidence("tuned_score", None, about=path, source=str(error)))
+    else:
+        value, interval = bootstrap_mean(each)
+        unit = "accuracy" if data.task == "classification" else "R²"
+        source = "the given examples, which it may have been trained on"
+        evidence.append(Evidence("tuned_score", value, unit, interval, path, source))
+    found = [item.effective_rank for item in spectra(case.alignment, case.comparison)]
+    middle = float(np.median(found)) if found else None
+    if middle is not None:
+        source = f"median of {len(found)} matrices"
+        evidence.append(Evidence("effective_rank", middle, "", None, path, source))
+    return Look(path, value, middle, tuple(evidence))
+
+
+def _moved(path: str, case: Case) -> Evidence:
+    """The verdict, and the roles whose biases moved most."""
+    rows = [row for row in rank(case.comparison, "role").rows if row.mean_abs_delta][:_NAMED]
+    roles = ", ".join(str(row.group.label) for row in rows)
+    moved = f"biases moved most: {roles}" if roles else "no bias moved"
+    return Evidence("verdict", case.comparison.verdict, "", None, path, moved)

@@ -1,0 +1,135 @@
+"""The sentences of a recommendation: what speaks for the answer, against it, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bitfit_probe.recommend.decide import LIKELY, Outlook
+from bitfit_probe.records.distance import Distance
+from bitfit_probe.records.recommendation import Trial
+
+__all__ = ["against", "because", "would_change"]
+
+NAMES = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning"}
+
+
+def because(
+    answer: str,
+    outlooks: Sequence[Outlook],
+    distance: Distance,
+    margin: float,
+    trial: Trial | None,
+) -> Iterator[str]:
+    """What speaks for the answer."""
+    by_method = {item.expected.method: item for item in outlooks}
+    if answer in by_method:
+        yield _chance(by_method[answer], margin)
+    else:
+        yield f"No method is more likely than not to be within {_points(margin)} of the best."
+    cheaper = [item for item in outlooks if item.within < LIKELY and _before(item, answer, outlooks)]
+    for item in cheaper:
+        yield f"{NAMES[item.expected.method]} is cheaper, but {_lower_first(_chance(item, margin))}"
+    if trial is not None and trial.results:
+        yield _tried(trial)
+    yield from _reach(distance)
+    yield from _probe(distance)
+
+
+def against(
+    answer: str,
+    outlooks: Sequence[Outlook],
+    outside: Sequence[str],
+    distance: Distance,
+    trial: Trial | None,
+) -> Iterator[str]:
+    """What speaks against the answer, or against trusting it."""
+    if outside and trial is None:
+        yield "Out of range: " + "; ".join(outside) + ". Published comparisons of other models stand in."
+    for item in outlooks:
+        if item.expected.method == answer and item.expected.interval[1] > 0:
+            yield (
+                f"It may lose up to {item.expected.interval[1]:.1f} points to the best method (the upper end "
+                "of the 80 % interval)."
+            )
+    better = min(outlooks, key=lambda item: item.expected.gap, default=None)
+    if better is not None and answer not in ("undecided", better.expected.method):
+        yield f"{NAMES[better.expected.method]} is expected to score best."
+    if trial is not None:
+        yield from trial.notes
+    chance = distance.reach.chance if distance.reach is not None else 0.0
+    best = max((item.score for item in distance.reach.forecasts), default=0.0) if distance.reach else None
+    if best is not None and distance.classes and best - chance < _FAINT:
+        yield (
+            "No method is foreseen to beat the most frequent class by much: the labels may be noise, or the "
+            "task beyond this model."
+        )
+
+
+#: A forecast less than this above the most frequent class says that nothing may be learned. A convention.
+_FAINT = 0.02
+
+
+def would_change(
+    answer: str, outlooks: Sequence[Outlook], margin: float, trial: Trial | None, outside: Sequence[str]
+) -> Iterator[str]:
+    """What to do or to know for another answer."""
+    for item in outlooks:
+        method, gap = item.expected.method, item.expected.gap
+        if method == answer:
+            break
+        if gap > margin:
+            yield f"A margin of {gap:.1f} points or more would speak for {NAMES[method]}."
+    if trial is None:
+        yield "Short runs on your own data (--trial 10) take the place of the forecasts."
+    elif not trial.enough:
+        yield f"A longer trial than {trial.minutes:g} minutes would narrow the intervals."
+    if outside and trial is None:
+        yield "A rule fitted to models like this one; until then a trial is the only measured answer."
+
+
+def _before(item: Outlook, answer: str, outlooks: Sequence[Outlook]) -> bool:
+    order = [other.expected.method for other in outlooks]
+    return answer not in order or order.index(item.expected.method) < order.index(answer)
+
+
+def _chance(item: Outlook, margin: float) -> str:
+    low, high = item.expected.interval
+    return (
+        f"{NAMES[item.expected.method]} has a chance of {item.within:.0%} to be within {_points(margin)} of "
+        f"the best: expected {item.expected.gap:.1f} below it, 80 % interval {low:.1f} to {high:.1f}."
+    )
+
+
+def _points(margin: float) -> str:
+    return "a point" if margin == 1 else f"{margin:g} points"
+
+
+def _lower_first(text: str) -> str:
+    return text if text.startswith(("BitFit", "LoRA")) else text[0].lower() + text[1:]
+
+
+def _tried(trial: Trial) -> str:
+    scores = ", ".join(f"{NAMES[item.method]} {item.score:.3f}" for item in trial.results)
+    return f"Trained on {trial.trained_on} of the examples and tested on {trial.held_out} others: {scores}."
+
+
+def _reach(distance: Distance) -> Iterator[str]:
+    if distance.reach is None:
+        return
+    found: Mapping[str, str] = {"head": "the head alone", "bitfit": "biases", "full": "all weights"}
+    parts = [
+        f"{found.get(item.method, 'LoRA of rank ' + item.method.partition('-')[2])} {item.score:.3f}"
+        for item in distance.reach.forecasts
+        if item.method in found or item.method == "lora-8"
+    ]
+    yield "Forecast without training: " + ", ".join(parts) + "."
+
+
+def _probe(distance: Distance) -> Iterator[str]:
+    probe, chance = distance.value("linear_probe"), distance.value("majority")
+    if probe is None:
+        return
+    if chance is None:
+        yield f"A linear probe on the frozen model explains {max(probe, 0.0):.0%} of the variance."
+        return
+    yield f"A linear probe on the frozen model is right on {probe:.1%}, guessing on {chance:.1%}."
