@@ -12,6 +12,7 @@ from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.explain import explain
 from bitfit_probe.cli.patch import patch
+from bitfit_probe.cli.recommend import recommend
 from bitfit_probe.cli.report import report
 from bitfit_probe.cli.tune import tune
 from bitfit_probe.errors import BitfitProbeError
@@ -36,6 +37,7 @@ cli.add_command(check)
 cli.add_command(explain)
 cli.add_command(demo)
 cli.add_command(distance)
+cli.add_command(recommend)
 cli.add_command(report)
 cli.add_command(tune)
 cli.add_command(patch)

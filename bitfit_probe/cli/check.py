@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
 
 __all__ = ["check"]
 
@@ -19,9 +23,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
-@click.option("--text", help="Column of the text in --data (guessed).")
-@click.option("--pair", help="Column of the second text.")
-@click.option("--label", help="Column of the label.")
+@columns_options
 @click.option(
     "--format",
     "form",
@@ -46,9 +48,7 @@ def check(
     base: Path,
     tuned: tuple[Path, ...],
     data: Path | None,
-    text: str | None,
-    pair: str | None,
-    label: str | None,
+    columns: Columns,
     form: Literal["text", "json", "sarif"],
     out: Path | None,
     fail_on: str,
@@ -66,9 +66,9 @@ def check(
 
     examples = None
     if data is not None:
-        from bitfit_probe.data import Columns, read_examples
+        from bitfit_probe.data import read_examples
 
-        examples = read_examples(data, Columns(text, pair, label))
+        examples = read_examples(data, columns)
     try:
         with ProgressBar("comparing", quiet=quiet) as progress:
             found = run(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
 
 __all__ = ["distance"]
 
@@ -20,9 +24,7 @@ __all__ = ["distance"]
     required=True,
     help="Labelled examples: CSV, TSV, JSONL or Parquet.",
 )
-@click.option("--text", help="Column with the texts; guessed by name where not given.")
-@click.option("--pair", help="Column with the second texts of pairs.")
-@click.option("--label", help="Column with the labels.")
+@columns_options
 @click.option(
     "--reference",
     type=click.Path(path_type=Path),
@@ -45,9 +47,7 @@ __all__ = ["distance"]
 def distance(
     model: Path,
     data: Path,
-    text: str | None,
-    pair: str | None,
-    label: str | None,
+    columns: Columns,
     reference: Path | None,
     no_reference: bool,
     tuned: Path | None,
@@ -63,7 +63,6 @@ def distance(
     MODEL is a model directory with its tokenizer. Nothing is trained.
     """
     from bitfit_probe.beforehand import distance as run
-    from bitfit_probe.data import Columns
     from bitfit_probe.report.distance_json import distance_to_json
     from bitfit_probe.report.distance_text import distance_to_text
 
@@ -71,7 +70,7 @@ def distance(
         result = run(
             model,
             data,
-            columns=Columns(text, pair, label),
+            columns=columns,
             reference=False if no_reference else reference,
             tuned=tuned,
             reach=not no_reach,

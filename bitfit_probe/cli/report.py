@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
 from bitfit_probe.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from bitfit_probe.data import TaskData
+    from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.records.report import Report
 
 __all__ = ["report"]
@@ -36,9 +37,7 @@ __all__ = ["report"]
     help="Write to this file. A page always goes to a file; Markdown goes to stdout without it.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
-@click.option("--text", help="Column of the text in --data (guessed).")
-@click.option("--pair", help="Column of the second text.")
-@click.option("--label", help="Column of the label.")
+@columns_options
 @click.option("--no-spectra", is_flag=True, help="Skip the singular values of the matrices that moved.")
 @click.option("--trajectory", is_flag=True, help="The tuned checkpoints are steps of one run.")
 @click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
@@ -49,9 +48,7 @@ def report(
     form: Literal["html", "md"],
     out: Path | None,
     data: Path | None,
-    text: str | None,
-    pair: str | None,
-    label: str | None,
+    columns: Columns,
     no_spectra: bool,
     trajectory: bool,
     key: str | None,
@@ -71,9 +68,9 @@ def report(
 
     examples = None
     if data is not None:
-        from bitfit_probe.data import Columns, read_examples
+        from bitfit_probe.data import read_examples
 
-        examples = read_examples(data, Columns(text, pair, label))
+        examples = read_examples(data, columns)
     with (
         ProgressBar("comparing", quiet=quiet) as progress,
         ProgressBar("matrices", quiet=quiet) as spectra_progress,

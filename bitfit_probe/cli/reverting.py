@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bitfit_probe.cli.examples_options import COLUMN_OPTIONS, Command, with_options
 from bitfit_probe.cli.output import ProgressBar
 
 if TYPE_CHECKING:
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Examples", "data_options"]
 
-Command = Callable[..., Any]
-
 _OPTIONS = (
     click.option(
         "--data",
         type=click.Path(path_type=Path),
         help="Examples (CSV, TSV, JSONL, JSON, Parquet): put biases back by groups, measure what is lost.",
     ),
-    click.option("--text", help="Column of the texts in --data; guessed by name."),
-    click.option("--pair", help="Column of the second texts."),
-    click.option("--label", help="Column of the labels."),
+    *COLUMN_OPTIONS,
     click.option(
         "--revert",
         "group",
@@ -100,9 +96,4 @@ def data_options(command: Command) -> Command:
         asked = Examples(**{name: options.pop(name) for name in names})
         return command(asked=asked, **options)
 
-    bundled.__doc__, bundled.__name__ = command.__doc__, command.__name__
-    bundled.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    found: Command = bundled
-    for option in reversed(_OPTIONS):
-        found = option(found)
-    return found
+    return with_options(bundled, command, _OPTIONS)

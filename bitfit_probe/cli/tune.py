@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
 
 __all__ = ["tune"]
 
@@ -33,9 +37,7 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--method", type=click.Choice(["bitfit", "lora", "full", "head"]), default="bitfit", show_default=True
 )
-@click.option("--text", help="Column with the texts; guessed by name where not given.")
-@click.option("--pair", help="Column with the second texts of pairs.")
-@click.option("--label", help="Column with the labels.")
+@columns_options
 @click.option(
     "--objective",
     type=click.Choice(["classify", "regress", "masked-lm", "causal-lm"]),
@@ -93,9 +95,7 @@ def tune(
     model: Path,
     data: Path,
     out: Path,
-    text: str | None,
-    pair: str | None,
-    label: str | None,
+    columns: Columns,
     log_to: tuple[str, ...],
     quiet: bool,
     **asked: Any,
@@ -105,7 +105,6 @@ def tune(
     MODEL is a directory in the Hugging Face layout with its tokenizer. The directory that is made holds the
     model (with LoRA the adapter), the tokenizer, trainer_state.json and run_card.json.
     """
-    from bitfit_probe.data import Columns
     from bitfit_probe.report import tuned_to_text
     from bitfit_probe.tuning.tune import tune as run
 
@@ -115,7 +114,7 @@ def tune(
             model,
             data,
             out=out,
-            columns=Columns(text, pair, label),
+            columns=columns,
             report_to=log_to,
             progress=progress,
             **asked,

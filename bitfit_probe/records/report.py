@@ -8,6 +8,7 @@ from bitfit_probe.records.diff import Diff
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check
 from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
+from bitfit_probe.records.recommendation import Recommended
 
 __all__ = ["Measured", "Report"]
 
@@ -46,6 +47,8 @@ class Report:
         Input files by path, with their sha256 where it was asked for.
     version
         Of bitfit-probe, that made it.
+    recommended
+        Which method to take, where that was asked.
     """
 
     diff: Diff
@@ -56,3 +59,4 @@ class Report:
     evidence: tuple[Evidence, ...] = ()
     files: tuple[tuple[str, str], ...] = field(default=())
     version: str = ""
+    recommended: Recommended | None = None

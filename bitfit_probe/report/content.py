@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Block",
+    "Code",
     "Column",
     "FindingBlock",
     "Fold",
     "Part",
     "Picture",
+    "Points",
     "Section",
     "Steps",
     "Table",
@@ -53,6 +55,22 @@ class Steps:
     """Things to do, first things first; each with the anchor of what it follows from."""
 
     items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Sentences of equal rank."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines to copy, as they are, in a language (``sh``, ``python``)."""
+
+    key: str
+    text: str
+    language: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +136,7 @@ class Part:
     blocks: tuple[Block, ...]
 
 
-Block = Words | Steps | Table | Picture | FindingBlock | Fold | Part
+Block = Words | Steps | Points | Code | Table | Picture | FindingBlock | Fold | Part
 
 
 @dataclass(frozen=True)

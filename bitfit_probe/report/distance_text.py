@@ -9,7 +9,7 @@ from bitfit_probe.records import Evidence
 from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.report.words import printable, shorten
 
-__all__ = ["distance_to_text"]
+__all__ = ["distance_to_text", "task_lines"]
 
 _LABELS = {
     "linear_probe": "linear probe",
@@ -45,7 +45,8 @@ def distance_to_text(distance: Distance, width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in _lines(distance, width)) + "\n"
 
 
-def _lines(distance: Distance, width: int) -> Iterator[str]:
+def task_lines(distance: Distance, width: int) -> Iterator[str]:
+    """Which data on which model, and what is odd about the data."""
     kind = f"{distance.classes} classes" if distance.classes else "a quantity"
     yield f"{shorten(printable(distance.data), width)}"
     yield f"{distance.examples} examples, {kind}, on {shorten(printable(distance.model), width - 30)}"
@@ -54,6 +55,10 @@ def _lines(distance: Distance, width: int) -> Iterator[str]:
         yield from textwrap.wrap(f"Note: {printable(note)}.", width, subsequent_indent="  ")
     if distance.notes:
         yield ""
+
+
+def _lines(distance: Distance, width: int) -> Iterator[str]:
+    yield from task_lines(distance, width)
     for title, group in _groups(distance):
         yield shorten(printable(title), width)
         for item in group:

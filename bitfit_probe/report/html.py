@@ -16,6 +16,7 @@ from bitfit_probe.report.as_json import report_to_json
 from bitfit_probe.report.charts import to_inline_svg
 from bitfit_probe.report.content import Picture
 from bitfit_probe.report.findings_json import check_to_json
+from bitfit_probe.report.recommend_json import recommended_to_json
 from bitfit_probe.report.sections import sections, severities
 from bitfit_probe.report.tables import evidence_table
 from bitfit_probe.report.words import headline, plural, printable
@@ -140,6 +141,8 @@ def _document(report: Report) -> dict[str, Any]:
         ):  # thousands of numbers a matrix, which the figure shows
             del spectrum["singular_values"]
     document["check"] = report.check and json.loads(check_to_json(report.check))
+    if report.recommended is not None:
+        document["recommended"] = json.loads(recommended_to_json(report.recommended))
     document["evidence"] = [asdict(item) for item in report.evidence]
     document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
     return document

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from bitfit_probe.records import Comparison
 from bitfit_probe.records.report import Report
-from bitfit_probe.report.content import Block, FindingBlock, Fold, Part, Picture, Steps, Table, Words
+from bitfit_probe.report.content import (
+    Block,
+    Code,
+    FindingBlock,
+    Fold,
+    Part,
+    Picture,
+    Points,
+    Steps,
+    Table,
+    Words,
+)
 from bitfit_probe.report.sections import sections
 from bitfit_probe.report.tables import evidence_table
 from bitfit_probe.report.words import headline, plural, printable
@@ -65,6 +76,10 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Steps):
         yield from (f"{number}. {escape(text)}" for number, (text, _) in enumerate(block.items, 1))
         yield ""
+    elif isinstance(block, Points):
+        yield from (*(f"- {escape(text)}" for text in block.items), "")
+    elif isinstance(block, Code):
+        yield from _code_block(block)
     elif isinstance(block, Table):
         yield from _table(block)
     elif isinstance(block, Picture):
@@ -81,6 +96,15 @@ def _block(block: Block) -> Iterator[str]:
 def _all(blocks: tuple[Block, ...]) -> Iterator[str]:
     for block in blocks:
         yield from _block(block)
+
+
+def _code_block(block: Code) -> Iterator[str]:
+    """Lines between fences that no run of backticks among them can close."""
+    longest = max(map(len, re.findall("`+", block.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield f"{fence}{block.language}"
+    yield from map(printable, block.text.rstrip("\n").split("\n"))
+    yield from (fence, "")
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bitfit_probe.records import Check, Comparison, Finding, RoleDelta
 from bitfit_probe.records.measures import Adequacy
+from bitfit_probe.records.recommendation import Recommended, Trial
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.report import charts, tables
 from bitfit_probe.report.charts import Panel
 from bitfit_probe.report.content import (
     Block,
+    Code,
     FindingBlock,
     Fold,
     Part,
     Picture,
+    Points,
     Section,
     Steps,
     Words,
@@ -27,12 +30,21 @@ from bitfit_probe.report.grids import (
     power_of_ten,
     units,
 )
+from bitfit_probe.report.recommend_words import (
+    answer,
+    calibration,
+    how_to,
+    trial_sentence,
+    word_lines,
+)
 from bitfit_probe.report.words import plural, printable
 
 __all__ = ["sections", "severities"]
 
 _SEVERITIES = ("error", "warning", "info")
 _MOST_STEPS = 5
+#: Columns of a shell command.
+_CODE = 78
 _SETTLE = "Which biases matter, and not only which moved, is told by reverting them on labelled examples."
 _UNSETTLED = (
     "What matters: not checked; it takes labelled examples to revert groups on. Size alone does not say it."
@@ -50,6 +62,7 @@ def sections(report: Report) -> tuple[Section, ...]:
         _training(report),
         _likeness(report),
         _distance(report),
+        _method(report),
         _spectra(report),
         _tensors(report),
         _judged(report),
@@ -277,6 +290,58 @@ def _distance(report: Report) -> Section:
     return Section("distance", "How far is the task?", (table,))
 
 
+def _method(report: Report) -> Section:
+    """Which method to take; asked of a BitFit checkpoint, whether it was the right one."""
+    tried = {comparison.verdict for comparison in report.diff.comparisons}
+    title = "Was BitFit the right tool?" if tried <= {"bitfit", "bitfit+norm"} else "Which method?"
+    blocks = () if report.recommended is None else tuple(_recommended(report.recommended))
+    return Section("method", title, blocks)
+
+
+def _recommended(result: Recommended) -> Iterator[Block]:
+    found = result.recommendation
+    said = (Words(answer(found)), Words(f"{_sentence(calibration(result))}.", note=True))
+    if found.first:
+        yield Part("First, before changing the method", (_points(found.first),))
+        yield Part("The method", said)
+    else:
+        yield from said
+    panel = charts.gaps(found)
+    caption = "Points below the best method, with 80 % intervals; left of the dashed line is close enough."
+    yield from _picture("gaps", panel, caption)
+    yield tables.methods_table(found)
+    for title, sentences in (
+        ("Because", found.because),
+        ("Against", found.against),
+        ("What would change it", found.would_change),
+    ):
+        if sentences:
+            yield Part(title, (_points(sentences),))
+    if result.trial is not None:
+        yield Part("The trial", tuple(_trial(result.trial)))
+    steps = tuple(f"{_sentence(name)}: {text}" for name, text in how_to(found.advice))
+    command = "\n".join(map(printable, word_lines(found.advice.command, _CODE)))
+    yield Part("How", (_points(steps), Code("Command", command, "sh")))
+    program = Code("Program", "\n".join(map(printable, found.advice.snippet.split("\n"))), "python")
+    yield Fold("The same as a plain Python program", (program,))
+
+
+def _trial(trial: Trial) -> Iterator[Block]:
+    yield Words(trial_sentence(trial))
+    if trial.results:
+        yield tables.trial_table(trial)
+    if trial.notes:
+        yield _points(trial.notes)
+
+
+def _points(sentences: Iterable[str]) -> Points:
+    return Points(tuple(map(printable, sentences)))
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _spectra(report: Report) -> Section:
     def say(number: int, _: Comparison, measured: Measured) -> Iterator[Block]:
         if not measured.spectra:
@@ -337,4 +402,6 @@ def _not_done(report: Report) -> str:
     if not report.files:
         missing.append("checksums of the files")
     start = "No method is recommended here, so there is nothing to calibrate."
+    if report.recommended is not None:
+        start = f"{_sentence(calibration(report.recommended))}."
     return f"{start} Not checked: {', '.join(missing)}." if missing else start

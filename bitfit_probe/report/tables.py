@@ -6,9 +6,18 @@ from collections.abc import Iterable, Sequence
 
 from bitfit_probe.records import Check, Comparison, Evidence, TensorDelta, Unmatched
 from bitfit_probe.records.measures import Group, Likeness, Ranking, Reverting, Spectrum, Trajectory
+from bitfit_probe.records.recommendation import Recommendation, Trial
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.content import Column, Table, figure
 from bitfit_probe.report.grids import Grid, scaled
+from bitfit_probe.report.recommend_words import (
+    METHODS,
+    STORED_TASKS,
+    cost_cells,
+    expected_cells,
+    methods,
+    trial_cells,
+)
 from bitfit_probe.report.words import printable
 
 __all__ = [
@@ -17,12 +26,14 @@ __all__ = [
     "grid_table",
     "interval",
     "likeness_table",
+    "methods_table",
     "not_checked_table",
     "ranking_table",
     "side_by_side",
     "spectra_table",
     "tensors_table",
     "trajectory_table",
+    "trial_table",
     "unmatched_table",
 ]
 
@@ -32,7 +43,7 @@ _RANKS = (1, 8, 64)
 
 
 #: First columns of short labels; all others hold names from files.
-_LABELS = ("role", "layer", "role-layer", "measure", "rule")
+_LABELS = ("method", "role", "layer", "role-layer", "measure", "rule")
 
 
 def _columns(*titles: str, first: str = "", words: Iterable[str] = ()) -> tuple[Column, ...]:
@@ -257,6 +268,26 @@ def evidence_table(key: str, caption: str, evidence: Sequence[Evidence]) -> Tabl
     columns = _columns(*titles, first="measure", words=titles[1:])
     kept = [tuple(row[at] for at in filled) for row in rows]
     return _table(key, caption, tuple(columns[at] for at in filled), kept)
+
+
+def methods_table(found: Recommendation) -> Table:
+    """What is expected of each method, and what it costs."""
+    kept = ("a task", f"{STORED_TASKS} tasks")
+    titles = ("points below", "80 % interval", "basis", "trained", "share", "optimizer", *kept)
+    rows = [
+        (METHODS.get(name, name), *expected_cells(expected), *cost_cells(cost, found.costs))
+        for name, expected, cost in methods(found)
+    ]
+    columns = _columns(*titles, first="method", words=("basis",))
+    return _table("methods", "What to expect of each method, and what it costs", columns, rows)
+
+
+def trial_table(trial: Trial) -> Table:
+    """What short runs came to, at each method's best rate."""
+    rows = [(METHODS.get(name, name), *cells) for name, *cells in trial_cells(trial)]
+    titles = ("rate", "score", "80 % interval", "points below", "its 80 % interval", "with all data")
+    columns = _columns(*titles, first="method", words=("rate",))
+    return _table("trial", "Short runs, each method at its best rate", columns, rows)
 
 
 def unmatched_table(key: str, comparison: Comparison) -> Table:

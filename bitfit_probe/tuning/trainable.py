@@ -17,7 +17,7 @@ from bitfit_probe.tuning.settings import Settings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Chosen", "choose", "flat_ranges", "lora_targets", "only"]
+__all__ = ["Chosen", "choose", "flat_ranges", "lora_targets", "only", "short_names"]
 
 #: What peft puts into the names of its factors and of modules that it trains whole.
 _PEFT = re.compile(r"\.(lora_[AB]|modules_to_save)\.default")
@@ -219,11 +219,11 @@ def lora_targets(model: Any, chosen: Chosen, roles: tuple[str, ...] = ()) -> tup
             )
     if not targets:
         raise ModelError("LoRA finds no linear layer to adapt", advice="use --method full")
-    return _short(list(targets), linear), whole
+    return short_names(list(targets), linear), whole
 
 
-def _short(targets: list[str], linear: list[str]) -> list[str]:
-    """Names without the layer's number, as long as they pick the same modules."""
+def short_names(targets: list[str], linear: list[str]) -> list[str]:
+    """Names of modules without the layer's number, as long as they pick the same ones among `linear`."""
     short = sorted({_behind_number(name) for name in targets})
     picked = {name for name in linear if any(name == s or name.endswith(f".{s}") for s in short)}
     return short if picked == set(targets) else targets

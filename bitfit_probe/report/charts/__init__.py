@@ -7,6 +7,7 @@ Nothing in a figure is told by colour alone, and the same result gives the same 
 from bitfit_probe.report.charts.bars import ranking_bars
 from bitfit_probe.report.charts.canvas import Panel
 from bitfit_probe.report.charts.files import to_inline_svg, to_png, to_svg
+from bitfit_probe.report.charts.gaps import gaps
 from bitfit_probe.report.charts.heat import heat_map
 from bitfit_probe.report.charts.likeness import likeness_matrix
 from bitfit_probe.report.charts.lines import spectra_lines, trajectory_lines
@@ -14,6 +15,7 @@ from bitfit_probe.report.charts.overview import overview
 
 __all__ = [
     "Panel",
+    "gaps",
     "heat_map",
     "likeness_matrix",
     "overview",

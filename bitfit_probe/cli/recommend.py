@@ -1,0 +1,121 @@
+"""``bitfit-probe recommend``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import Columns
+
+__all__ = ["recommend"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Labelled examples: CSV, TSV, JSONL or Parquet.",
+)
+@columns_options
+@click.option(
+    "--tuned",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A checkpoint tuned from MODEL that disappoints, or several: what went wrong with it comes first.",
+)
+@click.option(
+    "--trial",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Settle it by short runs of BitFit, LoRA and full fine-tuning on the examples.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the trial's runs in this directory, to go on with where it was interrupted.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Points that a cheaper method may lose.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
+)
+@click.option("--no-reference", is_flag=True, help="Leave the text distances out.")
+@click.option(
+    "--examples", type=click.IntRange(20), default=300, show_default=True, help="How many to take at random."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def recommend(
+    model: Path,
+    data: Path,
+    columns: Columns,
+    tuned: tuple[Path, ...],
+    trial: float | None,
+    work: Path | None,
+    margin: float,
+    reference: Path | None,
+    no_reference: bool,
+    examples: int,
+    seed: int,
+    form: Literal["text", "json"],
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Say whether BitFit, LoRA or full fine-tuning is the cheapest method that will do for a task.
+
+    MODEL is a model directory with its tokenizer. Without --trial nothing is trained. The answer may be
+    that it is undecided; what speaks for and against it, and what would change it, is printed with it.
+    """
+    if work is not None and trial is None:
+        raise click.UsageError("--work needs --trial")
+    if no_reference and reference is not None:
+        raise click.UsageError("--reference and --no-reference exclude each other")
+    from bitfit_probe.beforehand import recommend as run
+    from bitfit_probe.report.recommend_json import recommended_to_json
+    from bitfit_probe.report.recommend_text import recommended_to_text
+
+    with (
+        ProgressBar("measuring", quiet=quiet) as measuring,
+        ProgressBar("trying", quiet=quiet) as trying,
+        contextlib.redirect_stdout(sys.stderr),  # what libraries underneath have to say is no result
+    ):
+        bars = {"reach": measuring, "trial": trying}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage in bars:
+                bars[stage](done, total)
+
+        result = run(
+            model,
+            data,
+            columns=columns,
+            reference=False if no_reference else reference,
+            tuned=tuned,
+            trial=trial,
+            work=work,
+            margin=margin,
+            examples=examples,
+            seed=seed,
+            progress=progress,
+        )
+    shown = recommended_to_json(result) if form == "json" else recommended_to_text(result, terminal_width())
+    deliver(shown, out, (model, data, *tuned, *filter(None, (reference,))))
