@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ __all__ = [
     "Budget",
     "Cell",
     "Run",
+    "budget_of",
     "cells",
     "examples_of",
     "folder_of",
@@ -44,6 +45,16 @@ class Budget:
 
 #: Enough steps for the slowest method: at least 100.
 BUDGETS = {64: Budget(25, 16), 256: Budget(10, 16), 1024: Budget(5, 32)}
+
+#: Many classes take more passes before anything is learned.
+PATIENT = {"banking77": 3}
+
+
+def budget_of(cell: Cell) -> Budget:
+    """What every method gets in a cell."""
+    budget = BUDGETS[cell.size]
+    return replace(budget, epochs=budget.epochs * PATIENT.get(cell.task, 1))
+
 
 #: Peak learning rates tried everywhere; a head alone costs nothing and gets more.
 RATES = {

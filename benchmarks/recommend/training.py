@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.recommend.plan import (
-    BUDGETS,
     MAX_LENGTH,
     RANK,
     Cell,
     Run,
+    budget_of,
     examples_of,
     folder_of,
     split,
@@ -93,7 +93,7 @@ def perform(tasks: Path, run: Run) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> Settings:
-    budget = BUDGETS[run.cell.size]
+    budget = budget_of(run.cell)
     return Settings(
         method=run.method,  # type: ignore[arg-type]
         learning_rate=run.rate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Final
 
 from bitfit_probe.recommend.rule import Rule, published_gaps
 from bitfit_probe.records.recommendation import Answer, Basis, Expected, Trial
@@ -16,7 +17,7 @@ __all__ = ["LIKELY", "PRIOR", "Outlook", "choose", "outlook"]
 LIKELY = 0.5
 #: What to begin with where nothing is likely enough: LoRA was within a point of the best in most of the
 #: published comparisons that ship with the package (published.csv).
-PRIOR = "lora"
+PRIOR: Final = "lora"
 #: An 80 % interval is this many standard deviations of a normal distribution wide.
 _WIDTH = 2 * NormalDist().inv_cdf(0.9)
 

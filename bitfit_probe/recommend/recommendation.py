@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
@@ -82,7 +83,7 @@ def recommendation(
     tried = any(item.expected.basis == "trial" for item in outlooks)
     trial = known.trial if tried else None
     answer = choose({item.expected.method: item.within for item in outlooks})
-    method = PRIOR if answer == "undecided" else answer
+    method: Literal["bitfit", "lora", "full"] = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
     return Recommendation(
         method=answer,
@@ -116,7 +117,7 @@ def _size(price: tuple[Cost, ...]) -> dict[str, float]:
 
 
 #: How a value outside the range of the cells is said: what it is, and how to write it and the range.
-_SPOKEN = {
+_SPOKEN: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "log2_examples": ("{} examples", lambda value: f"{2**value:,.0f}"),
     "log2_classes": ("{} classes", lambda value: f"{2**value:,.0f}"),
     "log2_parameters": ("{} million parameters", lambda value: f"{2**value / 1e6:,.1f}"),
