@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from typing import Literal
+from typing import cast
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
@@ -14,7 +14,7 @@ from bitfit_probe.recommend.snippet import snippet
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.records.recommendation import Advice, LoraAdvice
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.settings import Method, Settings
 from bitfit_probe.tuning.trainable import short_names
 
 __all__ = ["RANK", "RATES", "advise"]
@@ -47,7 +47,7 @@ _FORGOT = "BP602"
 
 
 def advise(
-    method: Literal["bitfit", "lora", "full"],
+    method: str,
     checkpoint: Checkpoint,
     data: TaskData,
     distance: Distance,
@@ -61,7 +61,7 @@ def advise(
     Parameters
     ----------
     method
-        The method that is advised, or to begin with.
+        The method that is advised, or to begin with: ``bitfit``, ``lora`` or ``full``.
     checkpoint
         The base.
     data
@@ -77,7 +77,7 @@ def advise(
     """
     model = task_model(checkpoint, len(data.label_names))
     lora = _lora(model, distance.reach, effective_rank) if method == "lora" else None
-    settings = Settings(method=method, learning_rate=rate, rank=lora.rank if lora else RANK)
+    settings = Settings(method=cast("Method", method), learning_rate=rate, rank=lora.rank if lora else RANK)
     out, examples = f"tuned-{method}", distance.data or _EXAMPLES
     return Advice(
         method=method,

@@ -55,8 +55,8 @@ def snippet(
         *(["import peft"] if lora else []),
         "import transformers",
         "",
-        f"base = {base!r}",
-        f"data = {examples!r}",
+        f"base = {_quoted(base)}",
+        f"data = {_quoted(examples)}",
         "",
         *_model(settings, model, data, lora),
         "",
@@ -100,15 +100,21 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
 def _listed(name: str, items: Iterable[str]) -> Iterator[str]:
     """An argument that is a list, one item a line."""
     yield f"    {name}=["
-    yield from (f"        {item!r}," for item in items)
+    yield from (f"        {_quoted(item)}," for item in items)
     yield "    ],"
+
+
+def _quoted(text: str | None) -> str:
+    """`text` as Python, between the quotation marks of the rest where it holds none."""
+    said = repr(text)
+    return f'"{said[1:-1]}"' if said.startswith("'") and '"' not in said else said
 
 
 def _table(data: TaskData, path: Path) -> Iterator[str]:
     reader = _READERS.get(path.suffix.lower(), _CSV.format(separator=""))
-    wanted = [name for name in (data.columns.text, data.columns.label) if name is not None]
+    wanted = ", ".join(map(_quoted, filter(None, (data.columns.text, data.columns.label))))
     yield f"table = pandas.{reader.format(lines=not _is_list(path))}"
-    yield f'table = table.dropna(subset={wanted!r}).fillna("")'
+    yield f'table = table.dropna(subset=[{wanted}]).fillna("")'
 
 
 def _is_list(path: Path) -> bool:
@@ -123,15 +129,15 @@ def _is_list(path: Path) -> bool:
 def _rows(data: TaskData) -> Iterator[str]:
     """Tokens with labels, an example a row."""
     columns = data.columns
-    pair = f", list(table[{columns.pair!r}].astype(str))" if columns.pair else ""
+    pair = f", list(table[{_quoted(columns.pair)}].astype(str))" if columns.pair else ""
     yield "tokens = tokenizer("
-    yield f"    list(table[{columns.text!r}].astype(str)){pair},"
+    yield f"    list(table[{_quoted(columns.text)}].astype(str)){pair},"
     yield f"    truncation=True, max_length={Settings.max_length},"
     yield ")"
     if data.task == "regression":
-        yield f"labels = [float(label) for label in table[{columns.label!r}]]"
+        yield f"labels = [float(label) for label in table[{_quoted(columns.label)}]]"
     else:
-        yield f"names = list(table[{columns.label!r}].astype(str))"
+        yield f"names = list(table[{_quoted(columns.label)}].astype(str))"
         yield "classes = sorted(set(names))"
         yield "labels = [classes.index(name) for name in names]"
     yield "rows = ["
@@ -142,7 +148,7 @@ def _rows(data: TaskData) -> Iterator[str]:
 
 def _training(settings: Settings, out: str) -> Iterator[str]:
     yield "arguments = transformers.TrainingArguments("
-    yield f"    {out!r},"
+    yield f"    {_quoted(out)},"
     yield f"    learning_rate={settings.rate:g},"
     yield f"    num_train_epochs={settings.epochs},"
     yield f"    per_device_train_batch_size={settings.batch},"

@@ -136,7 +136,7 @@ def test_a_quantity_has_one_output(bases):
     data = TaskData(("a",) * 4, None, (0.1, 0.2, 0.3, 0.4), (), "regression", Columns("text", None, "y"))
     advice = advise("full", open_checkpoint(bases("bert")), data, distance_of("base", ""))
     assert 'num_labels=1, problem_type="regression"' in advice.snippet
-    assert "labels = [float(label) for label in table['y']]" in advice.snippet
+    assert 'labels = [float(label) for label in table["y"]]' in advice.snippet
     assert "EXAMPLES.csv" in advice.command  # there is no file to name
 
 
