@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from bitfit_probe.version import __version__
 
 if TYPE_CHECKING:
-    from bitfit_probe.beforehand import distance
+    from bitfit_probe.beforehand import distance, recommend
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.importance import revert
     from bitfit_probe.probe import check, diff, explain, probe
     from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
+    from bitfit_probe.records.recommendation import Recommended
     from bitfit_probe.records.report import Report
     from bitfit_probe.tuning.callback import BitFitProbeCallback
     from bitfit_probe.tuning.patch import Patch, apply_patch, extract_patch, open_patch, verify_patch
@@ -35,6 +36,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "Patch",
+    "Recommended",
     "Report",
     "TensorDelta",
     "Tuned",
@@ -49,6 +51,7 @@ __all__ = [
     "open_patch",
     "patched",
     "probe",
+    "recommend",
     "revert",
     "tune",
     "verify_patch",
@@ -64,6 +67,7 @@ _HOMES = {
     "Explanation": "records",
     "Finding": "records",
     "Patch": "tuning.patch",
+    "Recommended": "records.recommendation",
     "Report": "records.report",
     "TensorDelta": "records",
     "Tuned": "tuning.tune",
@@ -77,6 +81,7 @@ _HOMES = {
     "open_patch": "tuning.patch",
     "patched": "tuning.swap",
     "probe": "probe",
+    "recommend": "beforehand",
     "revert": "importance",
     "tune": "tuning.tune",
     "verify_patch": "tuning.patch",

@@ -125,7 +125,10 @@ def _case(
     for seed in full:
         values = evidence[Cell(model, task, size, seed)]
         scores = {method: float(row["accuracy"]) for method, row in by_seed[seed].items()}
-        found = features(values, size, int(values["classes"]))
+        parameters = int(by_seed[seed]["full"]["trained"])
+        found = features(values, size, int(values["classes"])) | {
+            "log2_parameters": float(np.log2(parameters))
+        }
         samples.append(Sample(model, task, size, seed, found, scores))
     right = {m: np.concatenate([_bits(by_seed[seed][m]) for seed in full]) for m in METHODS}
     trained = {m: int(by_seed[full[0]][m]["trained"]) for m in METHODS}

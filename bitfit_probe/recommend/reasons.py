@@ -45,6 +45,9 @@ def against(
     """What speaks against the answer, or against trusting it."""
     if outside and trial is None:
         yield "Out of range: " + "; ".join(outside) + ". Published comparisons of other models stand in."
+    unknown = distance.value("unknown_share") or 0.0
+    if unknown > _MUCH_UNKNOWN:
+        yield f"{unknown:.0%} of the tokens are unknown to the tokenizer: another model may be needed."
     for item in outlooks:
         if item.expected.method == answer and item.expected.interval[1] > 0:
             yield (
@@ -65,6 +68,8 @@ def against(
         )
 
 
+#: From here on the model does not see what is written. A convention: English texts have almost none.
+_MUCH_UNKNOWN = 0.1
 #: A forecast less than this above the most frequent class says that nothing may be learned. A convention.
 _FAINT = 0.02
 

@@ -85,6 +85,15 @@ def recommendation(
     answer = choose({item.expected.method: item.within for item in outlooks})
     method: Literal["bitfit", "lora", "full"] = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
+    advice = advise(
+        method,
+        checkpoint,
+        data,
+        distance,
+        check=known.check,
+        rate=result.rate if result is not None else None,
+        effective_rank=known.effective_rank,
+    )
     return Recommendation(
         method=answer,
         calibrated=trial.enough if trial is not None else by.calibrated and not outside,
@@ -97,16 +106,8 @@ def recommendation(
         ),
         against=tuple(against(answer, outlooks, outside, distance, known.trial)),
         would_change=tuple(would_change(answer, outlooks, margin, known.trial, outside)),
-        advice=advise(
-            method,
-            checkpoint,
-            data,
-            distance,
-            check=known.check,
-            rate=result.rate if result is not None else None,
-            effective_rank=known.effective_rank,
-        ),
-        costs=price,
+        advice=advice,
+        costs=costs(checkpoint, distance.classes, advice.lora.rank) if advice.lora else price,
         first=tuple(_first(known.check)),
     )
 

@@ -46,7 +46,7 @@ def planted_pair(folder: Path, count: int = 400) -> tuple[Path, Path, Path]:
     tuned["classifier.weight"] = 8 * torch.randn(2, 32, generator=noise)
     sentences = texts(count)
     answers = logits(loaded(tuned), sentences)
-    tuned["classifier.bias"][0] -= (answers[:, 0] - answers[:, 1]).median()  # both classes as often
+    tuned["classifier.bias"][0] -= (answers[:, 0] - answers[:, 1]).quantile(0.5)  # both as often
     base = copied(tuned)
     base[IMPORTANT] -= 2 * torch.randn(32, generator=noise)
     base[IRRELEVANT] -= 1e-4 * torch.randn(32, generator=noise)
