@@ -29,7 +29,7 @@ bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchm
 	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
 
 fuzz: $(VENV)/fuzz.stamp ## FUZZ_SECONDS of each reader; findings stay in .fuzz/
-	set -e; for target in safetensors torch gguf onnx distributed any index directory; do \
+	set -e; for target in safetensors torch gguf onnx distributed zero any index directory; do \
 		$(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS); done
 
 docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, that come from the code

@@ -2,8 +2,9 @@
 
     python -m benchmarks.remote [--write FILE]
 
-The pair has BERT-large's names and shapes, 1.3 GB a file. The files are sparse: only headers and biases are
-written, so they cost no disk, and no reader could tell. A server on the loopback interface plays the Hub.
+The pairs have the names and shapes of BERT-large, 1.3 GB a file, and of the multilingual BERT-base, 0.7 GB
+a file. The files are sparse: only headers and biases are written, so they cost no disk, and no reader could
+tell. A server on the loopback interface plays the Hub.
 """
 
 from __future__ import annotations
@@ -22,18 +23,26 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from server import Server, hub
 
-from benchmarks.speed import shapes
+from benchmarks.speed import Bert, shapes
 from bitfit_probe.checkpoint import open_checkpoint
 
 MARKS = "<!-- measured -->", "<!-- end -->"
-CONFIG = {"model_type": "bert", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+#: The second is the shape of google-bert/bert-base-multilingual-cased.
+BERTS = {"BERT-large": Bert(), "multilingual BERT-base": Bert(layers=12, hidden=768, vocabulary=119_547)}
+PAIR = (("base", 0.0), ("tuned", 0.25))
+#: How many ranges the server honours in a request.
+KINDS = ("several", "one")
+HEAD = (
+    "| pair | bytes in two files | of which biases | ranges in a request | requests | bytes sent | share |",
+    "|---|---:|---:|---|---:|---:|---:|",
+)
 
 
-def sparse_model(folder: Path, fill: float, tensors: dict[str, tuple[int, ...]]) -> Path:
+def sparse_model(folder: Path, fill: float, bert: Bert) -> Path:
     """A model directory whose biases are `fill` and whose other values take no room on the disk."""
     folder.mkdir(parents=True)
     header, at = {}, 0
-    for name, shape in sorted(tensors.items()):
+    for name, shape in sorted(shapes(bert).items()):
         size = 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
         at += size
@@ -45,8 +54,14 @@ def sparse_model(folder: Path, fill: float, tensors: dict[str, tuple[int, ...]])
             if name.endswith(".bias"):
                 stream.seek(8 + len(text) + entry["data_offsets"][0])
                 stream.write(np.full(entry["shape"], fill, "<f4").tobytes())
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(config_of(bert)))
     return folder
+
+
+def config_of(bert: Bert) -> dict[str, object]:
+    """What its config.json says; each of its heads has 64 values."""
+    sizes = {"hidden_size": bert.hidden, "num_hidden_layers": bert.layers}
+    return {"model_type": "bert", **sizes, "num_attention_heads": bert.hidden // 64}
 
 
 def run(server: Server, cache: Path) -> dict[str, float]:
@@ -63,45 +78,32 @@ def run(server: Server, cache: Path) -> dict[str, float]:
     return {"requests": len(server.log), "bytes": server.sent}
 
 
-def measure(scratch: Path) -> tuple[list[str], dict[str, dict[str, float]]]:
-    """Lines of the table, and the figures behind them by the kind of server."""
-    models = {f"org/{name}": sparse_model(scratch / name, fill, shapes()) for name, fill in PAIR}
+def measure(scratch: Path, name: str) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """Lines of the table about one pair, and the figures behind them by the kind of server."""
+    models = {f"org/{side}": sparse_model(scratch / side, fill, BERTS[name]) for side, fill in PAIR}
     total = sum((folder / "model.safetensors").stat().st_size for folder in models.values())
-    biases = 2 * sum(
-        tensor.nbytes
-        for name, tensor in open_checkpoint(models["org/base"]).tensors.items()
-        if name.endswith(".bias")
-    )
-    lines = [
-        f"The pair: {total:,} bytes in two files, of which {biases:,} are biases.",
-        "",
-        "| server | requests | bytes sent | share of the pair |",
-        "|---|---:|---:|---:|",
-    ]
-    figures = {}
-    for kind, words in KINDS.items():
+    tensors = open_checkpoint(models["org/base"]).tensors
+    biases = 2 * sum(tensor.nbytes for key, tensor in tensors.items() if key.endswith(".bias"))
+    lines, figures = [], {}
+    for kind in KINDS:
         with hub(models, ranges=kind) as server:
             found = figures[kind] = run(server, scratch / f"cache-{kind}")
         found["share"] = found["bytes"] / total
         lines.append(
-            f"| {words} | {found['requests']:,} | {found['bytes']:,} | {100 * found['share']:.3f} % |"
+            f"| {name} | {total:,} | {biases:,} | {kind} "
+            f"| {found['requests']:,} | {found['bytes']:,} | {100 * found['share']:.3f} % |"
         )
     return lines, figures
-
-
-PAIR = (("base", 0.0), ("tuned", 0.25))
-KINDS = {
-    "several": "honours several ranges in a request",
-    "one": "honours one range in a request",
-}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, help="also put the table into this page, between its marks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        lines, _ = measure(Path(scratch))
+    lines = list(HEAD)
+    for name in BERTS:
+        with tempfile.TemporaryDirectory() as scratch:
+            lines += measure(Path(scratch), name)[0]
     print("\n".join(lines))
     if options.write:
         page = options.write.read_text()

@@ -24,34 +24,43 @@ import numpy as np
 from safetensors.numpy import save_file
 
 CACHE = Path(__file__).parent / ".cache" / "speed"
-_HIDDEN, _LAYERS, _VOCABULARY, _INNER = 1024, 24, 30_522, 4_096
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of BERT-large (Devlin et al. 2019), 335M parameters."""
+@dataclass(frozen=True)
+class Bert:
+    """The sizes of a BERT encoder; those of BERT-large (Devlin et al. 2019), 335M parameters, by default."""
+
+    layers: int = 24
+    hidden: int = 1024
+    vocabulary: int = 30_522
+
+
+def shapes(bert: Bert = Bert()) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a bare encoder with its pooler."""
+    hidden, inner = bert.hidden, 4 * bert.hidden
     out: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (_VOCABULARY, _HIDDEN),
-        "embeddings.position_embeddings.weight": (512, _HIDDEN),
-        "embeddings.token_type_embeddings.weight": (2, _HIDDEN),
-        "pooler.dense.weight": (_HIDDEN, _HIDDEN),
-        "pooler.dense.bias": (_HIDDEN,),
+        "embeddings.word_embeddings.weight": (bert.vocabulary, hidden),
+        "embeddings.position_embeddings.weight": (512, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
+        "pooler.dense.weight": (hidden, hidden),
+        "pooler.dense.bias": (hidden,),
     }
     norms = ["embeddings.LayerNorm"]
-    for layer in range(_LAYERS):
+    for layer in range(bert.layers):
         stem = f"encoder.layer.{layer}"
         norms += [f"{stem}.attention.output.LayerNorm", f"{stem}.output.LayerNorm"]
         for module, rows, columns in (
-            ("attention.self.query", _HIDDEN, _HIDDEN),
-            ("attention.self.key", _HIDDEN, _HIDDEN),
-            ("attention.self.value", _HIDDEN, _HIDDEN),
-            ("attention.output.dense", _HIDDEN, _HIDDEN),
-            ("intermediate.dense", _INNER, _HIDDEN),
-            ("output.dense", _HIDDEN, _INNER),
+            ("attention.self.query", hidden, hidden),
+            ("attention.self.key", hidden, hidden),
+            ("attention.self.value", hidden, hidden),
+            ("attention.output.dense", hidden, hidden),
+            ("intermediate.dense", inner, hidden),
+            ("output.dense", hidden, inner),
         ):
             out[f"{stem}.{module}.weight"] = (rows, columns)
             out[f"{stem}.{module}.bias"] = (rows,)
     for norm in norms:
-        out[f"{norm}.weight"] = out[f"{norm}.bias"] = (_HIDDEN,)
+        out[f"{norm}.weight"] = out[f"{norm}.bias"] = (hidden,)
     return out
 
 

@@ -59,15 +59,17 @@ def zipped(
     program: bytes,
     *,
     data: bytes = bytes(16),
+    keys: Any = ("0",),
     compression: int = zipfile.ZIP_STORED,
     **extra: bytes,
 ) -> Path:
-    """A zip archive as torch.save lays it out, around the pickle `program`."""
+    """A zip archive as torch.save lays it out, around the pickle `program`; each storage holds `data`."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("a/data.pkl", program)
         archive.writestr("a/byteorder", extra.pop("byteorder", b"little"), zipfile.ZIP_STORED)
         archive.writestr("a/version", b"3\n", zipfile.ZIP_STORED)
-        archive.writestr("a/data/0", data)
+        for key in keys:
+            archive.writestr(f"a/data/{key}", data)
         for name, content in extra.items():
             archive.writestr(f"a/{name}.pkl", content)
     return path

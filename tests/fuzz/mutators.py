@@ -32,6 +32,20 @@ def safetensors(data: bytes, max_size: int, seed: int) -> bytes:
     return (len(header).to_bytes(8, "little") + header + rest)[:max_size]
 
 
+def zero(data: bytes, max_size: int, seed: int) -> bytes:
+    """Mutate the bytes, or one of the two pickles; the length in front follows the first."""
+    rng = random.Random(seed)
+    end = 3 + int.from_bytes(data[1:3], "little")
+    if not 3 < end < len(data) or rng.random() < 0.1:
+        return atheris.Mutate(data, len(data))[:max_size]
+    model, optimizer = data[3:end], data[end:]
+    if rng.random() < 0.5:
+        model = atheris.Mutate(model, len(model))[: max_size - 3]
+    else:
+        optimizer = atheris.Mutate(optimizer, len(optimizer))
+    return (data[:1] + len(model).to_bytes(2, "little") + model + optimizer)[:max_size]
+
+
 def text(data: bytes, max_size: int, seed: int) -> bytes:
     """Mutate the bytes, or what they mean as JSON."""
     rng = random.Random(seed)
@@ -69,4 +83,8 @@ def _changed(value: Any, rng: random.Random) -> Any:
     return rng.choice((*_NUMBERS, *_LARGE, *_TYPES, *_TEXTS, *_OTHERS))
 
 
-MUTATORS: dict[str, Callable[[bytes, int, int], bytes]] = {"safetensors": safetensors, "index": text}
+MUTATORS: dict[str, Callable[[bytes, int, int], bytes]] = {
+    "safetensors": safetensors,
+    "index": text,
+    "zero": zero,
+}

@@ -138,6 +138,18 @@ def distributed_seeds() -> Iterator[tuple[str, bytes]]:
             yield name, struct.pack("<I", len(metadata)) + metadata + shard
 
 
+def zero_seeds() -> Iterator[tuple[str, bytes]]:
+    """The pickles that DeepSpeed wrote, of one rank each, and a checkpoint that holds no partitions."""
+    for stage in (1, 2, 3):
+        step = HERE.parent / "formats" / "recorded" / "deepspeed" / f"zero{stage}" / "global_step1"
+        model, optimizer = (
+            _pickle_of(min(step.glob(f"*_{kind}_states.pt")).read_bytes()) for kind in ("model", "optim")
+        )
+        yield f"stage-{stage}", b"\x01" + struct.pack("<H", len(model)) + model + optimizer
+    model, optimizer = (pickle.dumps(state, 2) for state in ({"module": {}}, {"optimizer_state_dict": {}}))
+    yield "empty", b"\x00" + struct.pack("<H", len(model)) + model + optimizer
+
+
 def main() -> None:
     seeds = {
         "torch": torch_seeds,
@@ -145,6 +157,7 @@ def main() -> None:
         "gguf": gguf_seeds,
         "onnx": onnx_seeds,
         "distributed": distributed_seeds,
+        "zero": zero_seeds,
         "index": index_seeds,
         "directory": directory_seeds,
     }

@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).parent.parent / "bad_input"))
 __all__ = ["TARGETS"]
 
 _SMALL = 1 << 16
+#: As many storages, and as long, as the recorded ZeRO checkpoints need.
+_STORAGES, _STORAGE_BYTES = 9, 256
 _GOOD_HEADER = {"w.bias": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
 
 
@@ -115,6 +117,24 @@ def _distributed(data: bytes) -> None:
     _open(folder)
 
 
+def _zero(data: bytes) -> None:
+    """`data` as DeepSpeed's ZeRO: how many ranks, two bytes of length, the model's pickle, the optimizer's.
+
+    Every rank says the same, in sound archives.
+    """
+    from builders import zipped
+
+    folder = _HOME / "zero"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    ranks, end = 1 + int.from_bytes(data[:1], "little") % 3, 3 + int.from_bytes(data[1:3], "little")
+    for kind, program in (("model", data[3:end]), ("optim", data[end:])):
+        states = zipped(_HOME / "made.pt", program, keys=range(_STORAGES), data=bytes(_STORAGE_BYTES))
+        for rank in range(ranks):
+            shutil.copyfile(states, folder / f"zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt")
+    _open(folder)
+
+
 def _directory(data: bytes) -> None:
     """A folder whose files `data` names and fills: a line each of name, kind and content."""
     folder = _HOME / "folder"
@@ -152,6 +172,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "gguf": _file("x.gguf"),
     "onnx": _file("x.onnx"),
     "distributed": _distributed,
+    "zero": _zero,
     "any": _file("x"),
     "index": _index,
     "directory": _directory,
