@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from bitfit_probe.records import Evidence
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.recommendation import Recommended, Trial
+    from bitfit_probe.records.report import Report
     from bitfit_probe.rules import Attempt
 
-__all__ = ["distance", "recommend"]
+__all__ = ["distance", "recommend", "with_recommendation"]
 
 #: Told what is being done, and the part of it done and to do.
 Progress = Callable[[str, int, int], None]
@@ -141,6 +143,48 @@ def recommend(
         runs,
         known.check,
     )
+
+
+def with_recommendation(
+    report: Report,
+    base: str | Path,
+    data: TaskData,
+    *,
+    margin: float = 1.0,
+    examples: int = 300,
+    progress: Progress | None = None,
+) -> Report:
+    """Add to a report how far the task is, and which method it asks for.
+
+    Parameters
+    ----------
+    report
+        From `probe`; its findings, spectra and reverting count as evidence.
+    base, data, margin, examples, progress
+        As for `recommend`.
+
+    Raises
+    ------
+    BitfitProbeError
+        As for `distance`.
+    """
+    from bitfit_probe.checkpoint import open_checkpoint
+    from bitfit_probe.recommend.afterwards import middle_rank
+    from bitfit_probe.recommend.recommendation import Known, recommendation
+    from bitfit_probe.records.recommendation import Recommended
+
+    measured = distance(base, data, examples=examples, progress=progress)
+    sides = list(zip(report.diff.comparisons, report.measured, strict=True))
+    scores = {
+        comparison.tuned.path: known.reverting.accuracy
+        for comparison, known in sides
+        if known.reverting is not None and known.reverting.accuracy is not None
+    }
+    ranks = [rank for _, known in sides if (rank := middle_rank(known.spectra)) is not None]
+    known = Known(check=report.check, scores=scores, effective_rank=max(ranks, default=None))
+    answer = recommendation(open_checkpoint(base), data, measured, margin=margin, known=known)
+    found = Recommended(answer, measured, check=report.check)
+    return replace(report, evidence=measured.evidence, recommended=found)
 
 
 def _attempts(model: str | Path, tuned: Sequence[str | Path], data: TaskData) -> list[Attempt]:

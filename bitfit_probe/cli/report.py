@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -97,14 +96,19 @@ def report(
 def _with_examples(
     result: Report, base: Path, tuned: tuple[Path, ...], examples: TaskData, key: str | None, quiet: bool
 ) -> Report:
-    """Add which biases matter, and how far the task is from what the base knows."""
-    from bitfit_probe.beforehand import distance
+    """Add which biases matter, how far the task is from what the base knows, and which method it asks for."""
+    from bitfit_probe.beforehand import with_recommendation
     from bitfit_probe.importance import with_examples
 
     with ProgressBar("reverting", quiet=quiet) as progress:
         result = with_examples(result, base, *tuned, data=examples, key=key, progress=progress)
     try:
-        near = distance(base, examples, reach=False)
+        with ProgressBar("measuring", quiet=quiet) as bar:
+            return with_recommendation(
+                result,
+                base,
+                examples,
+                progress=lambda stage, done, total: bar(done, total) if stage == "reach" else None,
+            )
     except (DataError, ModelError):  # a base without tokenizer, say: the page says that it was not checked
         return result
-    return replace(result, evidence=near.evidence)

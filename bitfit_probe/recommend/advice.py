@@ -23,13 +23,15 @@ __all__ = ["RANK", "RATES", "advise"]
 #:
 #: - bitfit: published runs lie between 1e-4 and 1e-2, most of them at 5e-4 and above (Ben Zaken et al. 2022
 #:   searched 1e-4 … 1e-3 on BERT); in short runs of small models the upper half was the better one.
-#: - lora: ten times the rates of full fine-tuning, 1e-4 … 5e-4 as in Hu et al. 2022 (appendix D); twice that
-#:   is a convention, so that the default is no edge.
+#: - lora: ten times the rates of full fine-tuning, 1e-4 … 5e-4 as in Hu et al. 2022 (appendix D).
 #: - full: Devlin et al. 2019 (appendix A.3) 2e-5 … 5e-5, Ben Zaken et al. 2022 1e-5 … 5e-5.
+#:
+#: The upper ends of the last two are those that were best in this project's short runs of small models
+#: (benchmarks/results/runs.csv).
 RATES: Mapping[str, tuple[float, float]] = {
     "bitfit": (5e-4, 1e-2),
-    "lora": (1e-4, 1e-3),
-    "full": (1e-5, 5e-5),
+    "lora": (1e-4, 2e-3),
+    "full": (1e-5, 1.5e-4),
 }
 #: LoRA's rank where nothing tells it: peft's default, and enough for GLUE in Hu et al. 2022 (table 6 shows
 #: little above r = 4).
@@ -108,8 +110,11 @@ def _rank(reach: Reach | None, effective_rank: float | None) -> tuple[int, str]:
             return _MOST_RANK, f"{found}, and {_MOST_RANK} is the most that is advised (a convention)"
         return rank, f"{found}, and rank {rank} is the power of two that holds it"
     if reach is not None and reach.smallest_rank is not None:
-        rank = reach.smallest_rank
-        return rank, f"rank {rank} is the smallest that is forecast within a point of the best rank"
+        enough = reach.smallest_rank
+        found = f"rank {enough} is the smallest that is forecast within a point of the best rank"
+        if enough < RANK:  # forecasts have been held against runs of rank 8 only
+            return RANK, f"{found}, and {RANK} is the least that was tried"
+        return enough, found
     return RANK, f"rank {RANK} is the usual default, since nothing measured tells another"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.scoring import score
 from bitfit_probe.measures.spectra import spectra
 from bitfit_probe.records import Evidence
+from bitfit_probe.records.measures import Spectrum
 from bitfit_probe.rules import Attempt, Case
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "middle_rank"]
 
 #: So many roles are named as those that moved most.
 _NAMED = 3
@@ -50,12 +52,17 @@ def look(attempt: Attempt, data: TaskData) -> Look:
         unit = "accuracy" if data.task == "classification" else "R²"
         source = "the given examples, which it may have been trained on"
         evidence.append(Evidence("tuned_score", value, unit, interval, path, source))
-    found = [item.effective_rank for item in spectra(case.alignment, case.comparison)]
-    middle = float(np.median(found)) if found else None
+    found = spectra(case.alignment, case.comparison)
+    middle = middle_rank(found)
     if middle is not None:
         source = f"median of {len(found)} matrices"
         evidence.append(Evidence("effective_rank", middle, "", None, path, source))
     return Look(path, value, middle, tuple(evidence))
+
+
+def middle_rank(spectra: Sequence[Spectrum]) -> float | None:
+    """The median of the matrices' effective ranks; None without any."""
+    return float(np.median([item.effective_rank for item in spectra])) if spectra else None
 
 
 def _moved(path: str, case: Case) -> Evidence:

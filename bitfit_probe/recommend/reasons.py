@@ -28,7 +28,7 @@ def because(
         yield f"No method is more likely than not to be within {_points(margin)} of the best."
     cheaper = [item for item in outlooks if item.within < LIKELY and _before(item, answer, outlooks)]
     for item in cheaper:
-        yield f"{NAMES[item.expected.method]} is cheaper, but {_lower_first(_chance(item, margin))}"
+        yield f"{_chance(item, margin)} It would be cheaper."
     if trial is not None and trial.results:
         yield _tried(trial)
     yield from _reach(distance)
@@ -56,7 +56,7 @@ def against(
             )
     better = min(outlooks, key=lambda item: item.expected.gap, default=None)
     if better is not None and answer not in ("undecided", better.expected.method):
-        yield f"{NAMES[better.expected.method]} is expected to score best."
+        yield f"The best score is expected of {NAMES[better.expected.method]}."
     if trial is not None:
         yield from trial.notes
     chance = distance.reach.chance if distance.reach is not None else 0.0
@@ -100,17 +100,13 @@ def _before(item: Outlook, answer: str, outlooks: Sequence[Outlook]) -> bool:
 def _chance(item: Outlook, margin: float) -> str:
     low, high = item.expected.interval
     return (
-        f"{NAMES[item.expected.method]} has a chance of {item.within:.0%} to be within {_points(margin)} of "
-        f"the best: expected {item.expected.gap:.1f} below it, 80 % interval {low:.1f} to {high:.1f}."
+        f"The chance of {NAMES[item.expected.method]} to be within {_points(margin)} of the best is "
+        f"{item.within:.0%}: {item.expected.gap:.1f} below it is expected, {low:.1f} to {high:.1f} in 80 %."
     )
 
 
 def _points(margin: float) -> str:
     return "a point" if margin == 1 else f"{margin:g} points"
-
-
-def _lower_first(text: str) -> str:
-    return text if text.startswith(("BitFit", "LoRA")) else text[0].lower() + text[1:]
 
 
 def _tried(trial: Trial) -> str:

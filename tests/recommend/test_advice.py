@@ -192,12 +192,13 @@ def test_the_default_rate_lies_in_the_range(method, bases, task):
     [
         (None, None, 8, "the usual default"),
         (reach_of(), None, 8, "the usual default"),
-        (reach_of(rank=2), None, 2, "forecast within a point"),
+        (reach_of(rank=2), None, 8, "the least that was tried"),
+        (reach_of(rank=16), None, 16, "forecast within a point"),
         (reach_of(rank=2), 11.2, 16, "effective rank of 11.2"),
         (None, 16.0, 16, "effective rank of 16"),
         (None, 0.5, 1, "effective rank of 0.5"),
         (None, 300.0, 64, "the most that is advised"),
-        (reach_of(rank=4), float("nan"), 4, "forecast within a point"),
+        (reach_of(rank=32), float("nan"), 32, "forecast within a point"),
     ],
 )
 def test_where_the_rank_comes_from(reach, effective, rank, why, bases, task):
