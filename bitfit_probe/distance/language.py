@@ -24,7 +24,10 @@ _MASKED = 0.15
 def language_losses(
     encoder: Encoder, *samples: Sequence[str], seed: int = 0
 ) -> list[npt.NDArray[np.float64]] | None:
-    """Mean loss a token of each text, in nats; None where the checkpoint has no language-model head.
+    """Mean loss a token of each text, in nats.
+
+    None where the checkpoint has no language-model head, or a sample holds nothing to ask about (the
+    tokenizer knows none of its words).
 
     Encoders are asked for 15 % of the tokens, masked at random (one pass); decoders for each next token.
 
@@ -53,7 +56,8 @@ def language_losses(
         random = np.random.default_rng(seed)
         return np.array([ask(loaded.model, encoder, text, random) for text in texts])
 
-    return [losses(texts) for texts in samples]
+    found = [losses(texts) for texts in samples]
+    return found if all(np.isfinite(values).any() for values in found) else None
 
 
 def _masked(model: Any, encoder: Encoder, text: str, random: np.random.Generator) -> float:
@@ -92,10 +96,7 @@ def loss_gap(
     """Mean loss on the task minus mean loss on the reference, with a bootstrap interval, in nats a token."""
     first, second = (losses[np.isfinite(losses)] for losses in (ours, reference))
     random = np.random.default_rng(seed)
-    gaps = [
-        random.choice(first, len(first)).mean() - random.choice(second, len(second)).mean()
-        for _ in range(repeats)
-    ]
+    gaps = [_resampled_mean(first, random) - _resampled_mean(second, random) for _ in range(repeats)]
     low, high = (float(q) for q in np.quantile(gaps, [0.025, 0.975]))
     return float(first.mean() - second.mean()), (low, high)
 
