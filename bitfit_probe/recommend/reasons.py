@@ -101,7 +101,8 @@ def _chance(item: Outlook, margin: float) -> str:
     low, high = item.expected.interval
     return (
         f"The chance of {NAMES[item.expected.method]} to be within {_points(margin)} of the best is "
-        f"{item.within:.0%}: {item.expected.gap:.1f} below it is expected, {low:.1f} to {high:.1f} in 80 %."
+        f"{item.within:.0%} (expected {item.expected.gap:.1f} points below it, 80 % interval {low:.1f} to "
+        f"{high:.1f})."
     )
 
 
