@@ -38,6 +38,11 @@ DESIGNS: dict[str, Features] = {
     "size": {"bitfit": ("log2_examples",), "full": ("log2_examples",)},
     "size and probe": {"bitfit": ("log2_examples", "skill"), "full": ("log2_examples", "skill")},
     "reach": {"bitfit": ("reach_lora_over_bitfit",), "full": ("reach_full_over_lora",)},
+    "parameters": {"bitfit": ("log2_parameters",), "full": ("log2_parameters",)},
+    "parameters and reach": {
+        "bitfit": ("log2_parameters", "reach_lora_over_bitfit"),
+        "full": ("log2_parameters", "reach_full_over_lora"),
+    },
     "size, probe and classes": {
         "bitfit": ("log2_examples", "skill", "log2_classes"),
         "full": ("log2_examples", "skill", "log2_classes"),
@@ -87,7 +92,8 @@ def _advised(rule: Rule, case: Case) -> Advised:
         for method in ("bitfit", "full")
         for low, high in [rule.interval(method, sample.values)]
     )
-    answer = choose(within)
+    expected = {m: float(np.mean([gaps.expected(m) for gaps in seen])) for m in METHODS}
+    answer = choose(expected, within, MARGIN)
     method = PRIOR if answer == "undecided" else answer
     return Advised(case, method, answer == "undecided", within, inside)
 

@@ -12,10 +12,10 @@ from bitfit_probe.records.recommendation import Answer, Basis, Expected, Trial
 
 __all__ = ["LIKELY", "PRIOR", "Outlook", "choose", "outlook"]
 
-#: A method is taken where it is more likely than this to lose no more than the margin. A convention: half
-#: is the point from which taking it is right more often than wrong.
+#: An answer stands where it is more likely than this to lose no more than the margin. A convention: half is
+#: the point from which it is right more often than wrong.
 LIKELY = 0.5
-#: What to begin with where nothing is likely enough: LoRA was within a point of the best in most of the
+#: What to begin with where the answer does not stand: LoRA was within a point of the best in most of the
 #: published comparisons that ship with the package (published.csv).
 PRIOR: Final = "lora"
 #: An 80 % interval is this many standard deviations of a normal distribution wide.
@@ -30,12 +30,26 @@ class Outlook:
     within: float
 
 
-def choose(within: Mapping[str, float]) -> Answer:
-    """The first method, cheapest first, that is likely to be within the margin."""
+def choose(gaps: Mapping[str, float], within: Mapping[str, float], margin: float) -> Answer:
+    """The cheapest method whose expected score is within the margin of the best expected one.
+
+    A dearer method has to earn its price by more than the margin. Where even the one that is taken is not
+    `LIKELY` to be within the margin of whichever method turns out best, the answer is ``undecided``.
+
+    Parameters
+    ----------
+    gaps
+        Expected points below the best method; their differences are those of the expected scores.
+    within
+        The chance of each method to lose no more than the margin.
+    margin
+        In points.
+    """
     methods: tuple[Answer, ...] = ("bitfit", "lora", "full")
+    best = min(gaps.values(), default=0.0)
     for method in methods:
-        if within.get(method, 0.0) >= LIKELY:
-            return method
+        if method in gaps and gaps[method] - best <= margin:
+            return method if within[method] >= LIKELY else "undecided"
     return "undecided"
 
 

@@ -25,7 +25,10 @@ def because(
     if answer in by_method:
         yield _chance(by_method[answer], margin)
     else:
-        yield f"No method is more likely than not to be within {_points(margin)} of the best."
+        yield (
+            f"The cheapest method that is expected to come within {_points(margin)} of the best is likelier "
+            "than not to miss that."
+        )
     cheaper = [item for item in outlooks if item.within < LIKELY and _before(item, answer, outlooks)]
     for item in cheaper:
         yield f"{_chance(item, margin)} It would be cheaper."

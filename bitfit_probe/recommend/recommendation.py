@@ -82,7 +82,11 @@ def recommendation(
     outlooks = outlook(by.rule, values, methods, margin, outside=outside, trial=known.trial)
     tried = any(item.expected.basis == "trial" for item in outlooks)
     trial = known.trial if tried else None
-    answer = choose({item.expected.method: item.within for item in outlooks})
+    answer = choose(
+        {item.expected.method: item.expected.gap for item in outlooks},
+        {item.expected.method: item.within for item in outlooks},
+        margin,
+    )
     method: Literal["bitfit", "lora", "full"] = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
     advice = advise(

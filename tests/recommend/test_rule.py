@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitfit_probe.recommend.decide import choose, outlook
+from bitfit_probe.recommend.decide import Outlook, choose, outlook
 from bitfit_probe.recommend.fitting import METHODS, Sample, fit, without_each_task
 from bitfit_probe.recommend.rule import Gaps, Line, Rule, published_gaps, shipped
 from bitfit_probe.records.recommendation import Trial, TrialResult
@@ -162,12 +163,25 @@ def flat_rule(bitfit: float, full: float) -> Rule:
     ],
 )
 def test_the_cheapest_method_within_the_margin_is_chosen(bitfit: float, full: float, answer: str) -> None:
-    found = outlook(flat_rule(bitfit, full), {"skill": 0.5}, METHODS, margin=1.0)
-    assert choose({item.expected.method: item.within for item in found}) == answer
+    assert chosen(outlook(flat_rule(bitfit, full), {"skill": 0.5}, METHODS, margin=1.0)) == answer
 
 
-def test_nothing_likely_is_undecided() -> None:
-    assert choose({"bitfit": 0.3, "lora": 0.49, "full": 0.45}) == "undecided"
+def chosen(found: Sequence[Outlook], margin: float = 1.0) -> str:
+    gaps = {item.expected.method: item.expected.gap for item in found}
+    return choose(gaps, {item.expected.method: item.within for item in found}, margin)
+
+
+def test_an_answer_that_is_likelier_wrong_than_right_is_undecided() -> None:
+    gaps = {"bitfit": 4.0, "lora": 1.5, "full": 1.4}
+    assert choose(gaps, {"bitfit": 0.3, "lora": 0.49, "full": 0.45}, 1.0) == "undecided"
+    assert choose(gaps, {"bitfit": 0.3, "lora": 0.51, "full": 0.45}, 1.0) == "lora"
+
+
+def test_a_dearer_method_has_to_earn_its_price() -> None:
+    """Full is expected 0.9 points above LoRA and likelier to be the best: not enough at a margin of one."""
+    likely = {"lora": 0.6, "full": 0.9}
+    assert choose({"lora": 1.2, "full": 0.3}, likely, 1.0) == "lora"
+    assert choose({"lora": 1.2, "full": 0.3}, likely, 0.5) == "full"
 
 
 def test_a_model_without_biases_has_no_bitfit() -> None:
@@ -179,7 +193,7 @@ def test_a_model_without_biases_has_no_bitfit() -> None:
 def test_out_of_range_rests_on_published_comparisons() -> None:
     found = outlook(flat_rule(5, 5), {"skill": 0.5}, METHODS, 1.0, outside=("a decoder",))
     assert {item.expected.basis for item in found} == {"out of range"}
-    assert choose({item.expected.method: item.within for item in found}) == "lora"
+    assert chosen(found) == "lora"
 
 
 def test_a_missing_measure_is_out_of_range() -> None:
@@ -197,7 +211,7 @@ def test_a_trial_takes_the_place_of_forecasts() -> None:
     assert [item.expected.basis for item in found] == ["trial", "trial"]
     # 2.0 ± 0.39 (an 80 % interval of ±0.5): one point is 2.56 deviations below.
     assert found[0].within == pytest.approx(0.0052, abs=0.0005)
-    assert choose({item.expected.method: item.within for item in found}) == "lora"
+    assert chosen(found) == "lora"
 
 
 def test_intervals_of_gaps_are_quantiles() -> None:
