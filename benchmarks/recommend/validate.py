@@ -43,6 +43,14 @@ DESIGNS: dict[str, Features] = {
         "bitfit": ("log2_parameters", "reach_lora_over_bitfit"),
         "full": ("log2_parameters", "reach_full_over_lora"),
     },
+    "squared error of reach": {
+        "bitfit": ("error_lora_under_bitfit",),
+        "full": ("error_full_under_lora",),
+    },
+    "parameters and squared error of reach": {
+        "bitfit": ("log2_parameters", "error_lora_under_bitfit"),
+        "full": ("log2_parameters", "error_full_under_lora"),
+    },
     "size, probe and classes": {
         "bitfit": ("log2_examples", "skill", "log2_classes"),
         "full": ("log2_examples", "skill", "log2_classes"),

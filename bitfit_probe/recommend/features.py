@@ -36,7 +36,8 @@ def features(values: Mapping[str, float], examples: int, classes: int) -> dict[s
     -------
     dict
         ``log2_examples``; ``log2_classes``; ``skill``, how far the linear probe is from the most frequent
-        class (0) to always right (1); and by how many points the reach of one method exceeds another's.
+        class (0) to always right (1); by how many points the reach of one method exceeds another's, and the
+        logarithm of the ratio of their squared errors.
     """
     out = {"log2_examples": math.log2(examples), "log2_classes": math.log2(max(classes, 1))}
     if "linear_probe" in values:
@@ -49,4 +50,10 @@ def features(values: Mapping[str, float], examples: int, classes: int) -> dict[s
     ):
         if ours in values and theirs in values:
             out[name] = 100 * (values[ours] - values[theirs])
+    for name, ours, theirs in (
+        ("error_lora_under_bitfit", "error_lora-8", "error_bitfit"),
+        ("error_full_under_lora", "error_full", "error_lora-8"),
+    ):
+        if values.get(ours, 0) > 0 and values.get(theirs, 0) > 0:
+            out[name] = math.log(values[theirs] / values[ours])
     return out
