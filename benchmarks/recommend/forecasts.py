@@ -10,12 +10,13 @@ tasks.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.page import paragraph
 from benchmarks.recommend.plan import Cell
 from benchmarks.recommend.samples import cases, measured
@@ -36,7 +37,6 @@ MEASURES = {
 }
 #: What reach calls a method.
 _REACH = {"bitfit": "bitfit", "lora": "lora-8", "full": "full"}
-_ROUNDS = 2_000
 
 
 def spearman(one: Floats, two: Floats) -> float:
@@ -54,20 +54,6 @@ def fitted_error(one: Floats, two: Floats, tasks: Sequence[str]) -> Floats:
         slope, intercept = np.polyfit(one[~left_out], two[~left_out], 1)
         out[left_out] = 100 * np.abs(two[left_out] - intercept - slope * one[left_out])
     return out
-
-
-def interval(
-    statistic: Callable[..., float], columns: Sequence[Floats], tasks: Sequence[str]
-) -> tuple[float, float]:
-    """95 % interval of a statistic of columns, whole tasks drawn."""
-    random = np.random.default_rng(0)
-    groups = [np.flatnonzero(np.array(tasks) == task) for task in dict.fromkeys(tasks)]
-    found = []
-    for _ in range(_ROUNDS):
-        rows = np.concatenate([groups[i] for i in random.integers(len(groups), size=len(groups))])
-        found.append(statistic(*(column[rows] for column in columns)))
-    low, high = np.nanquantile(found, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def levels(samples: Sequence[Sample], evidence: Mapping[Cell, Mapping[str, float]]) -> Iterator[str]:
@@ -89,8 +75,8 @@ def _row(title: str, method: str, pairs: Sequence[tuple[float, float, str]], *, 
     one, two = (np.array([pair[i] for pair in pairs], float) for i in (0, 1))
     tasks = [pair[2] for pair in pairs]
     errors = fitted_error(one, two, tasks)
-    rank_low, rank_high = interval(spearman, (one, two), tasks)
-    low, high = interval(np.mean, (errors,), tasks)
+    rank_low, rank_high = cluster_interval(spearman, (one, two), tasks)
+    low, high = cluster_interval(np.mean, (errors,), tasks)
     unfitted = f"{100 * np.abs(two - one).mean():.1f}" if on_scale else "–"
     return (
         f"| {title} | {method} | {len(pairs)} | {spearman(one, two):.2f} | {rank_low:.2f} to {rank_high:.2f} "
@@ -116,7 +102,7 @@ def gains(samples: Sequence[Sample], evidence: Mapping[Cell, Mapping[str, float]
         }
         for title, values in foreseen.items():
             one = np.array(values)
-            low, high = interval(spearman, (one, seen), tasks)
+            low, high = cluster_interval(spearman, (one, seen), tasks)
             yield (
                 f"| {better} − {worse} | {title} | {len(seen)} | {spearman(one, seen):.2f} "
                 f"| {low:.2f} to {high:.2f} |"

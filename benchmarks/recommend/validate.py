@@ -17,9 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.recommend import page
+from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.samples import Case, cases, published
 from bitfit_probe.recommend.decide import PRIOR, choose
 from bitfit_probe.recommend.fitting import METHODS, Sample, fit
@@ -203,7 +203,7 @@ def judge(advised: Sequence[Advised]) -> Judged:
         within_or_tied=float(good.mean()),
         label=float(np.mean(labels)),
         trained=float(np.mean(share)),
-        over_lora=cluster_interval(gaps - lora, tasks),
+        over_lora=cluster_interval(np.mean, (gaps - lora,), tasks),
         undecided=float(np.mean([item.undecided for item in advised])),
         **(_calibration(probabilities) if probabilities else {}),
     )
@@ -231,20 +231,6 @@ def _calibration(advised: Sequence[Advised]) -> dict[str, object]:
         "coverage": float(np.mean(inside)),
         "bins": tuple(bins),
     }
-
-
-def cluster_interval(
-    values: npt.NDArray[np.float64], clusters: Sequence[str], rounds: int = 2_000
-) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean, whole clusters drawn."""
-    random = np.random.default_rng(0)
-    groups = [values[[c == name for c in clusters]] for name in dict.fromkeys(clusters)]
-    means = [
-        np.concatenate([groups[i] for i in random.integers(len(groups), size=len(groups))]).mean()
-        for _ in range(rounds)
-    ]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def as_case(sample: Sample) -> Case:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.examples_options import columns_options, measuring_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
 
 if TYPE_CHECKING:
@@ -26,30 +26,17 @@ __all__ = ["distance"]
 )
 @columns_options
 @click.option(
-    "--reference",
-    type=click.Path(path_type=Path),
-    help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
-)
-@click.option("--no-reference", is_flag=True, help="Leave the text distances out.")
-@click.option(
     "--tuned",
     type=click.Path(path_type=Path),
     help="A checkpoint tuned from MODEL: how much of its change biases could have done.",
 )
 @click.option("--no-reach", is_flag=True, help="Leave the forecasts out.")
-@click.option(
-    "--examples", type=click.IntRange(20), default=300, show_default=True, help="How many to take at random."
-)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@measuring_options
 def distance(
     model: Path,
     data: Path,
     columns: Columns,
-    reference: Path | None,
-    no_reference: bool,
+    reference: Path | Literal[False] | None,
     tuned: Path | None,
     no_reach: bool,
     examples: int,
@@ -71,7 +58,7 @@ def distance(
             model,
             data,
             columns=columns,
-            reference=False if no_reference else reference,
+            reference=reference,
             tuned=tuned,
             reach=not no_reach,
             examples=examples,
@@ -79,4 +66,4 @@ def distance(
             progress=lambda stage, done, total: progress(done, total) if stage == "reach" else None,
         )
     shown = distance_to_json(result) if form == "json" else distance_to_text(result, terminal_width())
-    deliver(shown, out, (model, data, *filter(None, (tuned, reference))))
+    deliver(shown, out, (model, data, *filter(None, (tuned, reference or None))))

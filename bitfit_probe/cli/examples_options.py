@@ -1,13 +1,14 @@
-"""The options that say which columns of a file of examples to read."""
+"""The options of commands that read examples, and of those that measure a task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["COLUMN_OPTIONS", "Command", "columns_options", "with_options"]
+__all__ = ["COLUMN_OPTIONS", "Command", "columns_options", "measuring_options", "with_options"]
 
 Command = Callable[..., Any]
 
@@ -17,6 +18,42 @@ COLUMN_OPTIONS = (
     click.option("--pair", help="Column of the second texts of pairs."),
     click.option("--label", help="Column of the labels."),
 )
+
+
+#: How a task is measured, and where the result goes.
+_MEASURING = (
+    click.option(
+        "--reference",
+        type=click.Path(path_type=Path),
+        help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
+    ),
+    click.option("--no-reference", is_flag=True, help="Leave the text distances out."),
+    click.option(
+        "--examples",
+        type=click.IntRange(20),
+        default=300,
+        show_default=True,
+        help="How many to take at random.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout."),
+    click.option("--quiet", is_flag=True, help="No progress bar."),
+)
+
+
+def measuring_options(command: Command) -> Command:
+    """Add the options of a command that measures a task.
+
+    It gets ``reference`` as the library takes it: False for ``--no-reference``, None where nothing is given.
+    """
+
+    def bundled(*, reference: Path | None, no_reference: bool, **options: Any) -> Any:
+        if no_reference and reference is not None:
+            raise click.UsageError("--reference and --no-reference exclude each other")
+        return command(reference=False if no_reference else reference, **options)
+
+    return with_options(bundled, command, _MEASURING)
 
 
 def columns_options(command: Command) -> Command:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.examples_options import columns_options, measuring_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
 
 if TYPE_CHECKING:
@@ -51,19 +51,7 @@ __all__ = ["recommend"]
     show_default=True,
     help="Points that a cheaper method may lose.",
 )
-@click.option(
-    "--reference",
-    type=click.Path(path_type=Path),
-    help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
-)
-@click.option("--no-reference", is_flag=True, help="Leave the text distances out.")
-@click.option(
-    "--examples", type=click.IntRange(20), default=300, show_default=True, help="How many to take at random."
-)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@measuring_options
 def recommend(
     model: Path,
     data: Path,
@@ -72,8 +60,7 @@ def recommend(
     trial: float | None,
     work: Path | None,
     margin: float,
-    reference: Path | None,
-    no_reference: bool,
+    reference: Path | Literal[False] | None,
     examples: int,
     seed: int,
     form: Literal["text", "json"],
@@ -87,8 +74,6 @@ def recommend(
     """
     if work is not None and trial is None:
         raise click.UsageError("--work needs --trial")
-    if no_reference and reference is not None:
-        raise click.UsageError("--reference and --no-reference exclude each other")
     from bitfit_probe.beforehand import recommend as run
     from bitfit_probe.report.recommend_json import recommended_to_json
     from bitfit_probe.report.recommend_text import recommended_to_text
@@ -108,7 +93,7 @@ def recommend(
             model,
             data,
             columns=columns,
-            reference=False if no_reference else reference,
+            reference=reference,
             tuned=tuned,
             trial=trial,
             work=work,
@@ -118,4 +103,4 @@ def recommend(
             progress=progress,
         )
     shown = recommended_to_json(result) if form == "json" else recommended_to_text(result, terminal_width())
-    deliver(shown, out, (model, data, *tuned, *filter(None, (reference,))))
+    deliver(shown, out, (model, data, *tuned, *([reference] if reference else [])))

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.plan import BUDGETS, Cell, examples_of, planned, split
 from benchmarks.recommend.samples import RUNS as TABLE
 from benchmarks.recommend.samples import Case, cases, cell_of, read
-from benchmarks.recommend.validate import CHOSEN, DESIGNS, cheapest, cluster_interval, judge
+from benchmarks.recommend.validate import CHOSEN, DESIGNS, cheapest, judge
 from benchmarks.recommend.validate import Advised as Said
 from bitfit_probe.recommend.fitting import METHODS, Sample, fit
 from bitfit_probe.recommend.rule import shipped
@@ -108,5 +109,5 @@ def test_a_difference_within_noise_is_a_tie() -> None:
 def test_whole_tasks_are_drawn() -> None:
     """Ten equal cells of one task are no more certain than one: the interval is that of two values."""
     values = np.array([0.0] * 10 + [1.0] * 10)
-    low, high = cluster_interval(values, ["a"] * 10 + ["b"] * 10)
+    low, high = cluster_interval(np.mean, (values,), ["a"] * 10 + ["b"] * 10)
     assert (low, high) == (0.0, 1.0)
