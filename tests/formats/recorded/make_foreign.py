@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 import numpy as np
 
 OUT = Path(__file__).parent / "foreign"
@@ -148,5 +147,6 @@ def orbax() -> None:
 
 
 if __name__ == "__main__":
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     for maker in sys.argv[1:]:
         globals()[maker]()

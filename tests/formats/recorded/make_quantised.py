@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"USE_TF": "0", "HF_HUB_OFFLINE": "1", "GPTQMODEL_CPU_WORKERS": "4"}
 import torch
 
 OUT = Path(__file__).parent / "quantised"
@@ -172,6 +171,7 @@ def autoawq(scratch: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.environ |= {"USE_TF": "0", "HF_HUB_OFFLINE": "1", "GPTQMODEL_CPU_WORKERS": "4"}
     torch.set_num_threads(1)
     for maker in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
