@@ -20,7 +20,7 @@ from bitfit_probe.checkpoint import folders, formats
 from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.checkpoint.directory import find_weights, standard_weights
-from bitfit_probe.checkpoint.folders.foreign import FLAX_ADVICE, TF_ADVICE
+from bitfit_probe.checkpoint.folders.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.location import locate
 from bitfit_probe.checkpoint.quantised import refuse_quantised
@@ -47,7 +47,7 @@ _MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
-    (b"\x89HDF", "an HDF5 file (Keras, TensorFlow)", TF_ADVICE),
+    (b"\x89HDF", "an HDF5 file (Keras, TensorFlow)", KERAS_ADVICE),
     (b"\x93NUMPY", "a single numpy array", "give a whole checkpoint"),
     (b"\x1f\x8b", "a gzip archive", "unpack it first"),
     (b"BZh", "a bzip2 archive", "unpack it first"),
@@ -129,7 +129,9 @@ def _layout(folder: Path) -> Layout | None:
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
-        raise NotFoundError("no such file or directory", advice="check the path", path=path)
+        raise file_refusal(path) or NotFoundError(
+            "no such file or directory", advice="check the path", path=path
+        )
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnknownFormatError("not a regular file", advice="give a file or a directory", path=path)
     if is_index(path):
@@ -205,23 +207,14 @@ def _not_a_checkpoint(head: bytes, file: File) -> UnreadableError | None:
     for magic, what, advice in _ELSEWHERE:
         # A safetensors file may begin with any eight bytes: they are a number.
         if head.startswith(magic) and head[8:9] != b"{":
-            return UnsupportedError(what, advice=advice, path=file.path)
+            return file_refusal(file.path) or UnsupportedError(what, advice=advice, path=file.path)
     return None
 
 
-#: What the names of files say whose bytes do not tell.
-_BY_NAME = (
-    (".msgpack", "a Flax model (msgpack)", FLAX_ADVICE),
-    (".ckpt.index", "a TensorFlow checkpoint", TF_ADVICE),
-    (".data-00000-of-00001", "a TensorFlow checkpoint", TF_ADVICE),
-    ("saved_model.pb", "a TensorFlow SavedModel", TF_ADVICE),
-)
-
-
 def _unknown(head: bytes, path: Path) -> UnreadableError:
-    for end, what, advice in _BY_NAME:
-        if path.name.endswith(end):
-            return UnsupportedError(what, advice=advice, path=path)
+    refusal = file_refusal(path)
+    if refusal:
+        return refusal
     if head[:1] == b"\x80":
         return UnsupportedError(
             "a plain pickle, not written by torch.save (it was not opened)",

@@ -13,6 +13,11 @@ __all__ = ["refuse_quantised"]
 _DEQUANTISE = (
     "load it with transformers, call model.dequantize() and save_pretrained(), and give that directory"
 )
+_LOAD = (
+    "load it with transformers, from_pretrained(DIR, quantization_config={}(dequantize=True)), call "
+    "save_pretrained(), and give that directory"
+)
+_COMPRESSED, _FLOAT8 = _LOAD.format("CompressedTensorsConfig"), _LOAD.format("FineGrainedFP8Config")
 _ORIGINAL = "compare the checkpoint that it was quantised from: what was packed can't be told from training"
 
 #: What the names of such tensors end in, in the order in which they are looked for.
@@ -21,7 +26,8 @@ _ENDS = (
     ((".absmax", ".quant_map", ".nested_absmax"), "bitsandbytes, 4 bits", _DEQUANTISE),
     ((".qweight", ".qzeros"), "GPTQ or AWQ", _ORIGINAL),
     ((".W_q",), "HQQ", _ORIGINAL),
-    ((".weight_packed", ".weight_scale", ".weight_scale_inv"), "compressed tensors or float8", _DEQUANTISE),
+    ((".weight_packed", ".weight_scale"), "compressed tensors", _COMPRESSED),
+    ((".weight_scale_inv",), "float8 in blocks", _FLOAT8),
 )
 
 

@@ -11,6 +11,7 @@ import itertools
 import zipfile
 from typing import Any
 
+from bitfit_probe.checkpoint.folders.foreign import file_refusal
 from bitfit_probe.checkpoint.tensor import File, FileStorage
 from bitfit_probe.checkpoint.torchstate import storage_dtype
 from bitfit_probe.checkpoint.unpickle import StorageRef, describe
@@ -141,7 +142,7 @@ def _entries(file: File) -> dict[str, zipfile.ZipInfo]:
 def _prefix(file: File, entries: dict[str, zipfile.ZipInfo]) -> str:
     pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     if not pickles:
-        raise UnknownFormatError(
+        raise file_refusal(file.path) or UnknownFormatError(
             "a zip archive, but not one that torch.save wrote (no data.pkl in it)",
             advice="unpack it, or give the .pt or .safetensors file itself",
             path=file.path,

@@ -85,6 +85,8 @@ def directory_seeds() -> Iterator[tuple[str, bytes]]:
     yield "single", b"model.safetensors|file|" + weights + b'\nconfig.json|file|{"model_type": "bert"}'
     yield "sharded", b"one.safetensors|file|" + weights + b"\nmodel.safetensors.index.json|file|" + index
     yield "links", b"model.safetensors|link|/dev/zero\nconfig.json|pipe|\nx.bin|folder|"
+    table = bytes(40) + bytes.fromhex("57fb808b247547db")
+    yield "tensorflow", b"ckpt-1.index|file|" + table + b"\nx.h5|file|\n1/_METADATA|file|{}"
     yield "other", b"a.bin|file|" + weights + b"\nadapter_config.json|file|{}\ncheckpoint-3|folder|"
 
 
