@@ -23,7 +23,7 @@ from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.samples import Case, cases, published
 from bitfit_probe.recommend.decide import PRIOR, choose
 from bitfit_probe.recommend.fitting import METHODS, Sample, fit
-from bitfit_probe.recommend.rule import Rule
+from bitfit_probe.recommend.rule import FEATURES, Rule
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "bitfit_probe" / "recommend" / "calibration.json"
@@ -38,7 +38,7 @@ DESIGNS: dict[str, Features] = {
     "size": {"bitfit": ("log2_examples",), "full": ("log2_examples",)},
     "size and probe": {"bitfit": ("log2_examples", "skill"), "full": ("log2_examples", "skill")},
     "reach": {"bitfit": ("reach_lora_over_bitfit",), "full": ("reach_full_over_lora",)},
-    "parameters": {"bitfit": ("log2_parameters",), "full": ("log2_parameters",)},
+    "parameters": FEATURES,
     "parameters and reach": {
         "bitfit": ("log2_parameters", "reach_lora_over_bitfit"),
         "full": ("log2_parameters", "reach_full_over_lora"),
@@ -249,7 +249,7 @@ POLICIES: dict[str, Policy] = {
     "threshold on the probe": threshold("skill"),
 }
 #: The design that ships.
-CHOSEN = "size, probe and reach"
+CHOSEN = "parameters"
 
 
 def own() -> dict[str, Judged]:
