@@ -92,7 +92,7 @@ def would_change(
     elif not trial.enough:
         yield f"A longer trial than {trial.minutes:g} minutes would narrow the intervals."
     if outside and trial is None:
-        yield "A rule fitted to models like this one; until then a trial is the only measured answer."
+        yield "Nothing like this was run for the rule, so a trial is the only measured answer there is."
 
 
 def _before(item: Outlook, answer: str, outlooks: Sequence[Outlook]) -> bool:
