@@ -10,7 +10,6 @@ moment, the same command goes on. MiniLM and the chemical models come from `pyth
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,16 +21,7 @@ from typing import Any
 
 from benchmarks.recommend import evidence, training
 from benchmarks.recommend.plan import Cell, Run, cells, planned
-from benchmarks.recommend.samples import EVIDENCE, RUNS, cell_of, read
-
-
-def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fields, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+from benchmarks.recommend.samples import EVIDENCE, RUNS, append, cell_of, read
 
 
 def missing_runs() -> list[Run]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,18 @@ from bitfit_probe.recommend.fitting import METHODS, Sample
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["EVIDENCE", "RUNS", "Case", "Rates", "cases", "cell_of", "measured", "published", "rates", "read"]
+__all__ = [
+    "EVIDENCE",
+    "RESULTS",
+    "RUNS",
+    "Case",
+    "append",
+    "cases",
+    "cell_of",
+    "measured",
+    "published",
+    "read",
+]
 
 RESULTS = Path(__file__).parents[1] / "results"
 RUNS = RESULTS / "runs.csv"
@@ -33,6 +44,16 @@ def read(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    """Add rows to a table, which is begun where it is not there yet."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def cell_of(row: dict[str, str]) -> Cell:
@@ -74,18 +95,6 @@ class Case:
         best = max(METHODS, key=self.score)
         difference = self.right[best] - self.right[method]
         return bool(difference.mean() <= 1.96 * difference.std() / len(difference) ** 0.5)
-
-
-Rates = dict[tuple[str, str, int, str], dict[float, list[float]]]
-
-
-def rates() -> Rates:
-    """Accuracies by model, task, size and method, then by rate: one a seed."""
-    found: Rates = defaultdict(lambda: defaultdict(list))
-    for row in read(RUNS):
-        key = (row["model"], row["task"], int(row["size"]), row["method"])
-        found[key][float(row["rate"])].append(float(row["accuracy"]))
-    return found
 
 
 def measured() -> dict[Cell, dict[str, float]]:
