@@ -152,6 +152,9 @@ def _place(folder: Path, name: str, kind: bytes, content: bytes) -> None:
     if folder not in path.parents:
         return
     try:
+        # Nothing is written through a link, out of the folder, or into a pipe, which would wait for a reader.
+        if os.path.lexists(path) or not path.parent.resolve().is_relative_to(folder.resolve()):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == b"link":
             path.symlink_to(os.fsdecode(content))
@@ -161,7 +164,7 @@ def _place(folder: Path, name: str, kind: bytes, content: bytes) -> None:
             path.mkdir()
         else:
             path.write_bytes(content)
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):  # links that go in circles among them
         return
 
 
