@@ -140,13 +140,13 @@ def remedies(found: Sequence[Case]) -> Iterator[str]:
         if row["task"] in seen:
             key = row["task"], row["method"]
             table.setdefault(row["remedy"], {})[key] = float(row["score"]), float(row["error"])
-    yield "| remedy | tasks | level, BitFit | LoRA − BitFit | by squared error | full − BitFit | by squared error |"
+    titles = ("remedy", "tasks", "level, BitFit", "LoRA − BitFit", "by error", "full − BitFit", "by error")
+    yield f"| {' | '.join(titles)} |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for remedy, values in table.items():
         tasks = sorted({task for task, _ in values})
-        cells = [
-            _rank([values[task, "bitfit"][0] for task in tasks], [seen[t].score("bitfit") for t in tasks])
-        ]
+        levels = [seen[task].score("bitfit") for task in tasks]
+        cells = [_rank([values[task, "bitfit"][0] for task in tasks], levels)]
         for better in ("lora", "full"):
             gain = [seen[task].score(better) - seen[task].score("bitfit") for task in tasks]
             pairs = [(values[task, _REACH[better]], values[task, "bitfit"]) for task in tasks]
@@ -189,10 +189,9 @@ def page() -> str:
         *gains(samples, evidence),
         "",
         *paragraph("""
-            Reach foresees how high a method scores better than any other measure here does, by its point
-            estimates, but not which of two methods scores higher. What was tried against that, on MiniLM
-            with 256 examples (`python -m benchmarks.recommend.remedies`); rank correlations over tasks, so
-            that anything below about ±0.7 may be chance:"""),
+            What was tried to make reach foresee gains, on MiniLM with 256 examples
+            (`python -m benchmarks.recommend.remedies`): rank correlations over tasks, so few that anything
+            below about ±0.7 may be chance. “By error”: gains foreseen by squared error."""),
         *remedies(found),
     ]
     return "\n".join(parts) + "\n"
