@@ -107,10 +107,11 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, body: bytes) -> None:
         if self.command == "HEAD":
             return
+        self.entry.sent += len(body)  # before the client can have it, who may look at once
         try:
             self.wfile.write(body)
-            self.entry.sent += len(body)
         except (BrokenPipeError, ConnectionResetError):
+            self.entry.sent -= len(body)
             self.gone = self.close_connection = True
 
     def send_file(self, path: Path) -> None:
