@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bitfit_probe.recommend.decide import LIKELY, Outlook
-from bitfit_probe.records.distance import Distance
+from bitfit_probe.recommend.decide import Outlook
+from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.records.recommendation import Trial
 
 __all__ = ["against", "because", "would_change"]
@@ -29,9 +29,9 @@ def because(
             f"The cheapest method that is expected to come within {_points(margin)} of the best is likelier "
             "than not to miss that."
         )
-    cheaper = [item for item in outlooks if item.within < LIKELY and _before(item, answer, outlooks)]
-    for item in cheaper:
-        yield f"{_chance(item, margin)} It would be cheaper."
+    for item in outlooks:
+        if _before(item, answer, outlooks):
+            yield _chance(item, margin) + (" It would be cheaper." if answer in by_method else "")
     if trial is not None and trial.results:
         yield _tried(trial)
     yield from _reach(distance)
@@ -62,9 +62,7 @@ def against(
         yield f"The best score is expected of {NAMES[better.expected.method]}."
     if trial is not None:
         yield from trial.notes
-    chance = distance.reach.chance if distance.reach is not None else 0.0
-    best = max((item.score for item in distance.reach.forecasts), default=0.0) if distance.reach else None
-    if best is not None and distance.classes and best - chance < _FAINT:
+    if distance.reach is not None and distance.classes and _lift(distance.reach) < _FAINT:
         yield (
             "No method is foreseen to beat the most frequent class by much: the labels may be noise, or the "
             "task beyond this model."
@@ -81,18 +79,24 @@ def would_change(
     answer: str, outlooks: Sequence[Outlook], margin: float, trial: Trial | None, outside: Sequence[str]
 ) -> Iterator[str]:
     """What to do or to know for another answer."""
+    best = min((item.expected.gap for item in outlooks), default=0.0)
     for item in outlooks:
-        method, gap = item.expected.method, item.expected.gap
+        method, behind = item.expected.method, item.expected.gap - best
         if method == answer:
             break
-        if gap > margin:
-            yield f"A margin of {gap:.1f} points or more would speak for {NAMES[method]}."
+        if behind > margin:
+            yield f"A margin of {behind:.1f} points or more would speak for {NAMES[method]}."
     if trial is None:
         yield "Short runs on your own data (--trial 10) take the place of the forecasts."
     elif not trial.enough:
         yield f"A longer trial than {trial.minutes:g} minutes would narrow the intervals."
     if outside and trial is None:
         yield "Nothing like this was run for the rule, so a trial is the only measured answer there is."
+
+
+def _lift(reach: Reach) -> float:
+    """How far the best forecast lies above the most frequent class."""
+    return max((item.score for item in reach.forecasts), default=reach.chance) - reach.chance
 
 
 def _before(item: Outlook, answer: str, outlooks: Sequence[Outlook]) -> bool:
