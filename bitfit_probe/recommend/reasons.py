@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from bitfit_probe.recommend.decide import Outlook
@@ -85,7 +86,8 @@ def would_change(
         if method == answer:
             break
         if behind > margin:
-            yield f"A margin of {behind:.1f} points or more would speak for {NAMES[method]}."
+            enough = math.ceil(10 * behind - 1e-6) / 10  # rounded up, so that it is enough
+            yield f"A margin of {enough:.1f} points or more would speak for {NAMES[method]}."
     if trial is None:
         yield "Short runs on your own data (--trial 10) take the place of the forecasts."
     elif not trial.enough:
