@@ -137,8 +137,8 @@ class Recommendation:
     method
         The answer.
     calibrated
-        Whether the rule behind it did what it must on held-out tasks (docs/validation.md); with a trial:
-        whether the trial's budget was enough.
+        Whether the rule behind it did what it must on held-out tasks (docs/validation.md), and the task is
+        like those. False where a trial decides: how often trials are right has not been measured.
     margin
         Points that a cheaper method may lose.
     expected

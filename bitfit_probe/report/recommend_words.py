@@ -89,6 +89,8 @@ def calibration(result: Recommended) -> str:
         return "calibrated: yes"
     if trial is not None and not trial.enough:
         return f"calibrated: no, the trial's budget was too small to settle it ({_VALIDATION})"
+    if trial is not None:
+        return f"calibrated: no ({_VALIDATION}), but measured: the trial on these examples had budget enough"
     return f"calibrated: no, see {_VALIDATION} for what held-out tasks say of this rule"
 
 

@@ -19,6 +19,7 @@ from bitfit_probe.recommend.rule import Line, Rule, Shipped
 from bitfit_probe.records import Check, Finding
 from bitfit_probe.records.distance import Distance, Forecast, Reach
 from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.recommendation import Trial, TrialResult
 
 
 def asked(base: Path, data: Path, **more: Any) -> Any:
@@ -163,3 +164,21 @@ def test_errors_and_warnings_come_first_but_not_what_is_about_methods(bases: Any
         open_checkpoint(bases("bert")), data, distance_of(data), known=known, by=rule(0, 0)
     )
     assert found.first == ("BP201: Nothing moved. Train it.",)
+
+
+def test_a_trial_is_measured_but_not_called_calibrated(bases: Any, task: Path) -> None:
+    results = tuple(
+        TrialResult(
+            method, 1e-3, score, (score - 0.02, score + 0.02), gap, (gap - 0.3, gap + 0.3), None, False
+        )
+        for method, score, gap in (("bitfit", 0.8, 0.4), ("lora", 0.804, 0.0), ("full", 0.79, 1.4))
+    )
+    known = Known(Trial(5, 290.0, 200, 100, (), results, enough=True))
+    data = read_examples(task)
+    found = recommendation(
+        open_checkpoint(bases("bert")), data, distance_of(data), known=known, by=rule(-9, 9)
+    )
+    assert found.method == "bitfit"  # though the rule says full
+    assert {item.basis for item in found.expected} == {"trial"}
+    assert not found.calibrated
+    assert "--learning-rate 0.001" in found.advice.command
