@@ -22,8 +22,9 @@ __all__ = ["FEATURES", "Gaps", "Line", "Rule", "Shipped", "published_gaps", "shi
 
 Floats = npt.NDArray[np.float64]
 
-#: What the lines look at: the size of the model. Of all that was tried (docs/validation.md) nothing else did
-#: better on tasks left out; reach foresees how high a method scores, but not by how much two differ.
+#: What the lines look at: the size of the model. Of all that was tried (docs/validation.md) its probabilities
+#: were the nearest to what came on tasks left out. Reach foresees how high a method scores, but not by how
+#: much two differ.
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "bitfit": ("log2_parameters",),
     "full": ("log2_parameters",),
