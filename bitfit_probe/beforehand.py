@@ -124,11 +124,12 @@ def recommend(
     """
     from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.data import as_examples
+    from bitfit_probe.probe import attempts
     from bitfit_probe.recommend.recommendation import recommendation
     from bitfit_probe.records.recommendation import Recommended
 
     read = as_examples(data, columns)
-    tried = _attempts(model, tuned, read)
+    tried = attempts(model, tuned, data=read) if tuned else []
     opened = next((attempt.path for attempt in tried if attempt.case is not None), None)
     measured = distance(
         model, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
@@ -169,28 +170,23 @@ def with_recommendation(
         As for `distance`.
     """
     from bitfit_probe.checkpoint import open_checkpoint
-    from bitfit_probe.recommend.afterwards import middle_rank
+    from bitfit_probe.recommend.afterwards import Look, middle_rank
     from bitfit_probe.recommend.recommendation import Known, recommendation
     from bitfit_probe.records.recommendation import Recommended
 
     measured = distance(base, data, examples=examples, progress=progress)
-    sides = list(zip(report.diff.comparisons, report.measured, strict=True))
-    scores = {
-        comparison.tuned.path: known.reverting.accuracy
-        for comparison, known in sides
-        if known.reverting is not None and known.reverting.accuracy is not None
-    }
-    ranks = [rank for _, known in sides if (rank := middle_rank(known.spectra)) is not None]
-    known = Known(check=report.check, scores=scores, effective_rank=max(ranks, default=None))
+    looks = [
+        Look(
+            comparison.tuned.path,
+            known.reverting.accuracy if known.reverting is not None else None,
+            middle_rank(known.spectra),
+        )
+        for comparison, known in zip(report.diff.comparisons, report.measured, strict=True)
+    ]
+    known = Known.of(looks, report.check)
     answer = recommendation(open_checkpoint(base), data, measured, margin=margin, known=known)
     found = Recommended(answer, measured, check=report.check)
     return replace(report, evidence=measured.evidence, recommended=found)
-
-
-def _attempts(model: str | Path, tuned: Sequence[str | Path], data: TaskData) -> list[Attempt]:
-    from bitfit_probe.probe import attempts
-
-    return attempts(model, tuned, data=data) if tuned else []
 
 
 def _trial(
@@ -222,7 +218,6 @@ def _known(
         if progress is not None:
             progress("tuned", number, len(tried))
         looks.append(look(attempt, data))
-    scores = {item.path: item.score for item in looks if item.score is not None}
-    ranks = [item.effective_rank for item in looks if item.effective_rank is not None]
-    known = Known(trial, check(tried), scores, max(ranks, default=None))
-    return known, tuple(evidence for item in looks for evidence in item.evidence)
+    return Known.of(looks, check(tried), trial), tuple(
+        evidence for item in looks for evidence in item.evidence
+    )

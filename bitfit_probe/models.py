@@ -19,7 +19,7 @@ from bitfit_probe.errors import MissingExtraError, ModelError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "quietly", "to_torch"]
+__all__ = ["Loaded", "Purpose", "load_model", "load_tokenizer", "padding_tokenizer", "quietly", "to_torch"]
 
 #: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
 Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
@@ -170,6 +170,14 @@ def load_tokenizer(folder: str | Path) -> Any:
                 path=folder,
             ) from error
     return found
+
+
+def padding_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer with something to pad by: decoders often have nothing but an end of text."""
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _has_bare_vocabulary(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.recommend.plan import BUDGETS
 from benchmarks.recommend.samples import RUNS, Case, read
-from bitfit_probe.recommend.fitting import METHODS
+from bitfit_probe.records.recommendation import METHODS
 
 if TYPE_CHECKING:
     from benchmarks.recommend.validate import Judged

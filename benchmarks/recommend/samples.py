@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.recommend.plan import Cell
 from bitfit_probe.recommend.features import features
-from bitfit_probe.recommend.fitting import METHODS, Sample
+from bitfit_probe.recommend.fitting import Sample
+from bitfit_probe.records.recommendation import METHODS
 
 if TYPE_CHECKING:
     import numpy.typing as npt

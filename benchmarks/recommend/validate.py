@@ -22,8 +22,9 @@ from benchmarks.recommend import page
 from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.samples import Case, cases, published
 from bitfit_probe.recommend.decide import PRIOR, choose
-from bitfit_probe.recommend.fitting import METHODS, Sample, fit
+from bitfit_probe.recommend.fitting import Sample, fit
 from bitfit_probe.recommend.rule import FEATURES, Rule
+from bitfit_probe.records.recommendation import METHODS
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "bitfit_probe" / "recommend" / "calibration.json"

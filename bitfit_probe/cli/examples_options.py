@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-__all__ = ["COLUMN_OPTIONS", "Command", "columns_options", "measuring_options", "with_options"]
+__all__ = [
+    "COLUMN_OPTIONS",
+    "Command",
+    "columns_options",
+    "measuring_options",
+    "task_options",
+    "with_options",
+]
 
 Command = Callable[..., Any]
 
@@ -65,6 +72,18 @@ def columns_options(command: Command) -> Command:
         return command(columns=Columns(text, pair, label), **options)
 
     return with_options(bundled, command, COLUMN_OPTIONS)
+
+
+def task_options(command: Command) -> Command:
+    """Add ``--data``, which must be given, and the options of its columns."""
+    data = click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Labelled examples: CSV, TSV, JSONL or Parquet.",
+    )
+    found: Command = data(columns_options(command))
+    return found
 
 
 def with_options(bundled: Command, command: Command, options: Sequence[Command]) -> Command:

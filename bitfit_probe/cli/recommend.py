@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options, measuring_options
+from bitfit_probe.cli.examples_options import measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
 
 if TYPE_CHECKING:
@@ -20,13 +20,7 @@ __all__ = ["recommend"]
 
 @click.command(no_args_is_help=True)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Labelled examples: CSV, TSV, JSONL or Parquet.",
-)
-@columns_options
+@task_options
 @click.option(
     "--tuned",
     type=click.Path(path_type=Path),

@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model, load_tokenizer
+from bitfit_probe.models import load_model, padding_tokenizer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -148,9 +148,7 @@ def open_encoder(path: str | Path, pooling: Pooling | None = None) -> Encoder:
             advice="give an encoder or a decoder",
             path=path,
         )
-    tokenizer = load_tokenizer(checkpoint.folder)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = padding_tokenizer(checkpoint.folder)
     tokenizer.padding_side = "right"
     for parameter in model.parameters():
         parameter.requires_grad_(False)

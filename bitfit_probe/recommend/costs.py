@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.recommend.body import TaskModel, task_model
-from bitfit_probe.records.recommendation import Cost
+from bitfit_probe.records.recommendation import METHODS, Cost
 
 __all__ = ["costs"]
 
 _FLOAT32 = 4
 #: What AdamW keeps of a trained parameter besides itself: its gradient and two moments.
 _KEPT_BY_ADAM = 3
-#: Of methods that train equally many, the one that changes less of the model first.
-_ORDER = ("bitfit", "lora", "full")
 
 
 def costs(checkpoint: Checkpoint, classes: int, rank: int) -> tuple[Cost, ...]:
@@ -35,7 +33,9 @@ def costs(checkpoint: Checkpoint, classes: int, rank: int) -> tuple[Cost, ...]:
     """
     model = task_model(checkpoint, classes)
     trained = _trained(model, rank)
-    cheapest_first = sorted(trained, key=lambda method: (trained[method], _ORDER.index(method)))
+    # Of methods that train equally many, the one that changes less of the model first.
+    order = list(METHODS)
+    cheapest_first = sorted(trained, key=lambda method: (trained[method], order.index(method)))
     return tuple(_cost(method, trained[method]) for method in cheapest_first)
 
 

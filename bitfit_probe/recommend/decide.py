@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
+from typing import cast
 
 from bitfit_probe.recommend.rule import Rule, published_gaps
-from bitfit_probe.records.recommendation import Answer, Basis, Expected, Trial
+from bitfit_probe.records.recommendation import METHODS, Answer, Basis, Expected, Trial
 
 __all__ = ["LIKELY", "PRIOR", "Outlook", "choose", "outlook"]
 
@@ -17,7 +17,7 @@ __all__ = ["LIKELY", "PRIOR", "Outlook", "choose", "outlook"]
 LIKELY = 0.5
 #: What to begin with where the answer does not stand: LoRA was within a point of the best in most of the
 #: published comparisons that ship with the package (published.csv).
-PRIOR: Final = "lora"
+PRIOR = "lora"
 #: An 80 % interval is this many standard deviations of a normal distribution wide.
 _WIDTH = 2 * NormalDist().inv_cdf(0.9)
 
@@ -45,11 +45,10 @@ def choose(gaps: Mapping[str, float], within: Mapping[str, float], margin: float
     margin
         In points.
     """
-    methods: tuple[Answer, ...] = ("bitfit", "lora", "full")
     best = min(gaps.values(), default=0.0)
-    for method in methods:
+    for method in METHODS:
         if method in gaps and gaps[method] - best <= margin:
-            return method if within[method] >= LIKELY else "undecided"
+            return cast("Answer", method) if within[method] >= LIKELY else "undecided"
     return "undecided"
 
 
@@ -96,7 +95,7 @@ def outlook(
 
 
 def _tried(trial: Trial, margin: float) -> Iterator[Outlook]:
-    for method in ("bitfit", "lora", "full"):
+    for method in METHODS:
         result = trial.of(method)
         if result is None:
             continue

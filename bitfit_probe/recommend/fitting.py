@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitfit_probe.recommend.rule import FEATURES, Line, Rule
+from bitfit_probe.records.recommendation import METHODS
 
-__all__ = ["METHODS", "Fitter", "Sample", "fit", "without_each_task"]
-
-#: Cheapest first.
-METHODS = ("bitfit", "lora", "full")
+__all__ = ["Fitter", "Sample", "fit", "without_each_task"]
 
 
 @dataclass(frozen=True)

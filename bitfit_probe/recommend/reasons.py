@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bitfit_probe.recommend.decide import Outlook
 from bitfit_probe.records.distance import Distance, Reach
-from bitfit_probe.records.recommendation import Trial
+from bitfit_probe.records.recommendation import METHODS, Trial
 
 __all__ = ["against", "because", "would_change"]
-
-NAMES = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning"}
 
 
 def because(
@@ -60,7 +58,7 @@ def against(
             )
     better = min(outlooks, key=lambda item: item.expected.gap, default=None)
     if better is not None and answer not in ("undecided", better.expected.method):
-        yield f"The best score is expected of {NAMES[better.expected.method]}."
+        yield f"The best score is expected of {METHODS[better.expected.method]}."
     if trial is not None:
         yield from trial.notes
     if distance.reach is not None and distance.classes and _lift(distance.reach) < _FAINT:
@@ -87,7 +85,7 @@ def would_change(
             break
         if behind > margin:
             enough = math.ceil(10 * behind - 1e-6) / 10  # rounded up, so that it is enough
-            yield f"A margin of {enough:.1f} points or more would speak for {NAMES[method]}."
+            yield f"A margin of {enough:.1f} points or more would speak for {METHODS[method]}."
     if trial is None:
         yield "Short runs on your own data (--trial 10) take the place of the forecasts."
     elif not trial.enough:
@@ -109,7 +107,7 @@ def _before(item: Outlook, answer: str, outlooks: Sequence[Outlook]) -> bool:
 def _chance(item: Outlook, margin: float) -> str:
     low, high = item.expected.interval
     return (
-        f"The chance of {NAMES[item.expected.method]} to be within {_points(margin)} of the best is "
+        f"The chance of {METHODS[item.expected.method]} to be within {_points(margin)} of the best is "
         f"{item.within:.0%} (expected {item.expected.gap:.1f} points below it, 80 % interval {low:.1f} to "
         f"{high:.1f})."
     )
@@ -120,7 +118,7 @@ def _points(margin: float) -> str:
 
 
 def _tried(trial: Trial) -> str:
-    scores = ", ".join(f"{NAMES[item.method]} {item.score:.3f}" for item in trial.results)
+    scores = ", ".join(f"{METHODS[item.method]} {item.score:.3f}" for item in trial.results)
     return f"Trained on {trial.trained_on} of the examples and tested on {trial.held_out} others: {scores}."
 
 

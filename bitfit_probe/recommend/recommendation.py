@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.encoder import is_causal
 from bitfit_probe.recommend.advice import RANK, advise
+from bitfit_probe.recommend.afterwards import Look
 from bitfit_probe.recommend.costs import costs
 from bitfit_probe.recommend.decide import PRIOR, choose, outlook
 from bitfit_probe.recommend.features import features_of
@@ -46,6 +46,13 @@ class Known:
     check: Check | None = None
     scores: Mapping[str, float] | None = None
     effective_rank: float | None = None
+
+    @classmethod
+    def of(cls, looks: Sequence[Look], check: Check | None, trial: Trial | None = None) -> Known:
+        """What looks at tuned checkpoints come to; of their ranks the highest."""
+        scores = {item.path: item.score for item in looks if item.score is not None}
+        ranks = [item.effective_rank for item in looks if item.effective_rank is not None]
+        return cls(trial, check, scores, max(ranks, default=None))
 
 
 def recommendation(
@@ -87,7 +94,7 @@ def recommendation(
         {item.expected.method: item.within for item in outlooks},
         margin,
     )
-    method: Literal["bitfit", "lora", "full"] = PRIOR if answer == "undecided" else answer
+    method = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
     advice = advise(
         method,

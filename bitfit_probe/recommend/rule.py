@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitfit_probe.records.recommendation import METHODS
+
 __all__ = ["FEATURES", "Gaps", "Line", "Rule", "Shipped", "published_gaps", "shipped"]
 
 Floats = npt.NDArray[np.float64]
@@ -110,21 +112,21 @@ class Rule:
     missed: tuple[tuple[float, float], ...]
     points: tuple[Mapping[str, float], ...]
 
-    def gaps(self, values: Mapping[str, float], methods: Sequence[str] = ("bitfit", "lora", "full")) -> Gaps:
+    def gaps(self, values: Mapping[str, float], methods: Sequence[str] = tuple(METHODS)) -> Gaps:
         """What each of `methods` is expected to lose against the best of them."""
-        missed = dict(zip(("bitfit", "full"), np.asarray(self.missed).T, strict=True))
-        scores = {"lora": np.zeros(len(self.missed))}
-        for method, line in self.lines.items():
-            if method in methods:
-                scores[method] = line.at(values) + missed[method]
-        best = np.max([scores[method] for method in methods], axis=0)
-        return Gaps({method: best - scores[method] for method in methods})
+        return _gaps({method: self._over_lora(method, values) for method in methods})
 
     def interval(self, method: str, values: Mapping[str, float]) -> tuple[float, float]:
         """80 % interval of the points that a method scores above LoRA."""
-        missed = dict(zip(("bitfit", "full"), np.asarray(self.missed).T, strict=True))[method]
-        low, high = np.quantile(self.lines[method].at(values) + missed, _TAILS)
+        low, high = np.quantile(self._over_lora(method, values), _TAILS)
         return float(low), float(high)
+
+    def _over_lora(self, method: str, values: Mapping[str, float]) -> Floats:
+        """Points that a method scores above LoRA, as equally likely cases."""
+        missed = dict(zip(("bitfit", "full"), np.asarray(self.missed).T, strict=True))
+        if method not in missed:
+            return np.zeros(len(self.missed))
+        return np.asarray(self.lines[method].at(values) + missed[method])
 
     def covers(self, values: Mapping[str, float], methods: Sequence[str]) -> bool:
         """Whether `values` has all that the lines of `methods` look at."""
@@ -198,7 +200,7 @@ def shipped() -> Shipped:
 
 
 @cache
-def published_gaps(methods: tuple[str, ...] = ("bitfit", "lora", "full")) -> Gaps:
+def published_gaps(methods: tuple[str, ...] = tuple(METHODS)) -> Gaps:
     """Gaps in published comparisons of all three methods (published.csv), every paper counting the same."""
     text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
@@ -206,6 +208,9 @@ def published_gaps(methods: tuple[str, ...] = ("bitfit", "lora", "full")) -> Gap
     # As many copies of a paper's comparisons as bring it to (nearly) the weight of the largest.
     most = max(map(papers.count, papers))
     copies = [round(_COPIES * most / papers.count(paper)) for paper in papers]
-    scores = {method: np.repeat([float(row[method]) for row in rows], copies) for method in methods}
+    return _gaps({method: np.repeat([float(row[method]) for row in rows], copies) for method in methods})
+
+
+def _gaps(scores: Mapping[str, Floats]) -> Gaps:
     best = np.max(list(scores.values()), axis=0)
     return Gaps({method: best - found for method, found in scores.items()})

@@ -16,12 +16,9 @@ from bitfit_probe.recommend.trial_journal import Journal
 from bitfit_probe.recommend.trial_plan import Plan, middle_rate, sweep_size
 from bitfit_probe.recommend.trial_result import Outcome
 from bitfit_probe.recommend.trial_runs import Bench, Finished, Pace, Step
-from bitfit_probe.records.recommendation import Trial, TrialRun
+from bitfit_probe.records.recommendation import METHODS, Trial, TrialRun
 
-__all__ = ["METHODS", "run_trial"]
-
-#: What a trial compares, cheapest to keep first.
-METHODS = ("bitfit", "lora", "full")
+__all__ = ["run_trial"]
 
 #: A run is begun where this many times its expected time is left.
 _CAUTION = 1.1

@@ -14,8 +14,9 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
+from bitfit_probe.models import padding_tokenizer
 from bitfit_probe.records.recommendation import TrialRun
-from bitfit_probe.tuning.build import build, longest_text, objective_for, padding_tokenizer
+from bitfit_probe.tuning.build import build, longest_text, objective_for
 from bitfit_probe.tuning.encode import encode, split
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
 from bitfit_probe.tuning.settings import Method, Objective, Settings
@@ -108,7 +109,7 @@ class Bench:
     _rows: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.tokenizer = padding_tokenizer(self.base)
+        self.tokenizer = padding_tokenizer(self.base.folder)
         asked: Objective = "regress" if self.data.task == "regression" else "classify"
         self.objective = objective_for(self.data, self.base, self.tokenizer, asked)
         self.train, self.held_out = _split(self.data, self.seed)

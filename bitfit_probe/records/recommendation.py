@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check
 
 __all__ = [
+    "METHODS",
     "Advice",
     "Answer",
     "Basis",
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 Answer = Literal["bitfit", "lora", "full", "undecided"]
+
+#: What is chosen between, cheapest first, and how each is called.
+METHODS: Mapping[str, str] = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning"}
 
 #: Where an expected gap comes from: short runs on the user's own data, a task like those that were run,
 #: between such tasks, or beyond them.

@@ -17,6 +17,7 @@ from bitfit_probe.report.recommend_words import (
     how_to,
     in_thousands,
     methods,
+    reasons,
     trial_cells,
     trial_sentence,
     word_lines,
@@ -59,13 +60,8 @@ def _lines(result: Recommended, width: int) -> Iterator[str]:
     yield from textwrap.wrap(calibration(result), width, subsequent_indent="  ")
     yield ""
     yield from _methods(found, width)
-    for title, sentences in (
-        ("Because", found.because),
-        ("Against", found.against),
-        ("What would change it", found.would_change),
-    ):
-        if sentences:
-            yield from (title, *_points(sentences, width), "")
+    for title, sentences in reasons(found):
+        yield from (title, *_points(sentences, width), "")
     if result.trial is not None:
         yield from _trial(result.trial, width)
     yield from _advice(found, width)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from bitfit_probe.records.recommendation import (
+    METHODS,
     Advice,
     Cost,
     Expected,
@@ -16,7 +17,6 @@ from bitfit_probe.records.recommendation import (
 from bitfit_probe.report.words import plural
 
 __all__ = [
-    "METHODS",
     "SHORT",
     "STORED_TASKS",
     "answer",
@@ -27,14 +27,14 @@ __all__ = [
     "in_bytes",
     "in_thousands",
     "methods",
+    "reasons",
     "trial_cells",
     "trial_sentence",
     "word_lines",
 ]
 
-#: In sentences, and where there is little room.
-METHODS = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning"}
-SHORT = METHODS | {"full": "full"}
+#: How methods are called where there is little room.
+SHORT = dict(METHODS) | {"full": "full"}
 #: Of so many tasks on one base the storage is shown.
 STORED_TASKS = 100
 #: Gaps below this are printed as 0.0.
@@ -64,14 +64,11 @@ def answer(found: Recommendation) -> str:
 def _undecided(found: Recommendation) -> str:
     """Between those of which it can't be excluded that they are within the margin of the best."""
     open_ = [item.method for item in found.expected if item.interval[0] <= found.margin]
-    names = [METHODS[method] for method in (open_ if len(open_) > 1 else map(_method, found.expected))]
+    every = [item.method for item in found.expected]
+    names = [METHODS[method] for method in (open_ if len(open_) > 1 else every)]
     between = f" between {_listed(names)}" if len(names) > 1 else ""
     why = f"what is known does not tell which is the cheapest within {_points(found.margin)} of the best"
     return f"Undecided{between}: {why}. Begin with {METHODS[found.advice.method]}."
-
-
-def _method(item: Expected) -> str:
-    return item.method
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -92,6 +89,17 @@ def calibration(result: Recommended) -> str:
     if trial is not None:
         return f"calibrated: no ({_VALIDATION}), but measured: the trial on these examples had budget enough"
     return f"calibrated: no, see {_VALIDATION} for what held-out tasks say of this rule"
+
+
+def reasons(found: Recommendation) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Sentences under their headings, those that there are."""
+    for title, sentences in (
+        ("Because", found.because),
+        ("Against", found.against),
+        ("What would change it", found.would_change),
+    ):
+        if sentences:
+            yield title, sentences
 
 
 def how_to(advice: Advice) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,7 @@ from bitfit_probe.report.recommend_words import (
     answer,
     calibration,
     how_to,
+    reasons,
     trial_sentence,
     word_lines,
 )
@@ -310,13 +311,8 @@ def _recommended(result: Recommended) -> Iterator[Block]:
     caption = "Points below the best method, with 80 % intervals; left of the dashed line is close enough."
     yield from _picture("gaps", panel, caption)
     yield tables.methods_table(found)
-    for title, sentences in (
-        ("Because", found.because),
-        ("Against", found.against),
-        ("What would change it", found.would_change),
-    ):
-        if sentences:
-            yield Part(title, (_points(sentences),))
+    for title, sentences in reasons(found):
+        yield Part(title, (_points(sentences),))
     if result.trial is not None:
         yield Part("The trial", tuple(_trial(result.trial)))
     steps = tuple(f"{_sentence(name)}: {text}" for name, text in how_to(found.advice))

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from bitfit_probe.records import Check, Comparison, Evidence, TensorDelta, Unmatched
 from bitfit_probe.records.measures import Group, Likeness, Ranking, Reverting, Spectrum, Trajectory
-from bitfit_probe.records.recommendation import Recommendation, Trial
+from bitfit_probe.records.recommendation import METHODS, Recommendation, Trial
 from bitfit_probe.records.report import Report
 from bitfit_probe.report.content import Column, Table, figure
 from bitfit_probe.report.grids import Grid, scaled
 from bitfit_probe.report.recommend_words import (
-    METHODS,
     STORED_TASKS,
     cost_cells,
     expected_cells,

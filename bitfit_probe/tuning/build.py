@@ -8,12 +8,12 @@ from typing import Any
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.models import Purpose, load_model, load_tokenizer
+from bitfit_probe.models import Purpose, load_model
 from bitfit_probe.tuning.masters import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
 
-__all__ = ["Built", "build", "longest_text", "objective_for", "padding_tokenizer"]
+__all__ = ["Built", "build", "longest_text", "objective_for"]
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,6 @@ class Built:
     trained: int
     total: int
     by_role: dict[str, int]
-
-
-def padding_tokenizer(base: Checkpoint) -> Any:
-    """The base's tokenizer with something to pad by: decoders often have nothing but an end of text."""
-    tokenizer = load_tokenizer(base.folder)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def objective_for(data: TaskData, base: Checkpoint, tokenizer: Any, asked: Objective | None) -> Objective:

@@ -13,8 +13,8 @@ from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import quietly
-from bitfit_probe.tuning.build import Built, build, longest_text, objective_for, padding_tokenizer
+from bitfit_probe.models import padding_tokenizer, quietly
+from bitfit_probe.tuning.build import Built, build, longest_text, objective_for
 from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
@@ -191,7 +191,7 @@ class _Job:
     def _ready(self) -> _Ready:
         """Everything that training needs, the learning rate searched for where that was asked."""
         settings = self.settings
-        tokenizer = padding_tokenizer(self.base)
+        tokenizer = padding_tokenizer(self.base.folder)
         objective = objective_for(self.examples, self.base, tokenizer, settings.objective)
         train, held_out = split(self.examples, settings.held_out, settings.seed)
 

@@ -16,8 +16,9 @@ from benchmarks.recommend.samples import RUNS as TABLE
 from benchmarks.recommend.samples import Case, cases, cell_of, read
 from benchmarks.recommend.validate import CHOSEN, DESIGNS, cheapest, judge
 from benchmarks.recommend.validate import Advised as Said
-from bitfit_probe.recommend.fitting import METHODS, Sample, fit
+from bitfit_probe.recommend.fitting import Sample, fit
 from bitfit_probe.recommend.rule import shipped
+from bitfit_probe.records.recommendation import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitfit_probe.recommend.decide import Outlook, choose, outlook
-from bitfit_probe.recommend.fitting import METHODS, Sample, fit, without_each_task
+from bitfit_probe.recommend.fitting import Sample, fit, without_each_task
 from bitfit_probe.recommend.rule import Gaps, Line, Rule, published_gaps, shipped
-from bitfit_probe.records.recommendation import Trial, TrialResult
+from bitfit_probe.records.recommendation import METHODS, Trial, TrialResult
 
 FEATURES = {"bitfit": ("skill",), "full": ("log2_examples",)}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitfit_probe.records.recommendation import Expected, Recommendation
+from bitfit_probe.records.recommendation import METHODS, Expected, Recommendation
 from bitfit_probe.report.charts.canvas import ACCENT, INK, MUTED, SURFACE, Canvas, Panel
-from bitfit_probe.report.recommend_words import METHODS, SHORT
+from bitfit_probe.report.recommend_words import SHORT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
