@@ -1,0 +1,94 @@
+"""A base laid beside itself as an adapter tunes it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+from bitfit_probe.align.matching import Matcher, Names
+from bitfit_probe.align.names import keyed, plain, translated
+from bitfit_probe.align.sides import Alignment, architectures, ties
+from bitfit_probe.architectures import Architecture
+from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.checkpoint.adapters import Adapter, Change, lay_over
+from bitfit_probe.errors import ShapesError, TargetsError
+from bitfit_probe.records import Unmatched
+
+__all__ = ["align_adapter"]
+
+
+def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alignment:
+    """Lay the base as the adapter tunes it beside the base; what it leaves alone is not in its file."""
+    plain_base = plain(translated(base, [*adapter.stored, *adapter.altered]))
+    changed: dict[str, Tensor | Change] = {**adapter.stored, **adapter.altered}
+    left, right = architectures(plain_base, changed, base, tuned)
+    ours, theirs, renaming = keyed(plain_base, changed, left, right)
+    keys = {item.name: key for key, item in theirs.items()}
+    ours = ours | _tied_targets(ours, left, keys, adapter) if ties(base) else ours
+    overlay = lay_over(
+        ours,
+        {keys[name]: change for name, change in adapter.altered.items()},
+        {keys[name]: tensor for name, tensor in adapter.stored.items()},
+        inputs_first=bool(adapter.config.get("fan_in_fan_out")),
+    )
+    matcher = Matcher(Names(left, ours, ties(base)), Names(right, overlay.tensors, ties(tuned)))
+    matcher.match_names()
+    matcher.match_wrapped_heads()
+    matcher.match_fused()
+    if changed and not matcher.found:
+        raise _no_target(base, tuned, changed, misfits=bool(overlay.misfits))
+    matcher.match_unstored()
+    unmatched_base, unmatched_tuned = matcher.leftovers()
+    left_over = [
+        *(_without_partner(change, right, "absent") for change in overlay.absent.values()),
+        *(_without_partner(change, right, "shape") for change in overlay.misfits.values()),
+    ]
+    architecture = right if left.family == "generic" else left
+    return Alignment(
+        architecture, matcher.pairs_in_order(), unmatched_base, (*unmatched_tuned, *left_over), renaming
+    )
+
+
+def _tied_targets(
+    ours: dict[str, Tensor], architecture: Architecture, keys: dict[str, str], adapter: Adapter
+) -> dict[str, Tensor]:
+    """The embedding under the head's name, where an adapter alters a head that the base stores only once."""
+    out = {}
+    for name in adapter.altered:
+        tied = architecture.tied_to(name)
+        if keys[name] not in ours and tied is not None and tied in ours:
+            out[keys[name]] = replace(ours[tied], name=name)
+    return out
+
+
+def _without_partner(
+    change: Change, architecture: Architecture, why: Literal["absent", "shape"]
+) -> Unmatched:
+    place = architecture.place(change.name, len(change.shape))
+    return Unmatched(change.name, change.shape, place, why)
+
+
+def _no_target(
+    base: Checkpoint, tuned: Checkpoint, changed: Iterable[str], *, misfits: bool
+) -> TargetsError | ShapesError:
+    target = next(iter(changed))
+    if misfits:
+        return ShapesError(
+            f"the tensors that it changes, such as {target!r}, have other shapes in {base.path}",
+            advice="give the base that this adapter was trained on",
+            path=tuned.path,
+        )
+    parts = target.split(".")
+    instead = max(base.tensors, key=lambda name: _common_end(name.split("."), parts))
+    return TargetsError(
+        f"its targets are no tensors of {base.path}: it changes {target!r}, the base has {instead!r} instead",
+        advice="give the base that this adapter was trained on, saved under the same names",
+        path=tuned.path,
+    )
+
+
+def _common_end(one: list[str], other: list[str]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,0 +1,233 @@
+"""Tensors of two sides paired by their names: whole, by parts, by rows, in containers, or as a product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bitfit_probe.align.names import DIRECTION, GAIN, unwrapped
+from bitfit_probe.architectures import Architecture
+from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.checkpoint.computed import MergedStorage
+from bitfit_probe.checkpoint.dtypes import BY_NAME
+from bitfit_probe.checkpoint.tensor import Bytes, ComputedStorage
+from bitfit_probe.records import Part, Place, Unmatched
+
+__all__ = ["Matcher", "Names", "Pair"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tensor of the base and the one that it became: windows of the same shape.
+
+    `part` names the part of a fused tensor that the windows show, or is None. `in_file` is false where the
+    tuned side's file (an adapter, a file of biases) leaves the tensor out because it is the base's.
+    """
+
+    base: Tensor
+    tuned: Tensor
+    place: Place
+    part: str | None = None
+    in_file: bool = True
+
+    @property
+    def computed(self) -> bool:
+        """Whether the tuned tensor is computed from the base's and what an adapter stores."""
+        return isinstance(self.tuned.storage, MergedStorage)
+
+
+@dataclass
+class Names:
+    """One side's tensors by the name under which the other side is asked for them."""
+
+    architecture: Architecture
+    tensors: dict[str, Tensor]
+    ties: bool = True
+
+    def own(self, key: str) -> str:
+        """The name that the architecture knows the tensor by."""
+        return unwrapped(self.tensors[key].name)
+
+    def place(self, key: str) -> Place:
+        """Which place the tensor has in the architecture."""
+        return self.architecture.place(self.own(key), len(self.tensors[key].shape))
+
+    def parts(self, key: str) -> tuple[Part, ...]:
+        """The parts of a fused tensor."""
+        return self.architecture.parts(self.own(key), self.tensors[key].shape)
+
+    def split_names(self, key: str) -> dict[str, str]:
+        """By role: the names that the parts of a fused tensor have where they are split."""
+        return self.architecture.split_names(self.own(key))
+
+
+class Matcher:
+    """Takes tensors off both sides as it pairs them."""
+
+    def __init__(self, ours: Names, theirs: Names) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.left = dict(ours.tensors)
+        self.right = dict(theirs.tensors)
+        self.found: dict[str, list[Pair]] = {}
+        self.extra: tuple[list[Unmatched], list[Unmatched]] = ([], [])
+        self.vocabulary: set[tuple[int, int]] = set()
+
+    def match_names(self) -> None:
+        """Pair tensors of one name: embeddings first, which tell by how much a vocabulary was resized."""
+        common = [key for key in self.ours.tensors if key in self.theirs.tensors]
+        for key in sorted(common, key=lambda key: self.ours.place(key).kind != "embedding"):
+            base, tuned, place = self.left[key], self.right[key], self.ours.place(key)
+            if base.shape == tuned.shape:
+                self._take(key, key, list(self._parts(key, base, tuned, place)))
+            elif self._resized(base, tuned, place):
+                self._take_rows(key, base, tuned, place)
+
+    def _parts(self, key: str, base: Tensor, tuned: Tensor, place: Place) -> Iterator[Pair]:
+        """A fused bias as one pair a part; matrices stay whole, since their parts are no separate rows."""
+        parts = self.ours.parts(key) if len(base.shape) == 1 else ()
+        if not parts or not (base.is_contiguous and tuned.is_contiguous):
+            yield Pair(base, tuned, place)
+        for part in parts:
+            yield Pair(base.part(part), tuned.part(part), replace(place, role=part.role), part.role)
+
+    def _resized(self, base: Tensor, tuned: Tensor, place: Place) -> bool:
+        if not base.shape or base.shape[1:] != tuned.shape[1:]:
+            return False
+        rows = base.shape[0], tuned.shape[0]
+        if place.kind == "embedding" and len(base.shape) == 2:
+            self.vocabulary.add(rows)
+            return True
+        return place.kind == "head" and rows in self.vocabulary
+
+    def _take_rows(self, key: str, base: Tensor, tuned: Tensor, place: Place) -> None:
+        common = min(base.shape[0], tuned.shape[0])
+        self._take(key, key, [Pair(base.rows(common), tuned.rows(common), place)])
+        longer, side = (base, 0) if base.shape[0] > common else (tuned, 1)
+        rest = (longer.shape[0] - common, *longer.shape[1:])
+        self.extra[side].append(Unmatched(longer.name, rest, place, "rows"))
+
+    def match_wrapped_heads(self) -> None:
+        """Pair a head with the same one in a container: lm_head.weight and lm_head.0.weight."""
+        theirs = {_uncontained(key): key for key in self.right}
+        for key in list(self.left):
+            other = theirs.get(_uncontained(key))
+            if other not in self.right or self.ours.place(key).kind != "head":
+                continue
+            base, tuned = self.left[key], self.right[other]
+            if base.shape == tuned.shape:
+                self._take(key, other, [Pair(base, tuned, self.ours.place(key))])
+
+    def match_weight_norm(self) -> None:
+        """Pair a plain weight with the product that weight_norm keeps in two tensors."""
+        for one, other, swap in ((self.left, self.right, False), (self.right, self.left, True)):
+            for key in [key for key in other if key.endswith(GAIN)]:
+                stem = key.removesuffix(GAIN)
+                plain, direction = f"{stem}weight", f"{stem}{DIRECTION}"
+                if plain not in one or direction not in other:
+                    continue
+                product = _product(other[key], other[direction])
+                if product.shape != one[plain].shape:
+                    continue
+                place = (self.ours if plain in self.ours.tensors else self.theirs).place(plain)
+                pair = Pair(product, one[plain], place) if swap else Pair(one[plain], product, place)
+                self.found[pair.base.name] = [pair]
+                for taken in (key, direction):
+                    other.pop(taken)
+                one.pop(plain)
+
+    def match_fused(self) -> None:
+        """Pair a fused tensor of one side with the split ones of the other."""
+        for swap in (False, True):
+            fused, split = (self.right, self.left) if swap else (self.left, self.right)
+            names = self.theirs if swap else self.ours
+            for key, tensor in list(fused.items()):
+                pairs = list(_split_pairs(names, key, tensor, split, swap))
+                if pairs:
+                    fused.pop(key)
+                    for role_key in names.split_names(key).values():
+                        split.pop(role_key)
+                    self.found[pairs[0].base.name] = pairs
+
+    def holds_biases_only(self) -> bool:
+        """Whether the tuned side is a file of trained biases, perhaps with a head, and of nothing else."""
+        kinds = {self.theirs.place(key).kind for key in self.theirs.tensors}
+        rest = {self.ours.place(key).kind for key in self.left}
+        return "bias" in kinds and kinds <= {"bias", "head"} and "weight" in rest
+
+    def match_unstored(self) -> None:
+        """Pair what the tuned file leaves out with itself, but for a head that another one replaces."""
+        new_head = any(self.theirs.place(key).kind == "head" for key in self.right)
+        for key in [key for key in self.left if key not in self.theirs.tensors]:
+            tensor, place = self.left[key], self.ours.place(key)
+            if place.kind != "head" or not new_head:
+                pairs = self._parts(key, tensor, tensor, place)
+                self.found[tensor.name] = [replace(pair, in_file=False) for pair in pairs]
+                self.left.pop(key)
+
+    def _take(self, ours: str, theirs: str, pairs: list[Pair]) -> None:
+        self.left.pop(ours)
+        self.right.pop(theirs)
+        self.found[pairs[0].base.name] = pairs
+
+    def pairs_in_order(self) -> tuple[Pair, ...]:
+        """All pairs, in the order in which the base holds its tensors."""
+        order = {tensor.name: number for number, tensor in enumerate(self.ours.tensors.values())}
+        groups = sorted(self.found.values(), key=lambda pairs: order.get(pairs[0].base.name, len(order)))
+        return tuple(pair for group in groups for pair in group)
+
+    def leftovers(self) -> tuple[tuple[Unmatched, ...], tuple[Unmatched, ...]]:
+        """What is left on either side, with the reason."""
+        base = self._reasons(self.left, self.ours, self.theirs)
+        tuned = self._reasons(self.right, self.theirs, self.ours)
+        return (*base, *self.extra[0]), (*tuned, *self.extra[1])
+
+    def _reasons(self, left: dict[str, Tensor], names: Names, other: Names) -> Iterator[Unmatched]:
+        for key, tensor in left.items():
+            tied = names.architecture.tied_to(names.own(key))
+            if key in other.tensors:
+                why: Any = "shape"
+            elif tied is not None and tied in other.tensors and other.ties:
+                why = "tied"
+            else:
+                why = "absent"
+            yield Unmatched(tensor.name, tensor.shape, names.place(key), why)
+
+
+def _uncontained(key: str) -> str:
+    """`key` without the number of a container's only element before the last component."""
+    module, _, leaf = key.rpartition(".")
+    return f"{module.removesuffix('.0')}.{leaf}"
+
+
+def _split_pairs(
+    names: Names, key: str, tensor: Tensor, split: dict[str, Tensor], swap: bool
+) -> Iterator[Pair]:
+    roles = names.split_names(key)
+    parts = {part.role: part for part in names.parts(key)}
+    if not roles or roles.keys() != parts.keys() or not tensor.is_contiguous:
+        return
+    windows = {role: tensor.part(part) for role, part in parts.items()}
+    if any(roles[role] not in split or split[roles[role]].shape != windows[role].shape for role in roles):
+        return
+    for role, other in roles.items():
+        place = replace(names.place(key), role=role)
+        one, two = windows[role], split[other]
+        yield Pair(two, one, place, role) if swap else Pair(one, two, place, role)
+
+
+def _product(gain: Tensor, direction: Tensor) -> Tensor:
+    """The weight of weight_norm: g·v/‖v‖, the norm over all axes but g's (Salimans & Kingma 2016)."""
+
+    def compute() -> Bytes:
+        g, v = gain.values(), direction.values()
+        axes = tuple(axis for axis, size in enumerate(g.shape) if size == 1)
+        norm = np.sqrt(np.sum(v * v, axis=axes, keepdims=True))
+        weight: Bytes = (g * v / norm).astype("<f4").reshape(-1).view(np.uint8)
+        return weight
+
+    float32 = BY_NAME["float32"]
+    storage = ComputedStorage(direction.size * float32.itemsize, compute)
+    return Tensor.contiguous(direction.name, float32, direction.shape, storage)

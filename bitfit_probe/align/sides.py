@@ -1,0 +1,59 @@
+"""Two checkpoints side by side: what comes of it, and what each side is taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bitfit_probe.align.matching import Pair
+from bitfit_probe.architectures import Architecture, recognise
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.records import Unmatched
+
+__all__ = ["Alignment", "architectures", "ties"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Two checkpoints laid side by side, without their values.
+
+    Attributes
+    ----------
+    architecture
+        The base's, or the tuned side's where only that is known.
+    pairs
+        Tensors to compare, in the base's order.
+    unmatched_base, unmatched_tuned
+        What has no partner, and why.
+    notes
+        Which renaming it took, in words.
+    """
+
+    architecture: Architecture
+    pairs: tuple[Pair, ...]
+    unmatched_base: tuple[Unmatched, ...]
+    unmatched_tuned: tuple[Unmatched, ...]
+    notes: tuple[str, ...] = ()
+
+
+def ties(checkpoint: Checkpoint) -> bool:
+    """Whether a tied tensor that is absent stands under another name: where config.json does not object."""
+    return checkpoint.config.get("tie_word_embeddings") is not False
+
+
+def architectures(
+    ours: Iterable[str], theirs: Iterable[str], base: Checkpoint, tuned: Checkpoint
+) -> tuple[Architecture, Architecture]:
+    """Both sides' architectures; a side that says less about itself is read as the other one."""
+    left = recognise(ours, base.config or tuned.config)
+    right = recognise(theirs, tuned.config or base.config)
+    if left.family != right.family:
+        if left.family == "generic" or (right.known_from == "config" and left.known_from != "config"):
+            left = recognise(ours, tuned.config)
+        else:
+            right = recognise(theirs, base.config)
+    if left.family == "generic" or right.family == "generic":
+        # One side split, the other fused: only the names of one are telling, and both share the prefix.
+        known = right if left.family == "generic" else left
+        return known, known
+    return left, right
