@@ -170,7 +170,7 @@ def with_recommendation(
         As for `distance`.
     """
     from bitfit_probe.checkpoint import open_checkpoint
-    from bitfit_probe.recommend.afterwards import Look, middle_rank
+    from bitfit_probe.recommend.afterwards import Look, middle_rank, steps_taken
     from bitfit_probe.recommend.recommendation import Known, recommendation
     from bitfit_probe.records.recommendation import Recommended
 
@@ -180,6 +180,7 @@ def with_recommendation(
             comparison.tuned.path,
             known.reverting.accuracy if known.reverting is not None else None,
             middle_rank(known.spectra),
+            steps_taken(Path(comparison.tuned.path)),
         )
         for comparison, known in zip(report.diff.comparisons, report.measured, strict=True)
     ]

@@ -49,7 +49,7 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--norms", is_flag=True, help="With bitfit: train the scales of norms as well.")
 @click.option("--learning-rate", type=float, help="Peak rate; without it the method's own.")
 @click.option("--search", is_flag=True, help="Try several learning rates briefly first.")
-@click.option("--epochs", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="8 where not given, on few examples more.")
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
 @click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens a text.")
 @click.option(
@@ -62,9 +62,7 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--patience",
     type=click.IntRange(0),
-    default=3,
-    show_default=True,
-    help="Epochs without progress to stop after.",
+    help="Epochs without a lower held-out loss to stop after; keep the best.",
 )
 @click.option("--rank", type=click.IntRange(1), default=8, show_default=True, help="LoRA's r.")
 @click.option("--alpha", type=click.IntRange(1), help="LoRA's alpha; 2r where not given.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["order", "trajectory"]
+__all__ = ["order", "steps_in", "trajectory"]
 
 _FOLDER = re.compile(r"checkpoint-(\d{1,15})")
 
@@ -43,7 +43,12 @@ def order(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[int, ...], StepsFrom
 
 
 def _by_state(checkpoint: Checkpoint) -> int | None:
-    step = (checkpoint.read_json("trainer_state.json") or {}).get("global_step")
+    return steps_in(checkpoint.read_json("trainer_state.json"))
+
+
+def steps_in(trainer_state: Mapping[str, Any] | None) -> int | None:
+    """Optimizer steps by a trainer_state.json; None where it does not say."""
+    step = (trainer_state or {}).get("global_step")
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.intervals import bootstrap_mean
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.scoring import score
 from bitfit_probe.measures.spectra import spectra
+from bitfit_probe.measures.trajectory import steps_in
 from bitfit_probe.records import Evidence
 from bitfit_probe.records.measures import Spectrum
 from bitfit_probe.rules import Attempt, Case
 
-__all__ = ["Look", "look", "middle_rank"]
+__all__ = ["Look", "look", "middle_rank", "steps_taken"]
 
 #: So many roles are named as those that moved most.
 _NAMED = 3
@@ -30,6 +33,7 @@ class Look:
     path: str
     score: float | None = None
     effective_rank: float | None = None
+    steps: int | None = None
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -57,7 +61,12 @@ def look(attempt: Attempt, data: TaskData) -> Look:
     if middle is not None:
         source = f"median of {len(found)} matrices"
         evidence.append(Evidence("effective_rank", middle, "", None, path, source))
-    return Look(path, value, middle, tuple(evidence))
+    return Look(path, value, middle, steps_taken(attempt.path), tuple(evidence))
+
+
+def steps_taken(path: Path) -> int | None:
+    """Optimizer steps of a run by what lies beside its weights; None where that does not say."""
+    return steps_in(read_json((path if path.is_dir() else path.parent) / "trainer_state.json"))
 
 
 def middle_rank(spectra: Sequence[Spectrum]) -> float | None:

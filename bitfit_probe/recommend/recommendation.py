@@ -19,6 +19,7 @@ from bitfit_probe.recommend.rule import Shipped, shipped
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance
 from bitfit_probe.records.recommendation import Cost, Recommendation, Trial
+from bitfit_probe.tuning.settings import ENOUGH_STEPS
 
 __all__ = ["Known", "recommendation"]
 
@@ -40,19 +41,23 @@ class Known:
         Accuracy (or R²) of those checkpoints on the examples, by path.
     effective_rank
         Of the change of their matrices.
+    steps
+        For how many optimizer steps they were trained, by path.
     """
 
     trial: Trial | None = None
     check: Check | None = None
     scores: Mapping[str, float] | None = None
     effective_rank: float | None = None
+    steps: Mapping[str, int] | None = None
 
     @classmethod
     def of(cls, looks: Sequence[Look], check: Check | None, trial: Trial | None = None) -> Known:
         """What looks at tuned checkpoints come to; of their ranks the highest."""
         scores = {item.path: item.score for item in looks if item.score is not None}
         ranks = [item.effective_rank for item in looks if item.effective_rank is not None]
-        return cls(trial, check, scores, max(ranks, default=None))
+        steps = {item.path: item.steps for item in looks if item.steps is not None}
+        return cls(trial, check, scores, max(ranks, default=None), steps)
 
 
 def recommendation(
@@ -120,7 +125,7 @@ def recommendation(
         would_change=tuple(would_change(answer, outlooks, margin, known.trial, outside)),
         advice=advice,
         costs=costs(checkpoint, distance.classes, advice.lora.rank) if advice.lora else price,
-        first=tuple(_first(known.check)),
+        first=(*_mend(known.check), *_train_longer(known.steps or {})),
     )
 
 
@@ -169,8 +174,18 @@ def _after(known: Known, distance: Distance) -> Iterator[str]:
         yield said + "."
 
 
-def _first(check: Check | None) -> Iterator[str]:
+def _mend(check: Check | None) -> Iterator[str]:
     """What to mend before changing the method, worst first."""
     for finding in check.findings if check is not None else ():
         if finding.severity != "info" and not finding.code.startswith(_ABOUT_METHODS):
             yield f"{finding.code}: {finding.message} {finding.advice}".strip()
+
+
+def _train_longer(steps: Mapping[str, int]) -> Iterator[str]:
+    """Runs so short that what looks like the method's limit may be their end."""
+    for path, taken in steps.items():
+        if taken < ENOUGH_STEPS:
+            yield (
+                f"{path} was trained for {taken:,} steps. Up to about {ENOUGH_STEPS}, more of them helped in "
+                "the runs behind this advice: train longer before changing the method."
+            )

@@ -63,7 +63,7 @@ def snippet(
         TRAINING,
         *_table(data, Path(examples)),
         *_rows(data),
-        *_training(settings, out),
+        *_training(settings, len(data), out),
     ]
     return "\n".join(lines) + "\n"
 
@@ -146,11 +146,11 @@ def _rows(data: TaskData) -> Iterator[str]:
     yield "]"
 
 
-def _training(settings: Settings, out: str) -> Iterator[str]:
+def _training(settings: Settings, examples: int, out: str) -> Iterator[str]:
     yield "arguments = transformers.TrainingArguments("
     yield f"    {_quoted(out)},"
     yield f"    learning_rate={settings.rate:g},"
-    yield f"    num_train_epochs={settings.epochs},"
+    yield f"    num_train_epochs={settings.passes(examples)},"
     yield f"    per_device_train_batch_size={settings.batch},"
     yield f"    warmup_steps={settings.warmup:g},  # a share of all steps"
     yield f"    seed={settings.seed},"

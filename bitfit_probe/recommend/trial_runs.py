@@ -19,7 +19,7 @@ from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, longest_text, objective_for
 from bitfit_probe.tuning.encode import encode, split
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
-from bitfit_probe.tuning.settings import Method, Objective, Settings
+from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings
 from bitfit_probe.tuning.train import Task, make_trainer
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Finished", "Pace", "Step"]
 
-#: The shape of a run is a convention, the same for all methods: as many passes as give the slowest one,
-#: BitFit, steps enough, on batches that fit a laptop.
-_LEAST_STEPS = 150
+#: The shape of a run is the same for all methods: as many passes as give steps enough, at least five (a
+#: convention), on batches that fit a laptop.
+_LEAST_STEPS = ENOUGH_STEPS
 _LEAST_PASSES = 5
 _BATCH = 16
 #: Share held out, and the most that are: beyond 2,000 an accuracy is known to about ± 1 point (80 %).
@@ -196,7 +196,7 @@ class Bench:
             trainer.args.train_sampling_strategy = "sequential"
             predictions = np.asarray(trainer.predict(rows).predictions, np.float64)
         end = self.clock()
-        pace = _pace(stamps, settings.epochs, (end - trained) / judged, end - start, judged)
+        pace = _pace(stamps, settings.passes(len(train)), (end - trained) / judged, end - start, judged)
         return _Trained(predictions, pace, end - start)
 
     def _held_out_rows(self, longest: int) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def _best(losses: dict[float, float]) -> float:
 
 
 def _trial(make: Callable[[Settings], Built], task: Task, settings: Settings, cpu: bool) -> float:
-    short = replace(settings, epochs=max(1, round(_SHARE * settings.epochs)))
+    short = replace(settings, epochs=max(1, round(_SHARE * settings.passes(len(task.train)))))
     with tempfile.TemporaryDirectory() as scratch:
         trainer: Any = make_trainer(make(short), task, short, Path(scratch), cpu=cpu, keep=False)
         trainer.train()

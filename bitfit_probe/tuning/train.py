@@ -77,6 +77,8 @@ def make_trainer(
 
     Parameters
     ----------
+    settings
+        With a patience of None the last epoch is what is kept, whatever the held-out loss says.
     checkpoints
         Where it may save.
     callbacks, report_to
@@ -101,7 +103,7 @@ def make_trainer(
     trainer.remove_callback(transformers.PrinterCallback)
     if progress is not None:
         trainer.add_callback(_telling(progress))
-    if task.held_out and settings.patience and keep:
+    if settings.patience and task.held_out and keep:
         trainer.add_callback(transformers.EarlyStoppingCallback(settings.patience))
     return trainer
 
@@ -113,15 +115,17 @@ def _arguments(
     import transformers
 
     an_epoch = math.ceil(len(task.train) / settings.batch)
+    epochs = settings.passes(len(task.train))
+    judged = keep and bool(task.held_out) and settings.patience is not None
     cpu = cpu or not torch.cuda.is_available()
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=epochs,
         per_device_train_batch_size=settings.batch,
         per_device_eval_batch_size=2 * settings.batch,
         learning_rate=settings.rate,
         weight_decay=0.0,
-        warmup_steps=round(settings.warmup * an_epoch * settings.epochs),
+        warmup_steps=round(settings.warmup * an_epoch * epochs),
         lr_scheduler_type="linear",
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch" if task.held_out else "no",
@@ -130,9 +134,9 @@ def _arguments(
         logging_nan_inf_filter=False,  # a loss that is no number is news
         save_strategy="epoch" if keep else "no",
         save_total_limit=1,
-        load_best_model_at_end=keep and bool(task.held_out),
-        metric_for_best_model="loss",
-        greater_is_better=False,
+        load_best_model_at_end=judged,
+        metric_for_best_model="loss" if judged else None,
+        greater_is_better=False if judged else None,
         report_to=list(report_to) or "none",
         disable_tqdm=True,
         seed=settings.seed,

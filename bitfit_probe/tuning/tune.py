@@ -194,6 +194,7 @@ class _Job:
         tokenizer = padding_tokenizer(self.base.folder)
         objective = objective_for(self.examples, self.base, tokenizer, settings.objective)
         train, held_out = split(self.examples, settings.held_out, settings.seed)
+        settings = settings.on(len(train), len(held_out) if held_out else 0)
 
         def make(settings: Settings) -> Built:
             built = build(self.base, train, objective, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ def test_after_the_fact_findings_come_first(bases: Any, task: Path, tmp_path: Pa
     (score,) = [item for item in found.evidence if item.measure == "tuned_score"]
     assert 0 <= float(score.value or 0) <= 1
     assert any("foreseen without training" in text for text in found.recommendation.because)
+    taken = json.loads((tmp_path / "tuned" / "trainer_state.json").read_text())["global_step"]
+    assert any(f"was trained for {taken} steps" in text for text in found.recommendation.first)
 
 
 # With a rule in range ------------------------------------------------------------------------------
@@ -164,6 +167,16 @@ def test_errors_and_warnings_come_first_but_not_what_is_about_methods(bases: Any
         open_checkpoint(bases("bert")), data, distance_of(data), known=known, by=rule(0, 0)
     )
     assert found.first == ("BP201: Nothing moved. Train it.",)
+
+
+def test_a_run_that_ended_soon_is_said_to_want_more_steps(bases: Any, task: Path) -> None:
+    data = read_examples(task)
+    known = Known(steps={"short": 16, "long": 300})
+    found = recommendation(
+        open_checkpoint(bases("bert")), data, distance_of(data), known=known, by=rule(0, 0)
+    )
+    assert len(found.first) == 1
+    assert found.first[0].startswith("short was trained for 16 steps.")
 
 
 def test_a_trial_is_measured_but_not_called_calibrated(bases: Any, task: Path) -> None:

@@ -212,6 +212,51 @@ def test_early_stopping_counts_epochs_without_progress(bases, task, tmp_path):
     assert epochs == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.parametrize(
+    ("examples", "held_out", "batch", "epochs", "patience"),
+    # 300 steps, or the usual 8 passes where those are more; patience is 3 of 8 where 50 or more judge.
+    [
+        (64, 0, 16, 75, None),
+        (58, 6, 32, 150, None),
+        (441, 49, 32, 22, None),
+        (450, 50, 32, 20, 8),
+        (1_200, 133, 32, 8, 3),
+        (10_000, 1_111, 32, 8, 3),
+    ],
+)
+def test_few_examples_get_more_passes_and_judge_no_epoch(examples, held_out, batch, epochs, patience):
+    from bitfit_probe.tuning.settings import Settings
+
+    settings = Settings(batch=batch).on(examples, held_out)
+    assert (settings.epochs, settings.patience) == (epochs, patience)
+    asked = Settings(batch=batch, epochs=3, patience=0).on(examples, held_out)
+    assert (asked.epochs, asked.patience) == (3, 0)
+
+
+def test_few_held_out_examples_are_shown_but_choose_nothing(bases, task, tmp_path):
+    done = tuned(bases("bert"), task, tmp_path / "out", learning_rate=2e-2, epochs=6, held_out=0.25)
+    rows = [row for row in done.card["curve"] if "held_out_loss" in row]
+    assert len(rows) == 6
+    assert (done.card["best_step"], done.card["settings"]["patience"]) == (None, None)
+    assert done.result["held_out_loss"] == rows[-1]["held_out_loss"]
+
+
+def test_the_passes_are_by_what_is_trained_on(bases, task, tmp_path):
+    from transformers import TrainerCallback
+
+    class Stops(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            self.planned, control.should_training_stop = state.max_steps, True
+
+    stops = Stops()
+    done = tuned(
+        bases("bert"), task, tmp_path / "out", epochs=None, batch=8, held_out=0.25, callbacks=[stops]
+    )
+    batches = -(-done.card["data"]["trained_on"] // 8)
+    assert done.card["settings"]["epochs"] == -(-300 // batches)
+    assert stops.planned == batches * -(-300 // batches)
+
+
 def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
     from reference import accuracy
 
