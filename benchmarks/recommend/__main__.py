@@ -21,12 +21,13 @@ from typing import Any
 
 from benchmarks.recommend import evidence, training
 from benchmarks.recommend.plan import Cell, Run, cells, planned
-from benchmarks.recommend.samples import EVIDENCE, RUNS, append, cell_of, read
+from benchmarks.recommend.samples import EVIDENCE, RUNS, append, cell_of, read, run_of
 
 
 def missing_runs() -> list[Run]:
-    done = {Run(cell_of(row), row["method"], float(row["rate"])) for row in read(RUNS)}
-    return [run for run in planned() if run not in done]
+    """What is planned and not done. What comes of a sweep is planned once the sweep is done."""
+    known = {run_of(row): float(row["accuracy"]) for row in read(RUNS)}
+    return [run for run in planned(known) if run not in known]
 
 
 def missing_cells() -> list[Cell]:
@@ -51,7 +52,8 @@ def finished(
             yield running.pop(done), done.result()
 
 
-def wanted(cell: Cell, only: Sequence[str]) -> bool:
+def wanted(job: Cell | Run, only: Sequence[str]) -> bool:
+    cell = job.cell if isinstance(job, Run) else job
     conditions = [text.partition("=") for text in only]
     return all(str(getattr(cell, name)) in values.split(",") for name, _, values in conditions)
 
@@ -67,19 +69,19 @@ def main() -> None:
     parser.add_argument("--evidence", action="store_true", help="measure the cells instead of training")
     arguments = parser.parse_args()
     until = time.monotonic() + 60 * arguments.minutes
-    jobs: list[Any]
+    missing: Callable[[], list[Any]]
     if arguments.evidence:
-        jobs = [cell for cell in missing_cells() if wanted(cell, arguments.only)]
-        work, path, fields = evidence.measure, EVIDENCE, evidence.FIELDS
+        missing, work, path, fields = missing_cells, evidence.measure, EVIDENCE, evidence.FIELDS
     else:
-        jobs = [run for run in missing_runs() if wanted(run.cell, arguments.only)]
-        work, path, fields = training.perform, RUNS, training.FIELDS
+        missing, work, path, fields = missing_runs, training.perform, RUNS, training.FIELDS
     RUNS.parent.mkdir(exist_ok=True)
-    for number, (job, found) in enumerate(
-        finished(partial(work, arguments.tasks), jobs, arguments.workers, until), 1
-    ):
-        append(path, fields, found if isinstance(found, list) else [found])
-        print(f"{number} of {len(jobs)}: {job}", file=sys.stderr, flush=True)
+    # Results bring new runs into the plan.
+    while (jobs := [job for job in missing() if wanted(job, arguments.only)]) and time.monotonic() < until:
+        for number, (job, found) in enumerate(
+            finished(partial(work, arguments.tasks), jobs, arguments.workers, until), 1
+        ):
+            append(path, fields, found if isinstance(found, list) else [found])
+            print(f"{number} of {len(jobs)}: {job}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

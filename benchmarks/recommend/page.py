@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from benchmarks.recommend.plan import BUDGETS
-from benchmarks.recommend.samples import RUNS, Case, read
+import numpy as np
+
+from benchmarks.recommend.plan import BUDGETS, PATIENT
+from benchmarks.recommend.samples import RUNS, Case, Lengthened, at_budget, lengthened, read
 from bitfit_probe.records.recommendation import METHODS
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ def validation(
     parts = [
         *_head(found, ours, calibrated, chosen),
         *_runs(found),
+        "## Were the runs long enough?",
+        "",
+        *_longer(lengthened()),
         "## Own runs, one task left out at a time",
         "",
         *_policies(ours),
@@ -71,30 +77,74 @@ def _runs(found: Sequence[Case]) -> Iterator[str]:
     tasks = sorted({case.task for case in found})
     hours = sum(float(row["seconds"]) for row in rows) / 3600
     budgets = "; ".join(
-        f"{size} examples {budget.epochs} epochs in batches of {budget.batch}"
+        f"{size} examples {budget.epochs} passes in batches of {budget.batch}"
         for size, budget in BUDGETS.items()
     )
     yield from paragraph(f"""
         {len(rows)} runs ({hours:.1f} hours, one core each), {len(found)} cases of {len(tasks)} tasks
-        ({", ".join(tasks)}). Budgets: {budgets}. All other examples test, the same for every method. Each
-        method counts at its best learning rate, by the mean over seeds on those test examples, so that
-        scores are a little too good for all alike. “Tied” is a difference below 1.96 standard errors,
-        paired by test example. {_edges(rows)} The head alone reads the model's own pooled output, without
-        dropout. `python -m benchmarks.recommend --tasks DIR` goes on with the runs.""")
+        ({", ".join(tasks)}). Budgets: {budgets}; {_patient()}. All other examples test, the same for
+        every method. With the first seed learning rates are swept, a factor of three apart, beyond the
+        better of two; {_edges(rows)} The second seed is run at what was best with the first. Each method
+        counts at its best rate by those test examples, so that scores are a little too good for all
+        alike. “Tied” is a difference below 1.96 standard errors, paired by test example. The head alone
+        reads the model's own pooled output, without dropout. `python -m benchmarks.recommend --tasks DIR`
+        goes on with the runs.""")
 
 
-def _edges(rows: Sequence[Mapping[str, str]]) -> str:
-    """How often the best rate lies at an edge, where a rate outside was tried on both sides."""
+def _patient() -> str:
+    return ", ".join(f"{task} {times} times as many" for task, times in PATIENT.items())
+
+
+def _edges(rows: Sequence[dict[str, str]]) -> str:
+    """How often the best rate lies inside its sweep, where at least three were tried."""
     found: dict[tuple[str, ...], dict[float, float]] = {}
     for row in rows:
-        if row["method"] != "head":
+        if row["method"] != "head" and at_budget(row):
             key = (row["model"], row["task"], row["size"], row["seed"], row["method"])
             found.setdefault(key, {})[float(row["rate"])] = float(row["accuracy"])
-    swept = [scores for scores in found.values() if len(scores) >= 4]
+    swept = [scores for scores in found.values() if len(scores) >= 3]
     inside = sum(
         max(scores, key=lambda rate: scores[rate]) not in (min(scores), max(scores)) for scores in swept
     )
-    return f"Where four rates were tried ({len(swept)} sweeps), the best lay inside in {inside}."
+    return f"of {len(swept)} sweeps of at least three rates the best lay inside in {inside}."
+
+
+def _longer(found: Sequence[Lengthened]) -> Iterator[str]:
+    """What longer runs brought over shorter ones, by model, size and method."""
+    yield from paragraph("""
+        The first seed's runs of two models were made with fewer steps as well: points of accuracy that the
+        longer ones gained, mean over tasks, each at the better of the same rates; then by how much LoRA was
+        above BitFit, and full fine-tuning above LoRA, with the few steps and with the many.""")
+    yield "| model | examples | steps | tasks | BitFit | LoRA | full | LoRA − BitFit | full − LoRA |"
+    yield "|---|---:|---|---:|---:|---:|---:|---|---|"
+    groups: dict[tuple[str, int], list[Lengthened]] = defaultdict(list)
+    for item in found:
+        groups[item.model, item.size].append(item)
+    for (model, size), items in groups.items():
+        gains, gaps = _gained(items), (_between(items, "lora", "bitfit"), _between(items, "full", "lora"))
+        usual = min(items, key=lambda item: item.steps[0])
+        yield (
+            f"| {model} | {size} | {usual.steps[0]} → {usual.steps[1]} | {len(items)} "
+            f"| {' | '.join(f'{gain:+.1f}' for gain in gains)} "
+            f"| {' | '.join(f'{short:+.1f} → {long:+.1f}' for short, long in gaps)} |"
+        )
+    yield ""
+
+
+def _gained(items: Sequence[Lengthened]) -> list[float]:
+    return [
+        100 * float(np.mean([item.scores[method][1] - item.scores[method][0] for item in items]))
+        for method in METHODS
+    ]
+
+
+def _between(items: Sequence[Lengthened], method: str, other: str) -> tuple[float, float]:
+    """Mean points of one method above another, with the few steps and with the many."""
+    short, long = (
+        100 * float(np.mean([item.scores[method][at] - item.scores[other][at] for item in items]))
+        for at in (0, 1)
+    )
+    return short, long
 
 
 def _policies(figures: Mapping[str, Judged]) -> Iterator[str]:

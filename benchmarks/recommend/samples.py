@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.recommend.plan import Cell
+from benchmarks.recommend.plan import Cell, Run, budget_of
 from bitfit_probe.recommend.features import features
 from bitfit_probe.recommend.fitting import Sample
 from bitfit_probe.records.recommendation import METHODS
@@ -26,12 +26,16 @@ __all__ = [
     "RESULTS",
     "RUNS",
     "Case",
+    "Lengthened",
     "append",
+    "at_budget",
     "cases",
     "cell_of",
+    "lengthened",
     "measured",
     "published",
     "read",
+    "run_of",
 ]
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -60,6 +64,16 @@ def append(path: Path, fields: Sequence[str], rows: list[dict[str, Any]]) -> Non
 def cell_of(row: dict[str, str]) -> Cell:
     """Which cell a row belongs to."""
     return Cell(row["model"], row["task"], int(row["size"]), int(row["seed"]))
+
+
+def run_of(row: dict[str, str]) -> Run:
+    """Which run a row reports."""
+    return Run(cell_of(row), row["method"], float(row["rate"]), int(row["epochs"]))
+
+
+def at_budget(row: dict[str, str]) -> bool:
+    """Whether a run had the passes that count; others only show what fewer would have given."""
+    return run_of(row).epochs == budget_of(cell_of(row)).epochs
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ def cases() -> list[Case]:
     """Every model, task and size of which all methods were run and the evidence was measured."""
     evidence = measured()
     rows: dict[tuple[str, str, int], list[dict[str, str]]] = defaultdict(list)
-    for row in read(RUNS):
+    for row in filter(at_budget, read(RUNS)):
         rows[row["model"], row["task"], int(row["size"])].append(row)
     found = (_case(*key, group, evidence) for key, group in rows.items())
     return [case for case in found if case is not None]
@@ -127,7 +141,7 @@ def _case(
     full = [
         seed
         for seed in seeds
-        if set(METHODS) <= set(by_seed[seed]) and Cell(model, task, size, seed) in evidence
+        if {"head", *METHODS} <= set(by_seed[seed]) and Cell(model, task, size, seed) in evidence
     ]
     if not full:
         return None
@@ -159,6 +173,48 @@ def _best_rate(rows: list[dict[str, str]], method: str) -> float | None:
 def _bits(row: dict[str, str]) -> npt.NDArray[np.float64]:
     packed = np.frombuffer(base64.b64decode(row["correct"]), np.uint8)
     return np.unpackbits(packed, count=int(row["tested"])).astype(float)
+
+
+@dataclass(frozen=True)
+class Lengthened:
+    """A cell that was run with fewer passes as well.
+
+    Attributes
+    ----------
+    steps
+        The fewer and the more.
+    scores
+        By method: accuracy with the fewer and with the more, each at the better of the rates that both had.
+    """
+
+    model: str
+    task: str
+    size: int
+    steps: tuple[int, int]
+    scores: dict[str, tuple[float, float]]
+
+
+def lengthened() -> list[Lengthened]:
+    """Every cell of which all methods were run with fewer passes and with those that count."""
+    rows = {run_of(row): row for row in read(RUNS)}
+    scores: dict[Cell, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    steps: dict[Cell, tuple[int, int]] = {}
+    for run, row in rows.items():
+        more = rows.get(run._replace(epochs=budget_of(run.cell).epochs))
+        if run.method in METHODS and not at_budget(row) and more is not None:
+            scores[run.cell][run.method].append((float(row["accuracy"]), float(more["accuracy"])))
+            steps[run.cell] = int(row["steps"]), int(more["steps"])
+    return [
+        Lengthened(
+            cell.model,
+            cell.task,
+            cell.size,
+            steps[cell],
+            {m: (max(a for a, _ in pairs), max(b for _, b in pairs)) for m, pairs in found.items()},
+        )
+        for cell, found in scores.items()
+        if set(found) == set(METHODS)
+    ]
 
 
 def published() -> Iterator[Sample]:

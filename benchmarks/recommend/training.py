@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "perform"]
 
 FIELDS = (
-    *("model", "task", "size", "seed", "method", "rate"),
+    *("model", "task", "size", "seed", "method", "rate", "epochs"),
     *("accuracy", "loss", "majority", "tested", "steps", "trained", "seconds", "test_seconds"),
     *("precision", "torch", "transformers", "correct"),
 )
@@ -77,6 +77,7 @@ def perform(tasks: Path, run: Run) -> dict[str, Any]:
         **run.cell._asdict(),
         "method": run.method,
         "rate": run.rate,
+        "epochs": run.epochs,
         "accuracy": f"{judged.right.mean():.5f}",
         "loss": f"{judged.losses.mean():.5f}",
         "majority": f"{np.mean(labels == guess):.5f}",
@@ -93,12 +94,11 @@ def perform(tasks: Path, run: Run) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> Settings:
-    budget = budget_of(run.cell)
     return Settings(
         method=run.method,  # type: ignore[arg-type]
         learning_rate=run.rate,
-        epochs=budget.epochs,
-        batch=budget.batch,
+        epochs=run.epochs,
+        batch=budget_of(run.cell).batch,
         max_length=MAX_LENGTH,
         held_out=0.0,
         rank=RANK,

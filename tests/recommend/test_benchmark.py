@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import base64
 import csv
+import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.recommend import samples
 from benchmarks.recommend.clusters import cluster_interval
-from benchmarks.recommend.plan import BUDGETS, Cell, examples_of, planned, split
+from benchmarks.recommend.plan import (
+    BUDGETS,
+    RATES,
+    Cell,
+    Run,
+    budget_of,
+    examples_of,
+    planned,
+    possible,
+    split,
+)
 from benchmarks.recommend.samples import RUNS as TABLE
-from benchmarks.recommend.samples import Case, cases, cell_of, read
+from benchmarks.recommend.samples import Case, append, cases, lengthened, read, run_of
 from benchmarks.recommend.validate import CHOSEN, DESIGNS, cheapest, judge
 from benchmarks.recommend.validate import Advised as Said
 from bitfit_probe.recommend.fitting import Sample, fit
 from bitfit_probe.recommend.rule import shipped
 from bitfit_probe.records.recommendation import METHODS
+from bitfit_probe.tuning.settings import ENOUGH_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +39,27 @@ def rows() -> list[dict[str, str]]:
     return read(TABLE)
 
 
-def test_each_run_is_there_once(rows: list[dict[str, str]]) -> None:
-    keys = Counter((cell_of(row), row["method"], row["rate"]) for row in rows)
+def test_each_run_is_there_once_and_planned(rows: list[dict[str, str]]) -> None:
+    runs = Counter(map(run_of, rows))
     assert len(rows) >= 300
-    assert set(keys.values()) == {1}
-    assert {method for _, method, _ in keys} == {"head", *METHODS}
+    assert set(runs.values()) == {1}
+    assert set(runs) <= set(possible())
+    assert {run.method for run in runs} == {"head", *METHODS}
+
+
+def test_steps_are_those_of_the_passes(rows: list[dict[str, str]]) -> None:
+    for row in rows:
+        run = run_of(row)
+        assert int(row["steps"]) == run.epochs * math.ceil(run.cell.size / BUDGETS[run.cell.size].batch)
+
+
+def test_methods_have_the_same_passes_in_every_cell_and_steps_enough() -> None:
+    passes: dict[Cell, set[int]] = {}
+    for run in possible():
+        if run.epochs == budget_of(run.cell).epochs:
+            passes.setdefault(run.cell, set()).add(run.epochs)
+            assert run.epochs * math.ceil(run.cell.size / BUDGETS[run.cell.size].batch) >= ENOUGH_STEPS
+    assert all(len(found) == 1 for found in passes.values())
 
 
 def test_every_accuracy_is_that_of_its_own_answers(rows: list[dict[str, str]]) -> None:
@@ -68,9 +97,71 @@ def test_training_sets_are_nested_and_leave_all_others_to_test(tmp_path: Path) -
 
 def test_methods_meet_on_the_same_cells() -> None:
     by_method: dict[str, set[Cell]] = {}
-    for run in planned():
+    for run in planned({}):
         by_method.setdefault(run.method, set()).add(run.cell)
     assert by_method["bitfit"] == by_method["lora"] == by_method["full"] == by_method["head"]
+
+
+# Which runs count ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table of runs in which 64 examples of trec were also run with a third of the passes."""
+    path = tmp_path / "runs.csv"
+    monkeypatch.setattr(samples, "RUNS", path)
+    long, short = {"lora": (0.70, 0.80), "full": (0.75, 0.76)}, {"lora": (0.50, 0.60), "full": (0.72, 0.70)}
+    rows = [
+        made_up(seed, method, rate, epochs, accuracy)
+        for seed, epochs, by_method in ((0, 75, long), (0, 25, short), (1, 75, {"lora": (0.9,)}))
+        for method, accuracies in by_method.items()
+        for rate, accuracy in zip(RATES[method][1:], accuracies, strict=False)
+    ]
+    bias = [made_up(0, "bitfit", RATES["bitfit"][1], epochs, 0.6) for epochs in (25, 75)]
+    append(path, list(rows[0]), rows + bias)
+    return path
+
+
+def made_up(seed: int, method: str, rate: float, epochs: int, accuracy: float) -> dict[str, object]:
+    cell = {"model": "minilm", "task": "trec", "size": 64, "seed": seed}
+    return cell | {
+        "method": method,
+        "rate": rate,
+        "epochs": epochs,
+        "accuracy": accuracy,
+        "steps": 4 * epochs,
+    }
+
+
+def test_longer_runs_are_held_against_shorter_ones_at_the_better_rate_of_both(table: Path) -> None:
+    (found,) = lengthened()
+    assert (found.model, found.task, found.size, found.steps) == ("minilm", "trec", 64, (100, 300))
+    assert found.scores == {"bitfit": (0.6, 0.6), "lora": (0.6, 0.8), "full": (0.72, 0.76)}
+
+
+def test_a_sweep_goes_outside_on_the_better_side_and_later_seeds_follow_it() -> None:
+    first = Cell("minilm", "trec", 64, 0)
+    later = first._replace(seed=1)
+    lowest, low, high, highest = (Run(first, "lora", rate, 75) for rate in RATES["lora"])
+
+    def lora(cell: Cell, known: dict[Run, float]) -> list[Run]:
+        return [run for run in planned(known) if run[:2] == (cell, "lora") and run.epochs == 75]
+
+    assert lora(first, {}) == [low, high]
+    assert lora(first, {low: 0.7}) == [low, high]
+    assert lora(first, {low: 0.7, high: 0.6}) == [low, high, lowest]
+    assert lora(first, {low: 0.6, high: 0.7}) == [low, high, highest]
+    assert lora(later, {low: 0.7, high: 0.6}) == []  # the sweep is not done
+    assert lora(later, {lowest: 0.6, low: 0.7, high: 0.65}) == [
+        low._replace(cell=later),
+        high._replace(cell=later),
+    ]
+
+
+def test_the_plan_stays_within_what_is_possible() -> None:
+    everything = set(possible())
+    known = {run: run.rate for run in everything}  # the highest rate is always the best
+    assert set(planned({})) < set(planned(known)) < everything
 
 
 # Judging ------------------------------------------------------------------------------------------
