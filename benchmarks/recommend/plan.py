@@ -44,7 +44,7 @@ class Budget:
     batch: int
 
 
-#: At least 300 steps, from which on more bring little (docs/validation.md, "Were the runs long enough?").
+#: At least 300 steps (docs/validation.md, "Were the runs long enough?").
 BUDGETS = {64: Budget(75, 16), 256: Budget(20, 16), 1024: Budget(10, 32)}
 #: Passes of the shorter runs that show it: on these models, with the first seed.
 SHORTER = {64: 25, 256: 10}

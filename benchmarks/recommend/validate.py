@@ -40,6 +40,14 @@ DESIGNS: dict[str, Features] = {
     "size and probe": {"bitfit": ("log2_examples", "skill"), "full": ("log2_examples", "skill")},
     "reach": {"bitfit": ("reach_lora_over_bitfit",), "full": ("reach_full_over_lora",)},
     "parameters": FEATURES,
+    "parameters and size": {
+        "bitfit": ("log2_parameters", "log2_examples"),
+        "full": ("log2_parameters", "log2_examples"),
+    },
+    "parameters, size and probe": {
+        "bitfit": ("log2_parameters", "log2_examples", "skill"),
+        "full": ("log2_parameters", "log2_examples", "skill"),
+    },
     "parameters and reach": {
         "bitfit": ("log2_parameters", "reach_lora_over_bitfit"),
         "full": ("log2_parameters", "reach_full_over_lora"),
@@ -101,8 +109,7 @@ def _advised(rule: Rule, case: Case) -> Advised:
         for method in ("bitfit", "full")
         for low, high in [rule.interval(method, sample.values)]
     )
-    expected = {m: float(np.mean([gaps.expected(m) for gaps in seen])) for m in METHODS}
-    answer = choose(expected, within, MARGIN)
+    answer = choose(within)
     method = PRIOR if answer == "undecided" else answer
     return Advised(case, method, answer == "undecided", within, inside)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from bitfit_probe.recommend.decide import Outlook
+from bitfit_probe.recommend.decide import SURE, Outlook
 from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.records.recommendation import METHODS, Trial
 
@@ -25,8 +25,8 @@ def because(
         yield _chance(by_method[answer], margin)
     else:
         yield (
-            f"The cheapest method that is expected to come within {_points(margin)} of the best is likelier "
-            "than not to miss that."
+            f"No method is likely enough to come within {_points(margin)} of the best: LoRA has to be "
+            f"likelier than not, another one {SURE:.0%} likely."
         )
     for item in outlooks:
         if _before(item, answer, outlooks):
@@ -78,13 +78,12 @@ def would_change(
     answer: str, outlooks: Sequence[Outlook], margin: float, trial: Trial | None, outside: Sequence[str]
 ) -> Iterator[str]:
     """What to do or to know for another answer."""
-    best = min((item.expected.gap for item in outlooks), default=0.0)
     for item in outlooks:
-        method, behind = item.expected.method, item.expected.gap - best
+        method = item.expected.method
         if method == answer:
             break
-        if behind > margin:
-            enough = math.ceil(10 * behind - 1e-6) / 10  # rounded up, so that it is enough
+        if item.enough > margin and method != "full":
+            enough = math.ceil(10 * item.enough - 1e-6) / 10  # rounded up, so that it is enough
             yield f"A margin of {enough:.1f} points or more would speak for {METHODS[method]}."
     if trial is None:
         yield "Short runs on your own data (--trial 10) take the place of the forecasts."

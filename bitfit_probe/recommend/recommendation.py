@@ -19,7 +19,7 @@ from bitfit_probe.recommend.rule import Shipped, shipped
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance
 from bitfit_probe.records.recommendation import Cost, Recommendation, Trial
-from bitfit_probe.tuning.settings import ENOUGH_STEPS
+from bitfit_probe.tuning.settings import FEW_STEPS
 
 __all__ = ["Known", "recommendation"]
 
@@ -94,11 +94,7 @@ def recommendation(
     outlooks = outlook(by.rule, values, methods, margin, outside=outside, trial=known.trial)
     tried = any(item.expected.basis == "trial" for item in outlooks)
     trial = known.trial if tried else None
-    answer = choose(
-        {item.expected.method: item.expected.gap for item in outlooks},
-        {item.expected.method: item.within for item in outlooks},
-        margin,
-    )
+    answer = choose({item.expected.method: item.within for item in outlooks})
     method = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
     advice = advise(
@@ -184,8 +180,8 @@ def _mend(check: Check | None) -> Iterator[str]:
 def _train_longer(steps: Mapping[str, int]) -> Iterator[str]:
     """Runs so short that what looks like the method's limit may be their end."""
     for path, taken in steps.items():
-        if taken < ENOUGH_STEPS:
+        if taken < FEW_STEPS:
             yield (
-                f"{path} was trained for {taken:,} steps. Up to about {ENOUGH_STEPS}, more of them helped in "
-                "the runs behind this advice: train longer before changing the method."
+                f"{path} was trained for {taken:,} steps, fewer than any run behind this advice "
+                f"({FEW_STEPS}): train longer before changing the method."
             )

@@ -24,9 +24,8 @@ __all__ = ["FEATURES", "Gaps", "Line", "Rule", "Shipped", "published_gaps", "shi
 
 Floats = npt.NDArray[np.float64]
 
-#: What the lines look at: the size of the model. Of all that was tried (docs/validation.md) its probabilities
-#: were the nearest to what came on tasks left out. Reach foresees how high a method scores, but not by how
-#: much two differ.
+#: What the lines look at: the size of the model. Of all that was tried (docs/validation.md) nothing told
+#: methods apart on tasks left out; reach foresees how high a method scores, but not by how much two differ.
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "bitfit": ("log2_parameters",),
     "full": ("log2_parameters",),
@@ -88,6 +87,10 @@ class Gaps:
         """80 % interval."""
         low, high = np.quantile(self.cases[method], _TAILS)
         return float(low), float(high)
+
+    def quantile(self, method: str, share: float) -> float:
+        """The gap that this share of the cases does not exceed."""
+        return float(np.quantile(self.cases[method], share, method="inverted_cdf"))
 
     def within(self, method: str, margin: float) -> float:
         """The probability that a method loses no more than `margin` points."""
