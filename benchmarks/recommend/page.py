@@ -103,13 +103,12 @@ def _edges(rows: Sequence[dict[str, str]]) -> str:
             key = (row["model"], row["task"], row["size"], row["seed"], row["method"])
             found.setdefault(key, {})[float(row["rate"])] = float(row["accuracy"])
     swept = [scores for scores in found.values() if len(scores) >= 3]
-    ranked = [sorted(scores, key=lambda rate: -scores[rate]) for scores in swept]
     edges = [
-        (scores, rates)
-        for scores, rates in zip(swept, ranked, strict=True)
-        if rates[0] in (min(rates), max(rates))
+        sorted(scores.values())
+        for scores in swept
+        if max(scores, key=lambda rate: scores[rate]) in (min(scores), max(scores))
     ]
-    flat = sum(100 * (scores[rates[0]] - scores[rates[1]]) <= 1 for scores, rates in edges)
+    flat = sum(100 * (best - second) <= 1 for *_, second, best in edges)
     return (
         f"of {len(swept)} sweeps of at least three rates the best lay inside in {len(swept) - len(edges)}, "
         f"and of the {len(edges)} with the best at the edge {flat} have another rate within a point of it."

@@ -61,7 +61,7 @@ RATES = {
     "full": (1.5e-5, 5e-5, 1.5e-4, 5e-4),
 }
 #: A head alone costs nothing and gets all of its rates.
-HEAD_RATES = (3e-3, 1e-2, 3e-2, 1e-1)
+_WITH_HEAD = {"head": (3e-3, 1e-2, 3e-2, 1e-1), **RATES}
 
 
 class Cell(NamedTuple):
@@ -107,7 +107,7 @@ def cells() -> Iterator[Cell]:
 def possible() -> Iterator[Run]:
     """Every run that the plan may come to."""
     for cell in cells():
-        for method, rates in {"head": HEAD_RATES, **RATES}.items():
+        for method, rates in _WITH_HEAD.items():
             for rate in rates:
                 run = Run(cell, method, rate, budget_of(cell).epochs)
                 yield run
@@ -132,8 +132,9 @@ def planned(known: Mapping[Run, float]) -> list[Run]:
 
 
 def _begun(cell: Cell) -> Iterator[Run]:
-    for method, rates in {"head": HEAD_RATES, **{name: tried[1:3] for name, tried in RATES.items()}}.items():
-        yield from (Run(cell, method, rate, budget_of(cell).epochs) for rate in rates)
+    for method, rates in _WITH_HEAD.items():
+        first = rates if method == "head" else rates[1:3]
+        yield from (Run(cell, method, rate, budget_of(cell).epochs) for rate in first)
 
 
 def _outside(cell: Cell, method: str, known: Mapping[Run, float]) -> Iterator[Run]:
@@ -145,7 +146,7 @@ def _outside(cell: Cell, method: str, known: Mapping[Run, float]) -> Iterator[Ru
 
 def _chosen(cell: Cell, place: int, known: Mapping[Run, float]) -> Iterator[Run]:
     """A later seed's runs at the best (0) or second best (1) rate of the first seed."""
-    for method, rates in {"head": HEAD_RATES, **RATES}.items():
+    for method, rates in _WITH_HEAD.items():
         tried = [Run(cell._replace(seed=SEEDS[0]), method, r, budget_of(cell).epochs) for r in rates]
         ranked = sorted((run for run in tried if run in known), key=lambda run: -known[run])
         if len(ranked) > 2:  # the sweep is done

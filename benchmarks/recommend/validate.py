@@ -33,21 +33,21 @@ MARGIN = 1.0
 
 Features = Mapping[str, tuple[str, ...]]
 
+
+def _both(*names: str) -> Features:
+    """The same features for either method."""
+    return {"bitfit": names, "full": names}
+
+
 #: What was tried: names of the features that the lines may look at.
 DESIGNS: dict[str, Features] = {
-    "no features": {"bitfit": (), "full": ()},
-    "size": {"bitfit": ("log2_examples",), "full": ("log2_examples",)},
-    "size and probe": {"bitfit": ("log2_examples", "skill"), "full": ("log2_examples", "skill")},
+    "no features": _both(),
+    "size": _both("log2_examples"),
+    "size and probe": _both("log2_examples", "skill"),
     "reach": {"bitfit": ("reach_lora_over_bitfit",), "full": ("reach_full_over_lora",)},
     "parameters": FEATURES,
-    "parameters and size": {
-        "bitfit": ("log2_parameters", "log2_examples"),
-        "full": ("log2_parameters", "log2_examples"),
-    },
-    "parameters, size and probe": {
-        "bitfit": ("log2_parameters", "log2_examples", "skill"),
-        "full": ("log2_parameters", "log2_examples", "skill"),
-    },
+    "parameters and size": _both("log2_parameters", "log2_examples"),
+    "parameters, size and probe": _both("log2_parameters", "log2_examples", "skill"),
     "parameters and reach": {
         "bitfit": ("log2_parameters", "reach_lora_over_bitfit"),
         "full": ("log2_parameters", "reach_full_over_lora"),
@@ -60,10 +60,7 @@ DESIGNS: dict[str, Features] = {
         "bitfit": ("log2_parameters", "error_lora_under_bitfit"),
         "full": ("log2_parameters", "error_full_under_lora"),
     },
-    "size, probe and classes": {
-        "bitfit": ("log2_examples", "skill", "log2_classes"),
-        "full": ("log2_examples", "skill", "log2_classes"),
-    },
+    "size, probe and classes": _both("log2_examples", "skill", "log2_classes"),
     "size, probe and reach": {
         "bitfit": ("log2_examples", "skill", "reach_lora_over_bitfit"),
         "full": ("log2_examples", "skill", "reach_full_over_lora"),

@@ -19,7 +19,7 @@ from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, longest_text, objective_for
 from bitfit_probe.tuning.encode import encode, split
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
-from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings
+from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings, enough_passes
 from bitfit_probe.tuning.train import Task, make_trainer
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Bench:
 
 
 def _passes(size: int) -> int:
-    return max(_LEAST_PASSES, math.ceil(_LEAST_STEPS / math.ceil(size / _BATCH)))
+    return enough_passes(size, _BATCH, _LEAST_STEPS, _LEAST_PASSES)
 
 
 def _split(data: TaskData, seed: int) -> tuple[TaskData, TaskData]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from bitfit_probe.errors import SettingsError
 
-__all__ = ["ENOUGH_STEPS", "FEW_STEPS", "LEARNING_RATES", "Method", "Objective", "Settings"]
+__all__ = ["ENOUGH_STEPS", "FEW_STEPS", "LEARNING_RATES", "Method", "Objective", "Settings", "enough_passes"]
 
 Method = Literal["bitfit", "lora", "full", "head"]
 Objective = Literal["classify", "regress", "masked-lm", "causal-lm"]
@@ -154,7 +154,7 @@ class Settings:
         """Epochs of a run on so many examples."""
         if self.epochs is not None:
             return self.epochs
-        return max(_USUAL_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(examples / self.batch)))
+        return enough_passes(examples, self.batch, ENOUGH_STEPS, _USUAL_EPOCHS)
 
     def on(self, examples: int, held_out: int) -> Settings:
         """The same with the epochs and the patience of a run on so many examples."""
@@ -166,3 +166,8 @@ class Settings:
     def at(self, rate: float) -> Settings:
         """The same at another learning rate, searched for no more."""
         return replace(self, learning_rate=rate, search=False)
+
+
+def enough_passes(examples: int, batch: int, steps: int, least: int) -> int:
+    """As many passes over the examples as give so many steps, and no fewer than `least`."""
+    return max(least, math.ceil(steps / math.ceil(examples / batch)))
