@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ from bitfit_probe.report.content import (
     Table,
     Words,
 )
+from bitfit_probe.report.escaping import code_span
+from bitfit_probe.report.escaping import escape_markdown as escape
 from bitfit_probe.report.sections import sections
 from bitfit_probe.report.tables import evidence_table
 from bitfit_probe.report.words import headline, plural, printable
@@ -27,9 +30,6 @@ __all__ = ["report_to_markdown"]
 
 #: Rows of one table; a pull request's reader wants the top, and the forge cuts long texts off.
 _MOST_ROWS = 20
-#: What Markdown or HTML would take for markup, also after a line's start.
-_SPECIAL = re.compile(r"([\\`*_\[\]|~&$])")
-_LIST = re.compile(r"^(\d+)([.)]\s)|^([-=+#>]+)")
 
 
 def report_to_markdown(report: Report) -> str:
@@ -51,16 +51,6 @@ def report_to_markdown(report: Report) -> str:
         lines += [*_card(report, comparison), ""]
     lines.append(f"_Made by bitfit-probe {report.version}._")
     return "\n".join(lines) + "\n"
-
-
-def escape(text: str) -> str:
-    r"""`text` so that Markdown shows it as it is.
-
-    >>> escape("a_b*c <img> | x")
-    'a\\_b\\*c &lt;img> \\| x'
-    """
-    plain = _SPECIAL.sub(r"\\\1", printable(text)).replace("<", "&lt;")
-    return _LIST.sub(lambda start: f"{start[1]}\\{start[2]}" if start[1] else f"\\{start[3]}", plain)
 
 
 def _title(report: Report) -> str:
@@ -89,7 +79,7 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Part):
         yield from (f"### {escape(block.title)}", "", *_all(block.blocks))
     elif isinstance(block, Fold):
-        yield from ("<details>", f"<summary>{escape(block.title)}</summary>", "")
+        yield from ("<details>", f"<summary>{html.escape(printable(block.title))}</summary>", "")
         yield from (*_all(block.blocks), "</details>", "")
 
 
@@ -137,8 +127,8 @@ def _card(report: Report, comparison: Comparison) -> Iterator[str]:
     yield "```markdown"
     yield "### Fine-tuning, read from the weights"
     yield ""
-    yield f"- Base: {_code(report.diff.base.path)}; architecture {_code(report.diff.architecture)}"
-    yield f"- Method: {_plain(headline(comparison))}"
+    yield f"- Base: {code_span(report.diff.base.path)}; architecture {code_span(report.diff.architecture)}"
+    yield f"- Method: {escape(headline(comparison))}"
     yield f"- Parameters that moved: {trained:,} of {summary.compared_parameters:,} compared ({share:.2%})"
     yield f"- Biases that moved: {summary.changed_biases:,} of {summary.biases:,}; head: {summary.head}"
     if report.check is not None:
@@ -147,11 +137,3 @@ def _card(report: Report, comparison: Comparison) -> Iterator[str]:
         yield f"- Findings: {codes} ({plural(len(report.check.checked), 'rule')} checked)"
     yield f"- Measured with bitfit-probe {report.version}"
     yield "```"
-
-
-def _plain(text: str) -> str:
-    return escape(text).replace("`", "'")
-
-
-def _code(text: str) -> str:
-    return f"`{printable(text).replace('`', chr(39))}`"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from bitfit_probe.records import Check, Explanation, Finding, NotChecked
 from bitfit_probe.report.as_json import json_text
+from bitfit_probe.report.escaping import escape_sarif
 
 __all__ = ["check_to_sarif"]
 
@@ -72,7 +73,7 @@ def _section(rule: Explanation, heading: str) -> str:
 
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
-    message = f"{finding.message} {finding.advice}".strip()
+    message = escape_sarif(f"{finding.message} {finding.advice}".strip())
     return {
         "ruleId": finding.code,
         "ruleIndex": rule,
@@ -114,6 +115,6 @@ def _fingerprint(code: str, path: str, subjects: Sequence[str]) -> str:
 def _notification(item: NotChecked) -> dict[str, Any]:
     return {
         "level": "note",
-        "message": {"text": f"{item.code} was not checked: {item.why}"},
+        "message": {"text": escape_sarif(f"{item.code} was not checked: {item.why}")},
         "associatedRule": {"id": item.code},
     }

@@ -17,7 +17,7 @@ from bitfit_probe.errors import MissingExtraError
 from bitfit_probe.records import Check, Diff, NotChecked, Side
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.report.html import _environment, report_to_html
-from bitfit_probe.report.markdown import escape, report_to_markdown
+from bitfit_probe.report.markdown import report_to_markdown
 
 
 def small():
@@ -179,24 +179,6 @@ def test_tables_are_tables():
             width = line.count("|")
             rows = lines[number - 1 : number + 2]
             assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [width] * 3
-
-
-@pytest.mark.parametrize(
-    "name", ["<img src=x onerror=1>", "a|b", "`x`", "[a](http://b)", "1. x", "# x", "a\nb", "*b*"]
-)
-def test_names_do_not_become_markup(name):
-    """Rendered by an independent reader of Markdown's escapes, the name is itself."""
-    from html import unescape
-
-    escaped = escape(name)
-    assert "<" not in escaped
-    assert "\n" not in escaped
-    assert unescape(re.sub(r"\\([\\`*_\[\]|~&$.\-=+#>)])", r"\1", escaped)) in (
-        name,
-        name.replace("\n", "\\n"),
-    )
-    for special in "*[|`":
-        assert not re.search(rf"(?<!\\){re.escape(special)}", escaped)
 
 
 def test_a_long_list_is_cut_and_said():
