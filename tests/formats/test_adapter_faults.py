@@ -120,7 +120,8 @@ def test_without_its_configuration_the_scale_is_not_known(tmp_path: Path) -> Non
         ({"init_lora_weights": "pissa_niter_4"}, "pissa_niter_4"),
         ({"init_lora_weights": "olora"}, "olora"),
         ({"use_qalora": True}, "use_qalora"),
-        ({"alpha_pattern": {"(a+)+b": 3}}, r"\(a\+\)\+b"),
+        ({"alpha_pattern": {"(?=q)query": 3}}, r"alpha_pattern .* look-ahead in .*\(\?=q\)query"),
+        ({"peft_type": "IA3", "feedforward_modules": "(q)\\1"}, "feedforward_modules .* backreference"),
         ({"lora_alpha": "8"}, "lora_alpha"),
         ({"lora_alpha": 10**400}, "lora_alpha"),
         ({"lora_alpha": 1e308}, "lora_alpha"),
@@ -220,21 +221,24 @@ def test_multi_head_attention_keeps_its_inputs_in_one_matrix(tmp_path: Path) -> 
             np.testing.assert_allclose(pair.tuned.values(), want, rtol=0, atol=1e-6)
 
 
-def test_peft_patterns_match_as_peft_matches_them() -> None:
-    from peft.utils.other import get_pattern_key
+@pytest.mark.parametrize(
+    ("named", "inputs"), [(r".*\.output\.dense", True), (["dense"], True), ("dense", False)]
+)
+def test_a_square_scaling_is_of_inputs_where_its_module_is_feed_forward(
+    tmp_path: Path, named: str | list[str], inputs: bool
+) -> None:
+    vector = {"base_model.model.bert.encoder.layer.0.output.dense.ia3_l": torch.ones(1, 1)}
+    adapter = open_checkpoint(
+        written(tmp_path / "a", vector, peft_type="IA3", feedforward_modules=named)
+    ).adapter
+    assert adapter is not None
+    # Outputs scale the bias as well.
+    assert ("bert.encoder.layer.0.output.dense.bias" in adapter.altered) == (not inputs)
 
-    from bitfit_probe.checkpoint.adapters.patterns import look_up
 
-    names = ["model.layers.0.self_attn.q_proj", "encoder.layer.11.output.dense", "q_proj", "xq_proj"]
-    patterns = [
-        "q_proj",
-        r"layers\.\d+\.self_attn\.q_proj",
-        ".*dense",
-        "^q_proj",
-        "(k|q)_proj",
-        "layer.[0-9]+.*",
-    ]
-    for name in names:
-        for pattern in patterns:
-            want = get_pattern_key([pattern], name) == pattern != name or pattern == name
-            assert bool(look_up({pattern: True}, name, False)) == want, (name, pattern)
+def test_rows_of_an_embedding_go_by_the_end_of_its_name(tmp_path: Path) -> None:
+    rows = {"base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta": torch.ones(2, 4)}
+    given = {"lm_head": [7], "(a|.)*" * 36: [9], "embed_tokens": [3, 5]}
+    adapter = open_checkpoint(written(tmp_path / "a", rows, trainable_token_indices=given)).adapter
+    assert adapter is not None
+    assert adapter.altered["model.embed_tokens.weight"].shape == (6, 4)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
+from bitfit_probe.checkpoint.adapters.patterns import named_by_end
 from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.expressions import Expression, UnreadExpressionError
 from bitfit_probe.checkpoint.tensor import Tensor
 
 __all__ = ["PEFT_TYPE", "changes", "label", "mine"]
@@ -89,21 +91,34 @@ def label(config: Mapping[str, Any]) -> str:
 def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Changes:
     """The matrices and biases that the vectors scale."""
     altered: dict[str, Change] = {}
+    feedforward = _feedforward(config, path)
     for name, tensor in tensors.items():
         match = _VECTOR.fullmatch(name)
         assert match is not None
         module = match["module"]
-        inputs = _of_inputs(module, tensor, config, path)
+        inputs = _of_inputs(module, tensor, feedforward, path)
         altered[f"{module}.weight"] = Scaling(f"{module}.weight", tensor, inputs)
         if not inputs:
             altered[f"{module}.bias"] = Scaling(f"{module}.bias", tensor, inputs, optional=True)
     return Changes(altered)
 
 
-def _of_inputs(module: str, vector: Tensor, config: Mapping[str, Any], path: Path) -> bool:
+def _of_inputs(module: str, vector: Tensor, feedforward: Callable[[str], bool], path: Path) -> bool:
     if len(vector.shape) == 2 and vector.shape[0] != vector.shape[1]:
         return vector.shape[0] == 1
-    named = config.get("feedforward_modules") or ()
-    if isinstance(named, str):  # a regular expression, which peft would match
-        raise not_read("an IA3 of convolutions whose feedforward_modules is an expression", path)
-    return any(isinstance(end, str) and module.endswith(end) for end in named)
+    try:
+        return feedforward(module)
+    except UnreadExpressionError as error:
+        raise not_read(f"its feedforward_modules is not read: {error}", path) from error
+
+
+def _feedforward(config: Mapping[str, Any], path: Path) -> Callable[[str], bool]:
+    """Whether a module is one of ``feedforward_modules``: an expression, or ends of names."""
+    named = config.get("feedforward_modules")
+    if isinstance(named, str):
+        try:
+            return Expression(named).is_all_of
+        except UnreadExpressionError as error:
+            raise not_read(f"its feedforward_modules is not read: {error}", path) from error
+    ends = {end: True for end in named if isinstance(end, str)} if isinstance(named, list) else {}
+    return lambda module: named_by_end(ends, module) is not None

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
-from bitfit_probe.checkpoint.adapters.patterns import UnsafePatternError, look_up
+from bitfit_probe.checkpoint.adapters.patterns import NamePatterns
 from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.expressions import UnreadExpressionError
 from bitfit_probe.checkpoint.tensor import Tensor
 from bitfit_probe.errors import AmbiguousError
 
@@ -207,8 +208,9 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
         parts[parsed[1]] = tensor
     altered: dict[str, Change] = {}
     incomplete = []
+    alphas = NamePatterns(config.get("alpha_pattern"))
     for module, parts in modules.items():
-        change = _low_rank(module, parts, config, path)
+        change = _low_rank(module, parts, config, alphas, path)
         if change is None:
             incomplete.append(module)
             continue
@@ -228,7 +230,7 @@ def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _low_rank(
-    module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
+    module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], alphas: NamePatterns, path: Path
 ) -> LowRank | None:
     embedding = "eA" in parts or "eB" in parts
     a, b = (parts.get(key) for key in (("eA", "eB") if embedding else ("A", "B")))
@@ -236,15 +238,15 @@ def _low_rank(
         return None
     if b.shape[1] != a.shape[0]:
         return None
-    scale = _scale(module, a.shape[0], config, path)
+    scale = _scale(module, a.shape[0], config, alphas, path)
     return LowRank(f"{module}.weight", a, b, scale, parts.get("m"), embedding)
 
 
-def _scale(module: str, rank: int, config: Mapping[str, Any], path: Path) -> float:
+def _scale(module: str, rank: int, config: Mapping[str, Any], alphas: NamePatterns, path: Path) -> float:
     try:
-        alpha = look_up(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
-    except UnsafePatternError as error:
-        raise not_read(f"its alpha_pattern has an expression that is not read: {error}", path) from error
+        alpha = alphas.look_up(module, config.get("lora_alpha", rank))
+    except UnreadExpressionError as error:
+        raise not_read(f"its alpha_pattern is not read: {error}", path) from error
     if not isinstance(alpha, (int, float)) or not abs(alpha) <= _LARGEST_ALPHA:  # NaN is not, either
         raise not_read(f"its lora_alpha is no number up to {_LARGEST_ALPHA:,}", path)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank

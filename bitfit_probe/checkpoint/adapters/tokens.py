@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.adapters.interface import Change, not_read
-from bitfit_probe.checkpoint.adapters.patterns import matches
+from bitfit_probe.checkpoint.adapters.patterns import named_by_end
 from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.tensor import Tensor
 
@@ -74,7 +74,7 @@ def _indices(module: str, config: Mapping[str, Any]) -> tuple[int, ...]:
     """The row numbers of `module`; the whole list where the configuration names no module."""
     given = config.get("trainable_token_indices")
     if isinstance(given, Mapping):
-        given = next((value for name, value in given.items() if matches(str(name), module)), None)
+        given = named_by_end(given, module)
     if not isinstance(given, list) or not all(type(item) is int and item >= 0 for item in given):
         return ()
     return tuple(given)

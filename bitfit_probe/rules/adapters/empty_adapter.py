@@ -88,12 +88,18 @@ def _absent(case: Case, adapter: Adapter) -> list[str]:
         for row in case.comparison.tensors
         if row.name.endswith(".weight") and len(row.shape) >= 2
     }
-    ends = tuple(str(target) for target in targets)
+    targeted = {str(target) for target in targets}
     altered = {pair.base.name for pair in case.alignment.pairs if pair.computed}
     if not altered:
         return []  # its paths match nothing: another finding
     return [
         module
         for name, module in wanted.items()
-        if any(module == end or module.endswith(f".{end}") for end in ends) and name not in altered
+        if name not in altered and any(end in targeted for end in _ends(module))
     ]
+
+
+def _ends(module: str) -> Iterator[str]:
+    """`module`, and what is left of it behind each dot: to look up, for targets may be any number."""
+    yield module
+    yield from (module[at + 1 :] for at, char in enumerate(module) if char == ".")

@@ -79,17 +79,17 @@ def _unrelated(this: Rule, slopes: list[float]) -> Finding:
     )
 
 
-def _targets(case: Case) -> tuple[str, ...]:
+def _targets(case: Case) -> dict[str, None]:
     found = adapter_settings(case.tuned).get("target_modules")
-    return tuple(str(name) for name in found) if isinstance(found, list) else ()
+    return dict.fromkeys(str(name) for name in found) if isinstance(found, list) else {}
 
 
-def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: tuple[str, ...]) -> Iterator[Finding]:
+def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: dict[str, None]) -> Iterator[Finding]:
     others = [row for row in rows if row.name.split(".")[-2] not in targets]
     moved = [row for row in others if row.moved]
     if len(others) > 1 and len(moved) > FEW * len(others):
         yield this.finding(
-            f"The adapter beside it targets {', '.join(targets[:4])}, but {len(moved)} of "
+            f"The adapter beside it targets {', '.join(list(targets)[:4])}, but {len(moved)} of "
             f"{len(others)} other "
             "matrices differ from this base too: it was merged into another model.",
             subjects=tuple(row.name for row in moved)[:10],
