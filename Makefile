@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-# Seconds that the fuzzer spends on each reader.
+# Seconds that the fuzzer spends on each target.
 FUZZ_SECONDS ?= 3600
+FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory \
+	adapter_config config tokenizer training patch table differential
 
 .PHONY: demo test check format bench docs fuzz healthy materials samples validate zoo clean
 
@@ -28,8 +30,8 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house's format
 bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
 
-fuzz: $(VENV)/fuzz.stamp ## FUZZ_SECONDS of each reader; findings stay in .fuzz/
-	set -e; for target in safetensors torch gguf onnx distributed zero any index directory; do \
+fuzz: $(VENV)/fuzz.stamp ## FUZZ_SECONDS of each target; findings stay in .fuzz/
+	set -e; for target in $(FUZZ_TARGETS); do \
 		$(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS); done
 
 docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, that come from the code

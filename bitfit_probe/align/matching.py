@@ -88,7 +88,7 @@ class Matcher:
     def _parts(self, key: str, base: Tensor, tuned: Tensor, place: Place) -> Iterator[Pair]:
         """A fused bias as one pair a part; matrices stay whole, since their parts are no separate rows."""
         parts = self.ours.parts(key) if len(base.shape) == 1 else ()
-        if not parts or not (base.is_contiguous and tuned.is_contiguous):
+        if not parts:
             yield Pair(base, tuned, place)
         for part in parts:
             yield Pair(base.part(part), tuned.part(part), replace(place, role=part.role), part.role)
@@ -207,7 +207,7 @@ def _split_pairs(
 ) -> Iterator[Pair]:
     roles = names.split_names(key)
     parts = {part.role: part for part in names.parts(key)}
-    if not roles or roles.keys() != parts.keys() or not tensor.is_contiguous:
+    if not roles or roles.keys() != parts.keys():
         return
     windows = {role: tensor.part(part) for role, part in parts.items()}
     if any(roles[role] not in split or split[roles[role]].shape != windows[role].shape for role in roles):

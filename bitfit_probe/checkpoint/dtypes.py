@@ -40,6 +40,9 @@ class DType:
     subnormal
         Distance between the two smallest numbers of the type; rounding near zero moves a value by
         at most half of it.
+    largest
+        Of float8 types, the largest number: some casts stop there, others go on to infinity or NaN.
+        Infinite for types whose casts agree.
     block, bits
         Of quantised types, which share a scale among `block` elements of `bits` bits each; 0 for the others.
     """
@@ -50,6 +53,7 @@ class DType:
     subnormal: float = 0.0
     _decode: Callable[[Raw, Float64], None] | None = field(default=None, repr=False, compare=False)
     _round: Cast | None = field(default=None, repr=False, compare=False)
+    largest: float = math.inf
     block: int = 0
     bits: int = 0
 
@@ -173,6 +177,7 @@ def _float8(name: str, exponent: int, mantissa: int, bias: int, **special: bool)
         subnormal=2.0 ** (1 - bias - mantissa),
         _decode=decode,
         _round=nearest,
+        largest=float(magnitudes[-1]),
     )
 
 

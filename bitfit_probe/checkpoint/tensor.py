@@ -203,10 +203,15 @@ class Tensor:
         return self.storage.crc32 if covers else None
 
     def part(self, part: Part) -> Tensor:
-        """The window on one part of this fused tensor, which must be contiguous."""
-        if not self.is_contiguous or math.prod(part.shape) != self.size:
-            raise ValueError(f"{self.name}: can't be split into {part.shape}")
-        strides = contiguous_strides(part.shape)
+        """The window on one part of this fused tensor.
+
+        Raises
+        ------
+        ValueError
+            The part's shape has another size; or the tensor is strided, and that shape is not its own with at
+            most one axis cut into groups.
+        """
+        strides = self._strides_in(part.shape)
         shape = list(part.shape)
         shape[part.axis] = part.stop - part.start
         return replace(
@@ -215,6 +220,19 @@ class Tensor:
             strides=strides,
             offset=self.offset + part.start * strides[part.axis],
         )
+
+    def _strides_in(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Strides of the same elements in `shape`."""
+        if shape == self.shape:
+            return self.strides
+        if self.is_contiguous and math.prod(shape) == self.size:
+            return contiguous_strides(shape)
+        pairs = enumerate(zip(self.shape, shape, strict=False))
+        axis = next((at for at, (whole, cut) in pairs if whole != cut), len(self.shape) - 1)
+        joined = (*shape[:axis], math.prod(shape[axis : axis + 2]), *shape[axis + 2 :])
+        if joined != self.shape or len(shape) == len(joined):
+            raise ValueError(f"{self.name}: can't be split into {shape}")
+        return (*self.strides[:axis], shape[axis + 1] * self.strides[axis], *self.strides[axis:])
 
     def rows(self, count: int) -> Tensor:
         """The window on the first `count` rows."""

@@ -216,9 +216,21 @@ def _above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
 
 def _unexplained(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
     cast = (ours.round(t) == b) | (np.isnan(b) & np.isnan(t))
+    cast |= _overflown(b, t, theirs) | _overflown(t, b, ours)
     if ours.name == "float64":  # torch rounds it to float32 first, numpy doesn't
         cast |= theirs.round(BY_NAME["float32"].round(b)) == t
     return int(len(b) - np.count_nonzero(cast))
+
+
+def _overflown(source: Float64, target: Float64, dtype: DType) -> npt.NDArray[np.bool_]:
+    """Where `target` may be a cast of what lies beyond the largest number of a float8 `dtype`.
+
+    PyTorch's casts differ by type and version: the largest number, infinity of the same sign, or NaN.
+    """
+    beyond = np.abs(source) > dtype.largest
+    same_sign = np.signbit(source) == np.signbit(target)
+    ends = np.isnan(target) | (same_sign & (np.abs(target) >= dtype.largest))
+    return beyond & ends
 
 
 def _set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:

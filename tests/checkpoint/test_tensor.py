@@ -87,12 +87,22 @@ def test_part_is_a_slice_of_the_reshaped_tensor(shape: list[int], data: st.DataO
     assert read(got, got.size // 2, got.size).tolist() == want.reshape(-1)[want.size // 2 :].tolist()
 
 
-def test_part_of_another_size_or_of_a_strided_tensor_is_refused() -> None:
+def test_part_of_another_size_or_across_strides_is_refused() -> None:
     array = np.arange(12, dtype="<f4").reshape(3, 4)
     with pytest.raises(ValueError, match="can't be split"):
         window_on(array, array).part(Part("q", (2, 4), 0, 0, 1))
     with pytest.raises(ValueError, match="can't be split"):
-        window_on(array, array.T).part(Part("q", (4, 3), 0, 0, 1))
+        window_on(array, array.T).part(Part("q", (3, 4), 0, 0, 1))
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (2, 4, 3), (4, 2, 3), (8, 3, 1)])
+def test_part_of_a_turned_or_sparse_tensor_is_a_slice_of_its_groups(shape: tuple[int, ...]) -> None:
+    storage = np.arange(48, dtype="<f4")
+    for array in (storage.reshape(3, 16).T[::2], storage.reshape(8, 6)[:, ::2]):
+        for axis in range(len(shape)):
+            got = window_on(storage, array).part(Part("q", shape, axis, 0, max(1, shape[axis] // 2)))
+            want = array.reshape(shape)[(slice(None),) * axis + (slice(0, max(1, shape[axis] // 2)),)]
+            assert got.values().tolist() == want.tolist()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

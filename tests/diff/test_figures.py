@@ -304,6 +304,18 @@ def test_float64_cast_to_half_through_float32_as_torch_does():
     assert got["above_rounding"] == 0.0
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_a_cast_beyond_the_range_of_a_float8_is_a_cast(name: str) -> None:
+    # Some versions and kinds of cast stop at the largest number, others go on to infinity or NaN.
+    dtype = getattr(torch, name)
+    base = torch.tensor([1e6, -1e6, 1.0, 2.0])
+    tuned = base.to(dtype)
+    _, row = measured(base, tuned)
+    assert row["above_rounding"] == 0
+    _, row = measured(base, torch.tensor([1.0, float("nan"), float("nan"), 2.0]).to(dtype))
+    assert row["above_rounding"] == 2 / 4, "1e6 is no cast of 1, nor NaN of 1; NaN of -1e6 may be"
+
+
 def test_an_empty_tensor_did_not_move(tmp_path):
     weights = {"encoder__layer__0__weight": np.ones((4, 4), np.float32)}
     one = toy(**weights, encoder__layer__0__bias=np.ones(0, np.float32))

@@ -1,9 +1,10 @@
-"""Run one target under atheris, with the limits that every reader has to keep.
+"""Run one target under atheris, with the limits that everything that reads a stranger's files has to keep.
 
     python tests/fuzz/fuzz.py TARGET [--seconds N] [--work DIR]
 
-An input may take 5 seconds and 512 MiB. One that takes more, or ends in anything but a BitfitProbeError, is
-kept in DIR/TARGET-*, and the exit status is not 0. The kept corpus and former findings are where it begins.
+An input may take 5 seconds and 512 MiB. One that takes more, ends in anything but a BitfitProbeError, makes
+numpy warn, or comes to a wrong figure (target `differential`) is kept in DIR/TARGET-*, and the exit status is
+not 0. The kept corpus and former findings are where it begins.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import pkgutil
 import resource
 import sys
+import warnings
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -24,7 +26,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "bad_input")]
 
 
-#: The readers that need no torch are what is tried here; what they would leave to torch is then refused.
+#: What needs no torch is tried here; what readers would leave to torch is then refused.
 sys.modules["torch"] = None  # type: ignore[assignment]
 
 _MIB = 1 << 20
@@ -34,11 +36,12 @@ with atheris.instrument_imports(include=["bitfit_probe", "pickletools", "zipfile
     import mutators
     import targets
 
-    from bitfit_probe import checkpoint
+    from bitfit_probe import checkpoint, rules
 
-    # Formats are imported when one of their files is first met, which is too late for atheris.
-    for module in pkgutil.walk_packages(checkpoint.__path__, "bitfit_probe.checkpoint."):
-        importlib.import_module(module.name)
+    # Formats and rules are imported when one is first needed, which is too late for atheris.
+    for package in (checkpoint, rules):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def _limit_memory() -> None:
@@ -71,8 +74,10 @@ def main() -> None:
     ]
     atexit.register(targets.clean_up)
     mutator = mutators.MUTATORS.get(options.target)
-    if options.target == "gguf":
-        import gguf  # noqa: F401 - or the first input would be blamed for the time that importing takes
+    # Or the first input would be blamed for the time that importing takes.
+    for name in {"gguf": ("gguf",), "table": ("pyarrow.parquet",)}.get(options.target, ()):
+        importlib.import_module(name)
+    warnings.simplefilter("error")
 
     atheris.Setup(arguments, targets.TARGETS[options.target], custom_mutator=mutator)
     _limit_memory()

@@ -17,8 +17,9 @@ import torch
 from safetensors.torch import save
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "bad_input"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "bad_input")]
 from builders import tensor_pickle  # noqa: E402
+from seeds_beside import SEEDS  # noqa: E402
 
 STATE = {"a.bias": torch.arange(4.0), "a.weight": torch.ones(2, 4)}
 
@@ -162,6 +163,7 @@ def main() -> None:
         "zero": zero_seeds,
         "index": index_seeds,
         "directory": directory_seeds,
+        **SEEDS,
     }
     for target, make in seeds.items():
         folder = HERE / "corpus" / target

@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: each target takes any bytes, and may end with an UnreadableError but nothing else.
+"""What the fuzzer feeds: each target takes any bytes, and may end with a BitfitProbeError but nothing else.
 
 No atheris in here: the kept corpus runs through the same functions in the normal suite.
 """
@@ -9,37 +9,26 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+import differential
+import judged
 import numpy as np
+import patches
+import tables
+from home import HOME, Target, clean_up, empty
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import UnreadableError
 
 sys.path.append(str(Path(__file__).parent.parent / "bad_input"))
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "clean_up"]
 
 _SMALL = 1 << 16
 #: As many storages, and as long, as the recorded ZeRO checkpoints need.
 _STORAGES, _STORAGE_BYTES = 9, 256
 _GOOD_HEADER = {"w.bias": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
-
-
-def _home() -> Path:
-    """A folder in memory where there is one, so that no disk is worn."""
-    shared = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="bitfit-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
-
-
-_HOME = _home()
-
-
-def clean_up() -> None:
-    """Remove what the targets wrote."""
-    shutil.rmtree(_HOME, ignore_errors=True)
 
 
 def _read_all(opened: Checkpoint) -> None:
@@ -63,9 +52,9 @@ def _open(path: Path) -> None:
     assert told < 4096, "an error fits on a screen"
 
 
-def _file(name: str) -> Callable[[bytes], None]:
+def _file(name: str) -> Target:
     def target(data: bytes) -> None:
-        path = _HOME / name
+        path = HOME / name
         path.write_bytes(data)
         _open(path)
 
@@ -79,7 +68,7 @@ def _container(data: bytes) -> bytes:
     """
     from builders import legacy, zipped
 
-    path = _HOME / "made.pt"
+    path = HOME / "made.pt"
     if data[:1] == b"Z":
         return zipped(path, data[1:]).read_bytes()
     if data[:1] == b"L":
@@ -97,7 +86,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _index(data: bytes) -> None:
     """`data` as the index of a folder with one good shard, and as its config."""
-    folder = _HOME / "sharded"
+    folder = HOME / "sharded"
     folder.mkdir(exist_ok=True)
     header = json.dumps(_GOOD_HEADER).encode()
     _write(folder / "one.safetensors", len(header).to_bytes(8, "little") + header + bytes(16))
@@ -109,7 +98,7 @@ def _index(data: bytes) -> None:
 
 def _distributed(data: bytes) -> None:
     """`data` as a checkpoint of torch.distributed: four bytes of length, the metadata, and one shard."""
-    folder = _HOME / "distributed"
+    folder = HOME / "distributed"
     folder.mkdir(exist_ok=True)
     end = 4 + int.from_bytes(data[:4], "little")
     _write(folder / ".metadata", data[4:end])
@@ -124,12 +113,10 @@ def _zero(data: bytes) -> None:
     """
     from builders import zipped
 
-    folder = _HOME / "zero"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = empty("zero")
     ranks, end = 1 + int.from_bytes(data[:1], "little") % 3, 3 + int.from_bytes(data[1:3], "little")
     for kind, program in (("model", data[3:end]), ("optim", data[end:])):
-        states = zipped(_HOME / "made.pt", program, keys=range(_STORAGES), data=bytes(_STORAGE_BYTES))
+        states = zipped(HOME / "made.pt", program, keys=range(_STORAGES), data=bytes(_STORAGE_BYTES))
         for rank in range(ranks):
             shutil.copyfile(states, folder / f"zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt")
     _open(folder)
@@ -137,9 +124,7 @@ def _zero(data: bytes) -> None:
 
 def _directory(data: bytes) -> None:
     """A folder whose files `data` names and fills: a line each of name, kind and content."""
-    folder = _HOME / "folder"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder = empty("folder")
     for line in data.split(b"\n")[:16]:
         name, _, rest = line.partition(b"|")
         kind, _, content = rest.partition(b"|")
@@ -168,8 +153,8 @@ def _place(folder: Path, name: str, kind: bytes, content: bytes) -> None:
         return
 
 
-#: By name: the two readers without torch, then everything else that reads what a stranger wrote.
-TARGETS: dict[str, Callable[[bytes], None]] = {
+#: By name: the readers of weights, then everything else that reads what a stranger wrote, then the oracle's.
+TARGETS: dict[str, Target] = {
     "safetensors": _file("x.safetensors"),
     "torch": _torch,
     "gguf": _file("x.gguf"),
@@ -179,4 +164,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "any": _file("x"),
     "index": _index,
     "directory": _directory,
+    **judged.TARGETS,
+    "patch": patches.patch,
+    "table": tables.table,
+    "differential": differential.differential,
 }
