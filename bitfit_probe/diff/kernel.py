@@ -229,8 +229,9 @@ def _overflown(source: Float64, target: Float64, dtype: DType) -> npt.NDArray[np
     """
     beyond = np.abs(source) > dtype.largest
     same_sign = np.signbit(source) == np.signbit(target)
-    ends = np.isnan(target) | (same_sign & (np.abs(target) >= dtype.largest))
-    return beyond & ends
+    ends: npt.NDArray[np.bool_] = np.isnan(target) | (same_sign & (np.abs(target) >= dtype.largest))
+    ends &= beyond
+    return ends
 
 
 def _set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:
