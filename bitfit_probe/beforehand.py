@@ -124,10 +124,15 @@ def recommend(
     """
     from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.data import as_examples
+    from bitfit_probe.outputs import refuse_overlap
     from bitfit_probe.probe import attempts
     from bitfit_probe.recommend.recommendation import recommendation
+    from bitfit_probe.recommend.trial_journal import JOURNAL
     from bitfit_probe.records.recommendation import Recommended
 
+    if work is not None:
+        given = [item for item in (model, data, reference, *tuned) if isinstance(item, str | Path)]
+        refuse_overlap([Path(work) / JOURNAL], map(Path, given))
     read = as_examples(data, columns)
     tried = attempts(model, tuned, data=read) if tuned else []
     opened = next((attempt.path for attempt in tried if attempt.case is not None), None)

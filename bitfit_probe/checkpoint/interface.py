@@ -80,6 +80,11 @@ class Checkpoint:
         """The directory in which config, tokenizer and trainer state lie, if they do."""
         return self.home or (self.path if self.path.is_dir() else self.path.parent)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """What no output may overwrite: what was named, the weight files, and what lies beside them."""
+        return (self.path, *(file.path for file in self.files))
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's config.json; empty where there is none."""

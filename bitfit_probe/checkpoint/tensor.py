@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_AXES",
+    "MAX_ELEMENTS",
     "Bytes",
     "ComputedStorage",
     "File",
@@ -41,7 +42,7 @@ Array: TypeAlias = "npt.NDArray[Any]"
 
 #: Axes that every version of numpy can hold, and elements that stay within its 64-bit sizes.
 MAX_AXES = 32
-_MAX_ELEMENTS = 1 << 58
+MAX_ELEMENTS = 1 << 58
 #: Elements of a window that repeats its storage (stride 0); reading more would take for ever.
 _MAX_REPEATED = 1 << 32
 
@@ -162,7 +163,7 @@ class Tensor:
             raise ValueError(f"{self.name}: negative shape, stride or offset")
         if len(self.shape) != len(self.strides) or len(self.shape) > MAX_AXES:
             raise ValueError(f"{self.name}: too many axes, or not one stride for each")
-        if math.prod(max(size, 1) for size in self.shape) > _MAX_ELEMENTS:
+        if math.prod(max(size, 1) for size in self.shape) > MAX_ELEMENTS:
             raise ValueError(f"{self.name}: a shape that no memory holds")
         reach = self.offset + sum(
             (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)

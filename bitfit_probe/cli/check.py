@@ -9,6 +9,7 @@ import click
 
 from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
@@ -61,6 +62,8 @@ def check(
 
     Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run.
     """
+    inputs = (base, *tuned, *([data] if data else []))
+    refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import check as run
 
@@ -86,7 +89,7 @@ def check(
     if form == "text" and out is None and colours():
         for severity, colour in _COLOURS.items():
             shown = shown.replace(f" {severity} BP", f" {click.style(severity, fg=colour, bold=True)} BP")
-    deliver(shown, out, (base, *tuned, *([data] if data else [])))
+    deliver(shown, out, inputs)
     bad = _ORDER[: _ORDER.index(fail_on) + 1] if fail_on in _ORDER else ()
     return int(any(finding.severity in bad for finding in found.findings))
 

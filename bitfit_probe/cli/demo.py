@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bitfit_probe.cli.output import one_blas_thread, terminal_width, write_whole
+from bitfit_probe.cli.output import one_blas_thread, terminal_width
+from bitfit_probe.outputs import made_folder, told_as_output, write_files
 
 if TYPE_CHECKING:
     from bitfit_probe.records.report import Report
@@ -46,12 +47,12 @@ def demo(out: Path | None) -> None:
     click.echo(text, nl=False)
     if out is None:
         return
-    out.mkdir(parents=True, exist_ok=True)
     files = {
         "diff.txt": text,
         "diff.json": report_to_json(result),
         "diff.csv": diff_to_csv(result.diff),
     }
-    for name, content in files.items():
-        write_whole(out / name, content, ())
+    inputs = (sample.base_path(), sample.tuned_path())
+    with told_as_output(out), made_folder(out):
+        write_files([(out / name, content) for name, content in files.items()], inputs)
     click.echo(f"\nWrote {', '.join(files)} to {out}", err=True)

@@ -8,8 +8,9 @@ from typing import Literal
 import click
 
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
-from bitfit_probe.cli.plot import plot_option, write_plot
+from bitfit_probe.cli.plot import figures, plot_option
 from bitfit_probe.cli.reverting import Examples, data_options
+from bitfit_probe.outputs import refuse_overlap
 
 __all__ = ["diff"]
 
@@ -81,6 +82,8 @@ def diff(
     if trajectory and len(tuned) < 2:
         raise click.UsageError("--trajectory takes several TUNED")
     by = "role" if paper and by is None else by
+    inputs = (base, *tuned, *filter(None, (adapter, asked.data, asked.model)))
+    refuse_overlap(filter(None, (out, plot)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import probe
     from bitfit_probe.report import diff_to_csv, headline, report_to_json, report_to_text
@@ -116,6 +119,4 @@ def diff(
             for comparison in report.diff.comparisons:
                 verdict = headline(comparison).partition(":")[0]
                 text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
-    inputs = (base, *tuned, *([adapter] if adapter else []))
-    write_plot(plot, report, inputs)
-    deliver(text, out, inputs)
+    deliver(text, out, inputs, figures(plot, report))

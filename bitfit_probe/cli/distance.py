@@ -9,6 +9,7 @@ import click
 
 from bitfit_probe.cli.examples_options import measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
@@ -43,6 +44,8 @@ def distance(
 
     MODEL is a model directory with its tokenizer. Nothing is trained.
     """
+    inputs = (model, data, *filter(None, (tuned, reference or None)))
+    refuse_overlap(filter(None, (out,)), inputs)
     from bitfit_probe.beforehand import distance as run
     from bitfit_probe.report.distance_json import distance_to_json
     from bitfit_probe.report.distance_text import distance_to_text
@@ -60,4 +63,4 @@ def distance(
             progress=lambda stage, done, total: progress(done, total) if stage == "reach" else None,
         )
     shown = distance_to_json(result) if form == "json" else distance_to_text(result, terminal_width())
-    deliver(shown, out, (model, data, *filter(None, (tuned, reference or None))))
+    deliver(shown, out, inputs)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitfit_probe.cli.output import write_whole
 from bitfit_probe.errors import OutputError
 
 if TYPE_CHECKING:
     from bitfit_probe.records.report import Report
 
-__all__ = ["plot_option", "write_plot"]
+__all__ = ["figures", "plot_option"]
 
 _ENDINGS = (".png", ".svg")
 
@@ -35,21 +33,21 @@ def plot_option(command: Any) -> Any:
     )(command)
 
 
-def write_plot(plot: Path | None, report: Report, inputs: Iterable[Path]) -> None:
-    """Draw what there is to draw, where ``--plot`` was given.
+def figures(plot: Path | None, report: Report) -> list[tuple[Path, bytes]]:
+    """What is to be written where: what there is to draw, if ``--plot`` was given.
 
     Raises
     ------
     MissingExtraError
         seaborn is not installed.
     OutputError
-        Nothing moved, so there is nothing to draw; or the file can't be written.
+        Nothing moved, so there is nothing to draw.
     """
     if plot is None:
-        return
+        return []
     from bitfit_probe.report.charts import overview, to_png, to_svg
 
     panels = overview(report)
     if not panels:
         raise OutputError("nothing to draw, since nothing moved", advice="leave --plot out", path=plot)
-    write_whole(plot, to_png(*panels) if plot.suffix.lower() == ".png" else to_svg(*panels), inputs)
+    return [(plot, to_png(*panels) if plot.suffix.lower() == ".png" else to_svg(*panels))]

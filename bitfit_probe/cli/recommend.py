@@ -11,6 +11,7 @@ import click
 
 from bitfit_probe.cli.examples_options import measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
@@ -68,6 +69,8 @@ def recommend(
     """
     if work is not None and trial is None:
         raise click.UsageError("--work needs --trial")
+    inputs = (model, data, *tuned, *([reference] if reference else []))
+    refuse_overlap(filter(None, (out, work and work / "trial.jsonl")), inputs)
     from bitfit_probe.beforehand import recommend as run
     from bitfit_probe.report.recommend_json import recommended_to_json
     from bitfit_probe.report.recommend_text import recommended_to_text
@@ -97,4 +100,4 @@ def recommend(
             progress=progress,
         )
     shown = recommended_to_json(result) if form == "json" else recommended_to_text(result, terminal_width())
-    deliver(shown, out, (model, data, *tuned, *([reference] if reference else [])))
+    deliver(shown, out, inputs)

@@ -10,6 +10,7 @@ import click
 from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
 from bitfit_probe.errors import DataError, ModelError
+from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
@@ -60,6 +61,8 @@ def report(
     """
     if form == "html" and out is None:
         raise click.UsageError("give the page's file with -o report.html")
+    inputs = (base, *tuned, *([data] if data else []))
+    refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import probe
     from bitfit_probe.report.html import report_to_html
@@ -90,7 +93,7 @@ def report(
         if examples is not None:
             result = _with_examples(result, base, tuned, examples, key, quiet)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
-    deliver(page, out, (base, *tuned, *([data] if data else [])))
+    deliver(page, out, inputs)
 
 
 def _with_examples(

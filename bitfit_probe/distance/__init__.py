@@ -118,6 +118,7 @@ def measure_distance(
         )
         if foreseen.uncovered:
             notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
+    encoder.checkpoint.check_unchanged()
     return Distance(
         model=str(model),
         data=data.path,

@@ -84,7 +84,9 @@ def run_trial(
     with quietly():
         bench = Bench(open_checkpoint(model), data, rank, seed, clock)
         journal = None if work is None else Journal(Path(work), bench.fingerprint())
-        return _Session(bench, budget, list(chosen), methods is not None, journal).go()
+        done = _Session(bench, budget, list(chosen), methods is not None, journal).go()
+    bench.base.check_unchanged()
+    return done
 
 
 def _chosen(methods: Sequence[str] | None) -> tuple[str, ...]:

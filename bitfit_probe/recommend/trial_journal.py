@@ -7,14 +7,19 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from bitfit_probe.errors import OutputError
+from bitfit_probe.outputs import made_folder
 from bitfit_probe.recommend.trial_runs import Finished, Pace
 from bitfit_probe.records.recommendation import TrialRun
 
-__all__ = ["Journal"]
+__all__ = ["JOURNAL", "Journal"]
+
+#: Its file's name.
+JOURNAL = "trial.jsonl"
 
 
 class Journal:
@@ -34,11 +39,11 @@ class Journal:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.path = folder / "trial.jsonl"
+        self.path = folder / JOURNAL
         self._fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b"):  # before an hour is spent on what can't be kept
+            # Before an hour is spent on what can't be kept.
+            with made_folder(folder), self.path.open("a+b"):
                 pass
         except OSError as error:
             raise self._unusable(error) from error
@@ -61,13 +66,13 @@ class Journal:
             "pace": done.pace,
         }
         try:
-            with self.path.open("a+b") as stream:
-                # A line that was cut off by an interruption is closed, and stays alone.
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
-                torn = stream.read(1) not in (b"", b"\n")
-                stream.write(b"\n" * torn + json.dumps(row).encode() + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
+            with self.path.open("a+b", buffering=0) as stream:
+                end = stream.seek(0, os.SEEK_END)
+                try:
+                    _append(stream, json.dumps(row).encode() + b"\n")
+                except BaseException:
+                    stream.truncate(end)  # no half of a line stays
+                    raise
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -85,3 +90,13 @@ class Journal:
         return OutputError(
             f"can't be used ({error.strerror})", advice="choose another directory", path=self.path
         )
+
+
+def _append(stream: FileIO, line: bytes) -> None:
+    """Add a line; one that a kill cut off is closed first, and stays alone."""
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+    torn = stream.read(1) not in (b"", b"\n")
+    left = memoryview(b"\n" * torn + line)
+    while left:
+        left = left[stream.write(left) :]
+    os.fsync(stream.fileno())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -15,6 +13,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
 from bitfit_probe.models import padding_tokenizer
+from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, longest_text, objective_for
 from bitfit_probe.tuning.encode import encode, split
@@ -188,8 +187,8 @@ class Bench:
         longest = longest_text(built.model, self.tokenizer, settings.max_length)
         task = Task.of(train, None, self.objective, self.tokenizer, settings, longest)
         rows = self._held_out_rows(longest)[:judged]
-        with tempfile.TemporaryDirectory() as scratch:
-            trainer = make_trainer(built, task, settings, Path(scratch), progress=on_step, keep=False)
+        with scratch_folder() as scratch:
+            trainer = make_trainer(built, task, settings, scratch, progress=on_step, keep=False)
             trainer.train()
             trained = self.clock()
             # Grouped by length, examples would be judged in an order of the Trainer's own.

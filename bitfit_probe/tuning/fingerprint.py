@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.data import TaskData
 
-__all__ = ["digest_of", "examples_sha256", "file_sha256", "fingerprint", "tensor_sha256"]
+__all__ = ["digest_of", "digest_of_rows", "examples_sha256", "file_sha256", "fingerprint", "tensor_sha256"]
 
 #: Elements read at a time.
 _BLOCK = 1 << 20
@@ -43,10 +43,17 @@ def digest_of(checkpoint: Checkpoint, hashes: Mapping[str, str] | None = None) -
         What `fingerprint` gave, where that is known already.
     """
     known = fingerprint(checkpoint) if hashes is None else hashes
+    tensors = checkpoint.tensors
+    return digest_of_rows(
+        (name, tensors[name].dtype.name, tensors[name].shape, known[name]) for name in tensors
+    )
+
+
+def digest_of_rows(rows: Iterable[tuple[str, str, Sequence[int], str]]) -> str:
+    """`digest_of` a checkpoint of which name, element type, shape and SHA-256 of each tensor are known."""
     seen = hashlib.sha256()
-    for name in sorted(checkpoint.tensors):
-        tensor = checkpoint.tensors[name]
-        line = json.dumps([name, tensor.dtype.name, list(tensor.shape), known[name]])
+    for name, dtype, shape, sha256 in sorted(rows):
+        line = json.dumps([name, dtype, list(shape), sha256])
         seen.update(line.encode() + b"\n")
     return seen.hexdigest()
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.settings import Settings
 from bitfit_probe.tuning.train import Task, make_trainer
@@ -73,7 +72,7 @@ def _best(losses: dict[float, float]) -> float:
 
 def _trial(make: Callable[[Settings], Built], task: Task, settings: Settings, cpu: bool) -> float:
     short = replace(settings, epochs=max(1, round(_SHARE * settings.passes(len(task.train)))))
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer: Any = make_trainer(make(short), task, short, Path(scratch), cpu=cpu, keep=False)
+    with scratch_folder() as scratch:
+        trainer: Any = make_trainer(make(short), task, short, scratch, cpu=cpu, keep=False)
         trainer.train()
         return float(trainer.evaluate()["eval_loss"])

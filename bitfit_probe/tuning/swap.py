@@ -131,4 +131,6 @@ def _put(spots: dict[str, list[tuple[Any, str]]], patch: Patch) -> None:
 
 def _as_config(name: str, value: Any) -> Any:
     """JSON has strings for the keys of id2label; the config has numbers."""
-    return {int(key): label for key, label in value.items()} if name == "id2label" and value else value
+    if name != "id2label" or not isinstance(value, dict):
+        return value
+    return {int(key) if key.isdecimal() else key: label for key, label in value.items()}

@@ -158,6 +158,7 @@ class _Job:
         """Train, and put everything that is to be kept into ``place.result``."""
         start = time.monotonic()
         ready = self._ready()
+        self.base.check_unchanged()  # what was loaded is what the card will name
         trainer = make_trainer(
             ready.built,
             ready.task,

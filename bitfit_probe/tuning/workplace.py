@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import BitfitProbeError, OutputError, OverwriteError, SettingsError
+from bitfit_probe.outputs import (
+    cannot_write,
+    held_folder,
+    made_folder,
+    publish_folder,
+    refuse_taken,
+    told_as_output,
+)
 
 __all__ = ["CARD", "Workplace"]
 
 CARD = "run_card.json"
 _IDENTITY = "run.json"
+#: Libraries in Rust end their messages with the system's number; torch names its writer.
+_FAILED_WRITE = re.compile(r"\(os error \d+\)|PytorchStreamWriter|inline_container")
 
 
 class Workplace:
@@ -37,7 +50,8 @@ class Workplace:
     OverwriteError
         Something lies in `out` already.
     OutputError
-        An interrupted run lies there and `resume` was not asked for; or nothing can be written there.
+        An interrupted run lies there and `resume` was not asked for; another run is at work there; or nothing
+        can be written there.
     SettingsError
         What lies there is another run.
     """
@@ -48,33 +62,39 @@ class Workplace:
         self.checkpoints = self._home / "checkpoints"
         self.result = self._home / "result"
         self.finished = self._is_finished(identity, resume)
-        if not self.finished:
-            self._open(identity, resume)
+        with contextlib.ExitStack() as undone:
+            if not self.finished:
+                self._open(identity, resume, undone)
+            self._open_things = undone.pop_all()
 
     def _is_finished(self, identity: Mapping[str, Any], resume: bool) -> bool:
-        if not self.out.exists() or (self.out.is_dir() and not any(self.out.iterdir())):
-            return False
-        card = read_json(self.out / CARD) or {}
-        if resume and card.get("run") == dict(identity):
-            return True
-        what = "is another run's or something else's" if resume else "is there already"
-        raise OverwriteError(what, advice="choose another directory", path=self.out)
-
-    def _open(self, identity: Mapping[str, Any], resume: bool) -> None:
         try:
-            if self._home.exists():
+            with told_as_output(self.out):
+                refuse_taken(self.out)
+        except OverwriteError:
+            card = read_json(self.out / CARD) or {}
+            if card and not self.result.exists():  # killed between the result's name and the last tidying
+                shutil.rmtree(self._home, ignore_errors=True)
+            if not resume:
+                raise
+            if card.get("run") == dict(identity):
+                return True
+            what = "is another run's or something else's"
+            raise OverwriteError(what, advice="choose another directory", path=self.out) from None
+        return False
+
+    def _open(self, identity: Mapping[str, Any], resume: bool, undone: contextlib.ExitStack) -> None:
+        with told_as_output(self.out):
+            undone.enter_context(made_folder(self._home))
+            undone.enter_context(held_folder(self._home, self.out))
+            if self.last_checkpoint() is not None:
                 self._check_same(identity, resume)
-            else:
-                self._home.mkdir(parents=True)
+            else:  # new, or killed before there was anything to go on with
+                for path in self._home.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
                 (self._home / _IDENTITY).write_text(json.dumps(identity, indent=1), encoding="utf-8")
             shutil.rmtree(self.result, ignore_errors=True)
             self.result.mkdir()
-        except OSError as error:
-            raise OutputError(
-                f"can't be written ({error.strerror})",
-                advice="check the directory and its space",
-                path=self.out,
-            ) from error
 
     def _check_same(self, identity: Mapping[str, Any], resume: bool) -> None:
         if not resume:
@@ -93,31 +113,36 @@ class Workplace:
             )
 
     def last_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint of the run, where there is one."""
+        """The newest whole checkpoint of the run, where there is one: its state is written last."""
         found = [
-            path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()
+            path
+            for path in self.checkpoints.glob("checkpoint-*")
+            if path.name.rpartition("-")[2].isdecimal() and read_json(path / "trainer_state.json")
         ]
         return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
     def publish(self) -> None:
         """Give the result its name."""
-        try:
-            for path in self.result.iterdir():
-                if path.is_file():  # safetensors writes for the owner only
-                    path.chmod(0o644)
-            self.result.replace(self.out)
-        except OSError as error:
-            raise OutputError(
-                f"can't be written ({error.strerror})",
-                advice=f"the result is in {self.result}",
-                path=self.out,
-            ) from error
-        shutil.rmtree(self._home)
+        publish_folder(self.result, self.out)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> Workplace:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *problem: object) -> None:
-        hopeless = kind is not None and issubclass(kind, BitfitProbeError) and kind is not OutputError
-        if not self.finished and (hopeless or self.last_checkpoint() is None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        full = error is not None and not isinstance(error, BitfitProbeError) and _is_of_writing(error)
+        hopeless = isinstance(error, BitfitProbeError) and not isinstance(error, OutputError)
+        kept = not hopeless and self.last_checkpoint() is not None
+        if not self.finished and not kept:
             shutil.rmtree(self._home, ignore_errors=True)
+        self._open_things.__exit__(kind, error, trace)
+        if full and error is not None:
+            room = "make room" if not kept else f"make room, and go on from {self._home} by --resume"
+            raise cannot_write(self.out, error, room) from error
+
+
+def _is_of_writing(error: BaseException) -> bool:
+    """Whether an error of Python, safetensors, tokenizers or torch says that a file can't be written."""
+    return isinstance(error, OSError) or bool(_FAILED_WRITE.search(str(error)))

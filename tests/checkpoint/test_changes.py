@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.cli.output import write_whole
 from bitfit_probe.errors import ChangedError, OutputError, OverwriteError, TruncatedError
+from bitfit_probe.outputs import write_files
 
 BIG = torch.arange(300_000.0).reshape(500, 600)
 
@@ -127,7 +127,7 @@ def test_output_is_written_as_it_is_with_the_umask(tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
     old = os.umask(0o027)
     try:
-        write_whole(out, "Δ\r\n", ())
+        write_files([(out, "Δ\r\n")], ())
     finally:
         os.umask(old)
     assert out.read_bytes() == "Δ\r\n".encode()
@@ -146,7 +146,7 @@ def test_a_failed_write_leaves_nothing(
     monkeypatch.setattr(os, step, fail)
     expected = OutputError if isinstance(problem, OSError) else KeyboardInterrupt
     with pytest.raises(expected, match=r"No space left|^$"):
-        write_whole(tmp_path / "out.txt", "text", ())
+        write_files([(tmp_path / "out.txt", "text")], ())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -159,10 +159,10 @@ def test_a_failed_write_keeps_the_older_output(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError):
-        write_whole(out, "new", ())
+        write_files([(out, "new")], ())
     assert out.read_text() == "old"
     monkeypatch.undo()
-    write_whole(out, "new", ())
+    write_files([(out, "new")], ())
     assert out.read_text() == "new"
 
 
@@ -172,13 +172,13 @@ def test_targets_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OutputError):
-        write_whole(tmp_path / name, "text", ())
+        write_files([(tmp_path / name, "text")], ())
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_text_that_is_no_unicode_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
-        write_whole(tmp_path / "out.txt", "\ud800", ())
+        write_files([(tmp_path / "out.txt", "\ud800")], ())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,7 +186,7 @@ def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     # A FIFO stands for /dev/null: nobody wants to risk that one in a test that runs as root.
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="no regular file"):
-        write_whole(tmp_path / "pipe", "text", ())
+        write_files([(tmp_path / "pipe", "text")], ())
     assert (tmp_path / "pipe").is_fifo()
 
 
@@ -210,9 +210,9 @@ def test_inputs_are_never_overwritten(tmp_path: Path) -> None:
     ]
     for out, given in pairs:
         with pytest.raises(OverwriteError, match="would overwrite an input"):
-            write_whole(out, "text", [tmp_path / "absent", given])
+            write_files([(out, "text")], [tmp_path / "absent", given])
     assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"input"}
-    write_whole(folder / "new.txt", "text", [folder])
+    write_files([(folder / "new.txt", "text")], [folder])
     assert (folder / "new.txt").read_text() == "text"
 
 

@@ -114,8 +114,8 @@ def test_out_is_written_whole(pair, tmp_path):
 
 
 def test_out_is_kept_when_writing_fails(tmp_path, monkeypatch):
-    from bitfit_probe.cli.output import write_whole
     from bitfit_probe.errors import OutputError
+    from bitfit_probe.outputs import write_files
 
     out = tmp_path / "out.txt"
     out.write_text("old")
@@ -125,7 +125,7 @@ def test_out_is_kept_when_writing_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
-        write_whole(out, "new", ())
+        write_files([(out, "new")], ())
     assert out.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bitfit_probe.cli import output
+from bitfit_probe.outputs import staging, write_files
 
 #: Writes two texts in turns, forever, and says after how many writes it is.
 WRITER = """
 import sys
 from pathlib import Path
-from bitfit_probe.cli.output import write_whole
+from bitfit_probe.outputs import write_files
 out, number = Path(sys.argv[1]), 0
 while True:
-    write_whole(out, "ab"[number % 2] * 300_000, ())
+    write_files([(out, "ab"[number % 2] * 300_000)], ())
     number += 1
     print(number, flush=True)
 """
@@ -59,8 +59,9 @@ def test_no_room_for_the_output(tmp_path: Path, before: str | None, nameless: bo
         out.write_text(before)
     code = (
         "import resource, signal, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
-        "from bitfit_probe.cli import output, main\n"
-        f"{'' if nameless else 'output._nameless = lambda folder: None'}\n"
+        "from bitfit_probe.cli import main\n"
+        "from bitfit_probe.outputs import staging\n"
+        f"{'' if nameless else 'staging._nameless = lambda folder: None'}\n"
         "main(sys.argv[1:])\n"
     )
     command = [sys.executable, "-c", code, "diff", *names, "--format", "json", "--out", str(out)]
@@ -76,11 +77,11 @@ def test_no_room_for_the_output(tmp_path: Path, before: str | None, nameless: bo
 
 
 def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_nameless", lambda folder: None)
+    monkeypatch.setattr(staging, "_nameless", lambda folder: None)
     out = tmp_path / "result.txt"
     old = os.umask(0o027)
     try:
-        output.write_whole(out, "text", ())
+        write_files([(out, "text")], ())
     finally:
         os.umask(old)
     assert out.read_text() == "text"

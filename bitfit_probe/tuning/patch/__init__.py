@@ -5,8 +5,9 @@ numpy is all it takes; only swapping a patch into a live model (`bitfit_probe.tu
 
 from bitfit_probe.tuning.patch.applying import apply_patch, verify_patch
 from bitfit_probe.tuning.patch.extracting import extract_patch
-from bitfit_probe.tuning.patch.manifest import FORMAT_VERSION, Entry, Manifest
+from bitfit_probe.tuning.patch.manifest import FORMAT_VERSION, Manifest
 from bitfit_probe.tuning.patch.reading import Patch, open_patch
+from bitfit_probe.tuning.patch.schema import Entry
 
 __all__ = [
     "FORMAT_VERSION",

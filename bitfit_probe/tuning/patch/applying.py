@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
-from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
-from bitfit_probe.errors import OutputError, OverwriteError
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+from bitfit_probe.checkpoint.file import File
+from bitfit_probe.outputs import Content, new_folder, refuse_taken, write_files
 from bitfit_probe.tuning.patch.reading import Patch, open_patch
-from bitfit_probe.tuning.patch.writing import check_output, write_safetensors
+from bitfit_probe.tuning.patch.writing import header_of, safetensors_content
 
 __all__ = ["apply_patch", "verify_patch"]
 
@@ -30,8 +32,29 @@ _TOKENIZER = (
 )
 
 
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A patch that was found to be right, its base, and what they make together."""
+
+    patch: Patch
+    base: Checkpoint
+    weights: Content
+
+    @property
+    def inputs(self) -> list[Path]:
+        return [self.patch.path, *self.base.places]
+
+    def check_unchanged(self) -> None:
+        """Raise ChangedError where a file is not what it was when it was opened."""
+        self.patch.file.check_unchanged()
+        self.base.check_unchanged()
+
+
 def verify_patch(base: str | Path, patch: str | Path) -> Patch:
-    """Check a patch, and that `base` is the one it was made for.
+    """Check a patch, and that `base` is the one it was made for: then `apply_patch` can apply it.
 
     Raises
     ------
@@ -39,10 +62,24 @@ def verify_patch(base: str | Path, patch: str | Path) -> Patch:
         The patch is not what was written.
     WrongBaseError
         The base is another one; the message names what differs.
+    PatchError
+        The model that they make can't be written.
     """
-    opened = open_patch(patch)
-    opened.manifest.check_base(open_checkpoint(base))
-    return opened
+    ready = _ready(base, patch)
+    ready.check_unchanged()
+    return ready.patch
+
+
+def _ready(base: str | Path, patch: str | Path) -> _Ready:
+    opened, ours = open_patch(patch), open_checkpoint(base)
+    opened.manifest.check_base(ours)
+    tensors = {
+        name: opened.tensors[name] if source is None else ours.tensors[source]
+        for name, source in opened.manifest.layout.items()
+    }
+    hashes = {name: entry.sha256 for name, entry in opened.manifest.result.items()}
+    header = header_of(tensors, {"format": "pt"}, opened.path)
+    return _Ready(opened, ours, safetensors_content(header, tensors, hashes, opened.path))
 
 
 def apply_patch(base: str | Path, patch: str | Path, out: str | Path) -> Patch:
@@ -62,48 +99,51 @@ def apply_patch(base: str | Path, patch: str | Path, out: str | Path) -> Patch:
     ------
     PatchError
         The patch is damaged or the base is another one. Nothing is written then.
+    ChangedError
+        One of them was rewritten meanwhile. Nothing is written then.
     OutputError
         `out` is taken, or can't be written.
     """
-    out, opened, ours = Path(out), open_patch(patch), open_checkpoint(base)
-    opened.manifest.check_base(ours)
-    tensors = {
-        name: opened.tensors[name] if source is None else ours.tensors[source]
-        for name, source in opened.manifest.layout.items()
-    }
-    if out.suffix == ".safetensors":
-        check_output(out, ours, opened.path)
-        write_safetensors(out, tensors, {"format": "pt"})
+    out = Path(out)
+    alone = out.suffix == ".safetensors"
+    if not alone:
+        refuse_taken(out)
+    ready = _ready(base, patch)
+    if alone:
+        write_files([(out, ready.weights)], ready.inputs, check=ready.check_unchanged)
     else:
-        _write_directory(out, tensors, opened, ours)
-    ours.check_unchanged()
-    return opened
+        _write_directory(out, ready)
+    return ready.patch
 
 
-def _write_directory(out: Path, tensors: dict[str, Tensor], patch: Patch, base: Checkpoint) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise OverwriteError("is there already", advice="choose another directory", path=out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        try:
-            folder.chmod(0o755)
-            write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
-            for name, content in (
-                ("config.json", patch.manifest.config),
-                ("run_card.json", patch.manifest.card),
-            ):
-                if content:
-                    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-                    (folder / name).write_text(text, encoding="utf-8")
-            for name in _TOKENIZER:
-                if (base.folder / name).is_file():
-                    shutil.copyfile(base.folder / name, folder / name)
-            folder.replace(out)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise OutputError(
-            f"can't be written ({error.strerror})", advice="check the directory and its space", path=out
-        ) from error
+def _write_directory(out: Path, ready: _Ready) -> None:
+    manifest = ready.patch.manifest
+    files: dict[str, Content] = {"model.safetensors": ready.weights}
+    described = {"config.json": manifest.config, "run_card.json": manifest.card}
+    files |= {name: _as_text(content) for name, content in described.items() if content}
+    with new_folder(out) as folder:
+        copied = _tokenizer(ready.base)
+        files |= {name: _copy_of(file) for name, file in copied.items()}
+
+        def unchanged() -> None:
+            ready.check_unchanged()
+            for file in copied.values():
+                file.check_unchanged()
+
+        write_files([(folder / name, content) for name, content in files.items()], (), check=unchanged)
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tokenizer(base: Checkpoint) -> dict[str, File]:
+    return {name: File(base.folder / name) for name in _TOKENIZER if (base.folder / name).is_file()}
+
+
+def _copy_of(file: File) -> Callable[[IO[bytes]], None]:
+    def write(stream: IO[bytes]) -> None:
+        for start in range(0, file.size, _BLOCK):
+            stream.write(file.read(start, min(_BLOCK, file.size - start)))
+
+    return write

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from bitfit_probe.align import align
 from bitfit_probe.architectures import ROLES
-from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.errors import NotBiasOnlyError
+from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
+from bitfit_probe.errors import DamagedPatchError, NotBiasOnlyError, PatchError
+from bitfit_probe.outputs import refuse_overlap, write_files
 from bitfit_probe.records import Place
 from bitfit_probe.tuning.fingerprint import digest_of
-from bitfit_probe.tuning.patch.manifest import Entry, Manifest, entries_of
+from bitfit_probe.tuning.patch.manifest import Manifest, entries_of
 from bitfit_probe.tuning.patch.reading import Patch, open_patch
-from bitfit_probe.tuning.patch.writing import check_output, write_safetensors
+from bitfit_probe.tuning.patch.schema import Entry
+from bitfit_probe.tuning.patch.writing import header_of, safetensors_content
 from bitfit_probe.tuning.versions import versions
 
 __all__ = ["extract_patch"]
@@ -54,7 +56,8 @@ def extract_patch(
         A checkpoint can't be read, the two don't align, or `out` can't be written.
     """
     out, ours, theirs = Path(out), open_checkpoint(base), open_checkpoint(tuned)
-    check_output(out, ours, theirs)
+    inputs = [path for side in (ours, theirs) for path in side.places]
+    refuse_overlap([out], inputs)
     before, after = entries_of(ours), entries_of(theirs)
     rows = _rows(ours, theirs)
     moved = [row for row in rows if row.base is None or before[row.base] != after[row.name]]
@@ -73,10 +76,28 @@ def extract_patch(
         made_by=versions().get("bitfit-probe"),
     )
     tensors = {name: tensor for name, tensor in theirs.tensors.items() if name in stored}
-    write_safetensors(out, tensors, manifest.to_metadata())
-    for checkpoint in (ours, theirs):
-        checkpoint.check_unchanged()
+    header = _header(manifest, tensors, theirs)
+
+    def unchanged() -> None:
+        for checkpoint in (ours, theirs):
+            checkpoint.check_unchanged()
+
+    hashes = {name: entry.sha256 for name, entry in manifest.tensors.items()}
+    content = safetensors_content(header, tensors, hashes, theirs.path)
+    write_files([(out, content)], inputs, check=unchanged)
     return open_patch(out)
+
+
+def _header(manifest: Manifest, tensors: dict[str, Tensor], tuned: Checkpoint) -> bytes:
+    """The patch's header, once it is known that the patch will be accepted, and can be applied."""
+    metadata = manifest.to_metadata()
+    try:
+        Manifest.from_metadata(metadata, tuned.path)
+    except DamagedPatchError as error:
+        what = f"can't be told in a patch ({error.what})"
+        raise PatchError(what, advice="ship the whole model instead", path=tuned.path) from error
+    header_of(tuned.tensors, {"format": "pt"}, tuned.path)
+    return header_of(tensors, metadata, tuned.path)
 
 
 def _rows(base: Checkpoint, tuned: Checkpoint) -> list[_Row]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.checkpoint.bounded_json import parse
 from bitfit_probe.errors import DamagedPatchError, WrongBaseError
-from bitfit_probe.tuning.fingerprint import digest_of, fingerprint
+from bitfit_probe.tuning.fingerprint import fingerprint
+from bitfit_probe.tuning.patch.schema import Entry, checked
 
 __all__ = ["FORMAT_VERSION", "Entry", "Manifest", "entries_of"]
 
@@ -18,20 +20,6 @@ FORMAT_VERSION = 1
 #: Entries of the safetensors metadata; there are no others beside them.
 MANIFEST_KEY, HASH_KEY = "bitfit_probe.patch", "bitfit_probe.sha256"
 _SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor in short: element type (as torch names it), shape, SHA-256 of its bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
-
-    @classmethod
-    def of(cls, tensor: Tensor, sha256: str) -> Entry:
-        """A tensor's entry, its hash being known."""
-        return cls(tensor.dtype.name, tuple(tensor.shape), sha256)
 
 
 def entries_of(checkpoint: Checkpoint) -> dict[str, Entry]:
@@ -94,28 +82,27 @@ class Manifest:
             raise DamagedPatchError(
                 "is no patch", advice="make one with `bitfit-probe patch extract`", path=str(path)
             )
-        text = metadata[MANIFEST_KEY]
-        known = {"format": "pt", MANIFEST_KEY: text, HASH_KEY: hashlib.sha256(text.encode()).hexdigest()}
-        if dict(metadata) != known:
+        try:
+            return cls(**checked(_description(metadata, path)))
+        except ValueError as error:
             raise DamagedPatchError(
-                "its description is not what was written", advice="copy or download it again", path=str(path)
-            )
-        loaded = json.loads(text)
-        if loaded.pop("format_version") != FORMAT_VERSION:
-            raise DamagedPatchError(
-                "was written by a later version", advice="upgrade bitfit-probe", path=str(path)
-            )
-        for part in ("base", "tensors"):
-            loaded[part] = {
-                name: Entry(entry["dtype"], tuple(entry["shape"]), entry["sha256"])
-                for name, entry in loaded[part].items()
-            }
-        return cls(**loaded)
+                f"its description is not one that `extract` writes: {error}",
+                advice="make it again",
+                path=str(path),
+            ) from error
+
+    @property
+    def result(self) -> dict[str, Entry]:
+        """Every tensor of the tuned model, in its order."""
+        return {
+            name: self.tensors[name] if source is None else self.base[source]
+            for name, source in self.layout.items()
+        }
 
     def check_base(self, base: Checkpoint) -> None:
         """Raise WrongBaseError, naming what differs, unless `base` is the one the patch was made for."""
         found = entries_of(base)
-        if digest_of(base, {name: entry.sha256 for name, entry in found.items()}) == self.base_digest:
+        if found == self.base:
             return
         absent = [name for name in self.base if name not in found]
         extra = [name for name in found if name not in self.base]
@@ -130,6 +117,28 @@ class Manifest:
             advice="give the base that the tuned model was made from",
             path=base.path,
         )
+
+
+def _description(metadata: Mapping[str, str], path: object) -> dict[str, Any]:
+    """The manifest's JSON, its hash and version being right, without the version."""
+    text = metadata[MANIFEST_KEY]
+    raw = text.encode()
+    known = {"format": "pt", MANIFEST_KEY: text, HASH_KEY: hashlib.sha256(raw).hexdigest()}
+    if dict(metadata) != known:
+        raise DamagedPatchError(
+            "its description is not what was written", advice="copy or download it again", path=str(path)
+        )
+    loaded = parse(raw, unique=True)
+    if not isinstance(loaded, dict):
+        raise ValueError("it is no object")
+    version = loaded.pop("format_version", None)
+    if type(version) is not int or version < FORMAT_VERSION:
+        raise ValueError("format_version is none")
+    if version > FORMAT_VERSION:
+        raise DamagedPatchError(
+            "was written by a later version", advice="upgrade bitfit-probe", path=str(path)
+        )
+    return loaded
 
 
 def _some(names: list[str], what: str) -> str:

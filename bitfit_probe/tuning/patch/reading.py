@@ -8,9 +8,10 @@ from pathlib import Path
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.checkpoint.formats.safetensors import read, read_metadata
 from bitfit_probe.checkpoint.tensor import File
-from bitfit_probe.errors import DamagedPatchError, NotFoundError, UnreadableError
+from bitfit_probe.errors import DamagedPatchError, UnreadableError
 from bitfit_probe.tuning.fingerprint import tensor_sha256
-from bitfit_probe.tuning.patch.manifest import Entry, Manifest
+from bitfit_probe.tuning.patch.manifest import Manifest
+from bitfit_probe.tuning.patch.schema import Entry
 
 __all__ = ["Patch", "open_patch"]
 
@@ -27,14 +28,19 @@ class Patch:
         What it says about itself and its base.
     tensors
         What it holds, under the tuned model's names.
-    size
-        Bytes of the file.
+    file
+        The file, held open.
     """
 
     path: Path
     manifest: Manifest
     tensors: dict[str, Tensor]
-    size: int
+    file: File
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.file.size
 
 
 def open_patch(path: str | Path) -> Patch:
@@ -44,12 +50,13 @@ def open_patch(path: str | Path) -> Patch:
     ------
     NotFoundError
         There is no such file.
+    UnknownFormatError
+        It is a directory or a device.
     DamagedPatchError
-        It is no patch, is cut short, or some of its bytes are not those that were written.
+        It is no patch, is cut short, some of its bytes are not those that were written, or what it says of
+        itself can't be (`bitfit_probe.tuning.patch.schema`).
     """
     path = Path(path)
-    if not path.is_file():
-        raise NotFoundError("no such file", advice="give a patch", path=path)
     file = File(path)
     try:
         metadata, end = read_metadata(file)
@@ -71,4 +78,4 @@ def open_patch(path: str | Path) -> Patch:
         raise DamagedPatchError(
             "has bytes that belong to nothing", advice="copy or download it again", path=path
         )
-    return Patch(path, manifest, tensors, file.size)
+    return Patch(path, manifest, tensors, file)
