@@ -29,7 +29,9 @@ def kill_at(moment: int) -> None:
     def counted(step: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             nonlocal seen
-            seen += step is not opens or bool(args[1] & ~READING)
+            if step is opens and not args[1] & ~READING:
+                return step(*args, **options)
+            seen += 1
             if seen == moment:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(*args, **options)
