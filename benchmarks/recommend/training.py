@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,7 @@ from bitfit_probe.tuning.train import Task, make_trainer
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["FIELDS", "perform"]
+__all__ = ["FIELDS", "fit_head", "given_to_head", "half", "over", "perform"]
 
 FIELDS = (
     *("model", "task", "size", "seed", "method", "rate", "epochs"),
@@ -113,11 +114,11 @@ def _train(tasks: Path, run: Run, train: TaskData, test: TaskData) -> tuple[_Jud
     tokenizer = load_tokenizer(folder)
     built = build(open_checkpoint(folder), train, "classify", settings)
     task = Task.of(train, None, "classify", tokenizer, settings, MAX_LENGTH)
-    with tempfile.TemporaryDirectory() as scratch, _half():
+    with tempfile.TemporaryDirectory() as scratch, half():
         trainer = make_trainer(built, task, settings, Path(scratch), keep=False)
         trainer.train()
     start = time.monotonic()
-    logits = _over(trainer.model, _rows(tasks, run.cell, tokenizer, test), tokenizer, lambda out: out.logits)
+    logits = over(trainer.model, _rows(tasks, run.cell, tokenizer, test), tokenizer, lambda out: out.logits)
     judged = _Judged.of(logits, np.asarray(test.labels))
     return judged, trainer.state.global_step, built.trained, time.monotonic() - start
 
@@ -129,39 +130,65 @@ def _train_head(tasks: Path, run: Run, train: TaskData, test: TaskData) -> tuple
     settings = _settings(run)
     built = build(open_checkpoint(folder_of(run.cell.model)), train, "classify", settings)
     chosen, others = split(tasks, run.cell)
-    given = _given_to_head(tasks, run.cell.model, run.cell.task)
-    inputs, labels = torch.from_numpy(given[chosen]), torch.tensor(train.labels)
+    given = _given(tasks, run.cell.model, run.cell.task)
     head = built.model.classifier
-    optimiser = torch.optim.AdamW(head.parameters(), settings.rate, weight_decay=0.0)
-    steps = settings.epochs * -(-len(chosen) // settings.batch)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
-    shuffle = torch.Generator().manual_seed(settings.seed)
-    for _ in range(settings.epochs):
-        for batch in torch.randperm(len(chosen), generator=shuffle).split(settings.batch):
-            torch.nn.functional.cross_entropy(head(inputs[batch]), labels[batch]).backward()
-            optimiser.step()
-            optimiser.zero_grad()
-            schedule.step()
+    steps = fit_head(head, given[chosen], np.asarray(train.labels), settings)
     with torch.no_grad():
         logits = head(torch.from_numpy(given[others])).double().numpy()
     return _Judged.of(logits, np.asarray(test.labels)), steps, built.trained, 0.0
 
 
+def fit_head(
+    head: Any,
+    given: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    settings: Settings,
+    after_epoch: Callable[[int], None] | None = None,
+) -> int:
+    """Train a linear classifier on what it is given; the steps that it took.
+
+    Parameters
+    ----------
+    after_epoch
+        Called with the number of epochs done.
+    """
+    import torch
+
+    inputs, right = torch.from_numpy(given), torch.from_numpy(labels)
+    optimiser = torch.optim.AdamW(head.parameters(), settings.rate, weight_decay=0.0)
+    epochs = settings.passes(len(right))
+    steps = epochs * -(-len(right) // settings.batch)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    shuffle = torch.Generator().manual_seed(settings.seed)
+    for epoch in range(1, epochs + 1):
+        for batch in torch.randperm(len(right), generator=shuffle).split(settings.batch):
+            torch.nn.functional.cross_entropy(head(inputs[batch]), right[batch]).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+        if after_epoch is not None:
+            after_epoch(epoch)
+    return steps
+
+
 @cache
-def _given_to_head(tasks: Path, model: str, task: str) -> npt.NDArray[np.float32]:
-    """What the frozen body hands to the classifier for every example of a task, kept on disk."""
+def _given(tasks: Path, model: str, task: str) -> npt.NDArray[np.float32]:
     from benchmarks.distances import CACHE
 
-    kept = CACHE / f"head-{model}-{task}.npy"
+    return given_to_head(folder_of(model), examples_of(tasks, task), CACHE / f"head-{model}-{task}.npy")
+
+
+def given_to_head(
+    folder: Path, data: TaskData, kept: Path, context: Callable[[], Any] | None = None
+) -> npt.NDArray[np.float32]:
+    """What the frozen body hands to the classifier for every example, kept on disk."""
     if not kept.exists():
-        data = examples_of(tasks, task)
-        folder = folder_of(model)
         tokenizer = load_tokenizer(folder)
         built: Built = build(open_checkpoint(folder), data, "classify", Settings(method="head"))
         seen: list[Any] = []
         built.model.classifier.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
         rows = encode(data, tokenizer, "classify", MAX_LENGTH).rows
-        found = _over(built.model, rows, tokenizer, lambda _: seen.pop())
+        found = over(built.model, rows, tokenizer, lambda _: seen.pop(), context)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as stream:
             np.save(stream, found.astype(np.float32))
@@ -179,14 +206,26 @@ def _rows(tasks: Path, cell: Cell, tokenizer: Any, test: TaskData) -> list[dict[
     return [everything[number] for number in split(tasks, cell)[1]]
 
 
-def _over(model: Any, rows: list[dict[str, Any]], tokenizer: Any, what: Any) -> npt.NDArray[np.float64]:
-    """`what` of the model's answers to all rows, batches of like lengths, in the rows' order."""
+def over(
+    model: Any,
+    rows: list[dict[str, Any]],
+    tokenizer: Any,
+    what: Callable[[Any], Any],
+    context: Callable[[], Any] | None = None,
+) -> npt.NDArray[np.float64]:
+    """`what` of the model's answers to all rows, batches of like lengths, in the rows' order.
+
+    Parameters
+    ----------
+    context
+        Gives what the model is run in; None for `half`.
+    """
     import torch
 
     model.eval()
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
     found: dict[int, Any] = {}
-    with torch.inference_mode(), _half():
+    with torch.inference_mode(), (context or half)():
         while order:
             batch = order[-max(1, _TOKENS // len(rows[order[-1]]["input_ids"])) :]
             del order[-len(batch) :]
@@ -196,7 +235,7 @@ def _over(model: Any, rows: list[dict[str, Any]], tokenizer: Any, what: Any) -> 
     return np.stack([found[i] for i in range(len(rows))])
 
 
-def _half() -> Any:
+def half() -> Any:
     """Matrix products in bfloat16; without the cache, which would keep the first step's parameters."""
     import torch
 
