@@ -5,6 +5,7 @@ from __future__ import annotations
 from bitfit_probe.align.adapters import align_adapter
 from bitfit_probe.align.matching import Matcher, Names
 from bitfit_probe.align.names import keyed, plain, translated
+from bitfit_probe.align.packing import mark_codes
 from bitfit_probe.align.sides import Alignment, architectures, ties
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.errors import NothingAlignsError, ShapesError
@@ -46,8 +47,9 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     if matcher.holds_biases_only():
         matcher.match_unstored()
         notes = (*renaming, _BIASES_ONLY)
+    matcher.set_codes_aside()
     pairs = matcher.pairs_in_order()
-    unmatched_base, unmatched_tuned = matcher.leftovers()
+    unmatched_base, unmatched_tuned = mark_codes(base, tuned, *matcher.leftovers())
     architecture = right if left.family == "generic" else left
     return Alignment(architecture, pairs, unmatched_base, unmatched_tuned, notes)
 

@@ -172,6 +172,17 @@ class Matcher:
         self.right.pop(theirs)
         self.found[pairs[0].base.name] = pairs
 
+    def set_codes_aside(self) -> None:
+        """Take back pairs of floats with whole numbers: a quantised weight's codes are no values."""
+        for name, pairs in list(self.found.items()):
+            if any(pair.base.dtype.is_float != pair.tuned.dtype.is_float for pair in pairs) and not any(
+                pair.place.kind == "buffer" for pair in pairs
+            ):
+                del self.found[name]
+                for pair in pairs:
+                    for side, tensor in enumerate((pair.base, pair.tuned)):
+                        self.extra[side].append(Unmatched(tensor.name, tensor.shape, pair.place, "codes"))
+
     def pairs_in_order(self) -> tuple[Pair, ...]:
         """All pairs, in the order in which the base holds its tensors."""
         order = {tensor.name: number for number, tensor in enumerate(self.ours.tensors.values())}

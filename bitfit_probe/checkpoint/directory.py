@@ -6,13 +6,15 @@ over shards, safetensors over pickles. Directories that no loader wrote may hold
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.errors import AmbiguousError, EmptyError
 
-__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights", "standard_weights"]
+__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights", "left_unread", "standard_weights"]
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -31,6 +33,9 @@ _NO_WEIGHTS = (
     "sampler",
     "training_args",
 )
+#: Endings under which weights lie, whether or not we would read them there.
+_WEIGHT_LIKE = (*WEIGHT_SUFFIXES, ".gguf", ".onnx", ".h5", ".msgpack", ".ot", ".npz")
+_OPTIMIZER_STATES = "optim_states.pt"  # DeepSpeed's, which begin with the rank
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,7 @@ def find_weights(folder: Path) -> Found:
     if adapters:
         return Found(adapters[0], tuple(adapters[1:]))
     others = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in WEIGHT_SUFFIXES and path.is_file() and not path.name.startswith(_NO_WEIGHTS)
+        path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES and _holds_weights(path)
     )
     if len(others) == 1:
         return Found(others[0], ())
@@ -77,6 +80,38 @@ def find_weights(folder: Path) -> Found:
             path=folder,
         )
     raise _empty(folder)
+
+
+def left_unread(folder: Path, read: Iterable[Path]) -> tuple[str, ...]:
+    """Names of weight files in `folder` that are not among those `read`, and of folders in it that hold some.
+
+    Whoever reads a result has to know what it does not speak of: a stale shard, weights of another
+    framework, an adapter in a folder of its own.
+    """
+    # Shards lie anywhere below, and hub caches link to them.
+    known = {os.path.realpath(path) for path in read}
+    return tuple(sorted(_unread_in(folder, known)))
+
+
+def _unread_in(folder: Path, known: set[str]) -> Iterator[str]:
+    try:
+        for path in folder.iterdir():
+            if path.is_dir() and not path.name.startswith("."):
+                if any(_is_unread(inner, known) for inner in path.iterdir()):
+                    yield f"{path.name}/"
+            elif _is_unread(path, known):
+                yield path.name
+    except OSError:  # what may not be listed is not known to hold weights
+        return
+
+
+def _is_unread(path: Path, known: set[str]) -> bool:
+    return path.suffix in _WEIGHT_LIKE and _holds_weights(path) and os.path.realpath(path) not in known
+
+
+def _holds_weights(path: Path) -> bool:
+    name = path.name
+    return path.is_file() and not name.startswith(_NO_WEIGHTS) and not name.endswith(_OPTIMIZER_STATES)
 
 
 def _empty(folder: Path) -> EmptyError:

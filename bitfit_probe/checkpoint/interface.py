@@ -51,7 +51,10 @@ class Checkpoint:
     notes
         What a person should know about how it was read.
     siblings
-        Other weight files in the same directory that were left alone.
+        Other weight files under the names that transformers knows, in its order: it would load them in the
+        absence of the one that was read.
+    unread
+        Names of all weight files and folders of them in the directory that were left alone.
     adapter
         What a PEFT adapter changes in its base, where it is one; `tensors` are then the file's own.
     aliases
@@ -69,6 +72,7 @@ class Checkpoint:
     files: tuple[File, ...]
     notes: tuple[str, ...] = ()
     siblings: tuple[Path, ...] = field(default=())
+    unread: tuple[str, ...] = ()
     adapter: Adapter | None = None
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     home: Path | None = None

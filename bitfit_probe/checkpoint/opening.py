@@ -19,7 +19,7 @@ from typing import Protocol, cast
 from bitfit_probe.checkpoint import folders, formats
 from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
-from bitfit_probe.checkpoint.directory import find_weights, standard_weights
+from bitfit_probe.checkpoint.directory import find_weights, left_unread, standard_weights
 from bitfit_probe.checkpoint.folders.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.location import locate
@@ -114,12 +114,15 @@ def _open_local(path: Path, key: str | None) -> Checkpoint:
         return _open_file(path, key)
     layout = None if standard_weights(path) else _layout(path)
     if layout is not None:
-        return _checked(replace(layout.read(path, key), path=path))
+        return _checked(_told(layout.read(path, key), path))
     found = find_weights(path)
-    opened = _open_file(found.weights, key)
-    return replace(
-        opened, path=path, siblings=found.siblings, still_chosen=lambda: find_weights(path) == found
-    )
+    opened = _told(_open_file(found.weights, key), path)
+    return replace(opened, siblings=found.siblings, still_chosen=lambda: find_weights(path) == found)
+
+
+def _told(opened: Checkpoint, folder: Path) -> Checkpoint:
+    """What was opened in `folder`, with what of it was left unread."""
+    return replace(opened, path=folder, unread=left_unread(folder, (file.path for file in opened.files)))
 
 
 def _layout(folder: Path) -> Layout | None:

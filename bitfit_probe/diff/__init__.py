@@ -9,6 +9,7 @@ from typing import Any
 from bitfit_probe.align import Alignment, Pair, align
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.diff.adapter import facts
+from bitfit_probe.diff.coverage import coverage
 from bitfit_probe.diff.lowrank import is_low_rank
 from bitfit_probe.diff.stream import Measured, Progress, measure
 from bitfit_probe.diff.verdict import judge, summarise
@@ -69,6 +70,7 @@ def compare(
             roles=_roles(rows),
             unmatched_base=alignment.unmatched_base,
             unmatched_tuned=alignment.unmatched_tuned,
+            coverage=coverage(base, tuned, alignment, rows),
             notes=alignment.notes,
             key_bias_cancels=alignment.architecture.key_bias_cancels,
             adapter=facts(adapter) if adapter else None,
@@ -84,9 +86,8 @@ def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> S
         item.name: item.place for item in unmatched
     }
     notes = checkpoint.notes
-    if checkpoint.siblings:
-        names = ", ".join(path.name for path in checkpoint.siblings)
-        notes = (*notes, f"also holds {names}, which transformers would not load; not read")
+    if checkpoint.unread:
+        notes = (*notes, f"also holds {', '.join(checkpoint.unread)}: not read")
     return Side(
         path=shown(checkpoint.path),
         format=checkpoint.format,
@@ -94,6 +95,7 @@ def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> S
         parameters=checkpoint.parameters,
         biases=sum(place.kind == "bias" for place in places.values()),
         notes=notes,
+        unread=checkpoint.unread,
     )
 
 

@@ -119,7 +119,7 @@ def _unmoved(rows: Sequence[TensorDelta], unmatched_tuned: Iterable[Unmatched]) 
 
 def head_state(
     rows: Iterable[TensorDelta],
-    unmatched_base: Iterable[Unmatched],
+    unmatched_base: Sequence[Unmatched],
     unmatched_tuned: Iterable[Unmatched],
 ) -> Literal["none", "same", "changed", "new", "dropped", "not-checked"]:
     """What became of the head."""
@@ -127,10 +127,13 @@ def head_state(
     # Rows beyond the base's are those of a longer vocabulary, not another head.
     if any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_tuned):
         return "new"
-    if heads and all(row.judged_by == "not-checked" for row in heads):
+    if any(row.moved for row in heads):
+        return "changed"
+    codes = any(item.place.kind == "head" and item.why == "codes" for item in unmatched_base)
+    if codes or (heads and all(row.judged_by == "not-checked" for row in heads)):
         return "not-checked"
     if heads:
-        return "changed" if any(row.moved for row in heads) else "same"
+        return "same"
     dropped = any(item.place.kind == "head" and item.why in ("absent", "shape") for item in unmatched_base)
     return "dropped" if dropped else "none"
 

@@ -4,6 +4,7 @@
 `findings` what `check` says, and `report` the bundle that renderers receive.
 """
 
+from bitfit_probe.records.coverage import Coverage, Reason, Uncovered
 from bitfit_probe.records.diff import (
     AdapterFacts,
     Comparison,
@@ -20,12 +21,13 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Severity
+from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope, Severity
 
 __all__ = [
     "AdapterFacts",
     "Check",
     "Comparison",
+    "Coverage",
     "Diff",
     "Evidence",
     "Explanation",
@@ -35,11 +37,14 @@ __all__ = [
     "NotChecked",
     "Part",
     "Place",
+    "Reason",
     "RoleDelta",
+    "Scope",
     "Severity",
     "Side",
     "Summary",
     "TensorDelta",
+    "Uncovered",
     "Unmatched",
     "Verdict",
 ]

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from bitfit_probe.records.coverage import Coverage
+
 if TYPE_CHECKING:
     import pandas
 
@@ -198,13 +200,14 @@ class Unmatched:
         Which one.
     why
         ``absent`` (no such tensor), ``shape`` (a partner of another shape), ``tied`` (stored once under
-        another name), ``rows`` (rows beyond those that both sides have).
+        another name), ``rows`` (rows beyond those that both sides have), ``codes`` (whole numbers on one side
+        and floats on the other: a quantised partner).
     """
 
     name: str
     shape: tuple[int, ...]
     place: Place
-    why: Literal["absent", "shape", "tied", "rows"]
+    why: Literal["absent", "shape", "tied", "rows", "codes"]
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ class RoleDelta:
 
 @dataclass(frozen=True)
 class Side:
-    """One checkpoint in figures."""
+    """One checkpoint in figures; `unread` are weight files and folders beside it that were left alone."""
 
     path: str
     format: str
@@ -231,6 +234,7 @@ class Side:
     parameters: int
     biases: int
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -320,6 +324,7 @@ class Comparison:
     roles: tuple[RoleDelta, ...]
     unmatched_base: tuple[Unmatched, ...]
     unmatched_tuned: tuple[Unmatched, ...]
+    coverage: Coverage
     notes: tuple[str, ...] = ()
     key_bias_cancels: bool | None = None
     adapter: AdapterFacts | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bitfit_probe.records.coverage import Coverage
 from bitfit_probe.records.evidence import Evidence
 
-__all__ = ["Check", "Explanation", "Finding", "NotChecked", "Severity"]
+__all__ = ["Check", "Explanation", "Finding", "NotChecked", "Scope", "Severity"]
 
 Severity = Literal["error", "warning", "info"]
 
@@ -57,12 +58,32 @@ class NotChecked:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What was looked at of one tuned checkpoint.
+
+    Attributes
+    ----------
+    tuned
+        Its path.
+    coverage
+        How much of the base has a counterpart in it; None where the two could not be compared.
+    unread
+        Weight files, and folders of them, beside the ones that were read.
+    """
+
+    tuned: str
+    coverage: Coverage | None
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Check:
     """All findings, what to fix first at the front, and what silence is worth."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     not_checked: tuple[NotChecked, ...]
+    scopes: tuple[Scope, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,18 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def diff_to_csv(diff: Diff) -> str:
-    """The tensors of every comparison as CSV text; a figure that was not computed is an empty cell."""
+    """The tensors of every comparison as CSV text; a figure that was not computed is an empty cell.
+
+    The last column repeats how much of the base the comparison covers: rows are there for what was compared.
+    """
     rows = []
     for comparison in diff.comparisons:
         for row in comparison.tensors:
             figures = dict(vars(row))
             place = asdict(figures.pop("place"))
             shape = "x".join(map(str, figures.pop("shape"))) or "scalar"
-            rows.append({"tuned": comparison.tuned.path, **place, "shape": shape, **figures})
+            start = {"tuned": comparison.tuned.path, **place, "shape": shape}
+            rows.append({**start, **figures, "base_coverage": comparison.coverage.share})
     out = io.StringIO()
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")

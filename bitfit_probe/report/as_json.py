@@ -95,6 +95,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "headline": headline(comparison),
         "key_bias_cancels": comparison.key_bias_cancels,
         "summary": asdict(comparison.summary),
+        "coverage": asdict(comparison.coverage),
         "tensors": [_tensor(row) for row in comparison.tensors],
         "roles": [asdict(role) for role in comparison.roles],
         "unmatched_base": [_unmatched(item) for item in comparison.unmatched_base],

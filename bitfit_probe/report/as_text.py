@@ -16,7 +16,7 @@ from bitfit_probe.report.measures_as_text import (
     trajectory_lines,
 )
 from bitfit_probe.report.reverting_as_text import reverting_lines
-from bitfit_probe.report.words import figure, headline, plural, printable, shorten, wrap
+from bitfit_probe.report.words import coverage_sentence, figure, headline, plural, printable, shorten, wrap
 
 __all__ = ["diff_to_text", "report_to_text"]
 
@@ -151,6 +151,7 @@ _WHY = {
     "shape": "has another shape",
     "tied": "tied to an embedding",
     "rows": "has more rows",
+    "codes": "floats on one side, codes on the other",
 }
 
 
@@ -186,6 +187,7 @@ def _judged(diff: Diff, comparison: Comparison, width: int) -> Iterator[str]:
     source = known[diff.architecture_known_from]
     sentence = f"Judged: {', '.join(ways)}; architecture {diff.architecture} from {source}."
     yield from wrap(sentence, width, "  ")
+    yield from wrap(coverage_sentence(comparison.coverage), width, "  ")
     for note in comparison.notes:
         yield from wrap(f"Names: {printable(note)}.", width, "  ")
     yield ""

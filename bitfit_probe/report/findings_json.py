@@ -23,6 +23,7 @@ def check_document(check: Check) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in check.findings],
         "checked": check.checked,
         "not_checked": [asdict(item) for item in check.not_checked],
+        "scopes": [asdict(item) for item in check.scopes],
     }
 
 

@@ -6,8 +6,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bitfit_probe.records import Check, Evidence, Explanation, Finding, NotChecked
-from bitfit_probe.report.words import plural, printable, shorten
+from bitfit_probe.records import Check, Evidence, Explanation, Finding, NotChecked, Scope
+from bitfit_probe.report.words import plural, printable, scope_sentences, shorten
 
 __all__ = ["SYMBOLS", "check_to_text", "explanation_to_text"]
 
@@ -22,7 +22,8 @@ def check_to_text(check: Check, *, width: int = 80) -> str:
     lines: list[str] = []
     for finding in check.findings:
         lines += [*_finding(finding, width, show_path=several), ""]
-    lines += [*_fold(_tally(check), width), *_not_checked(check.not_checked, width)]
+    lines += [*_fold(_tally(check), width), *_scopes(check.scopes, width)]
+    lines += _not_checked(check.not_checked, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -63,6 +64,14 @@ def _tally(check: Check) -> str:
     ]
     found = ", ".join(words) if check.findings else "Nothing found"
     return f"{found}; {plural(len(check.checked), 'rule')} checked."
+
+
+def _scopes(scopes: Sequence[Scope], width: int) -> Iterator[str]:
+    for scope in scopes:
+        if len(scopes) > 1:
+            yield shorten(printable(scope.tuned), width)
+        for sentence in scope_sentences(scope):
+            yield from _fold(sentence, width, _INDENT if len(scopes) > 1 else "")
 
 
 def _not_checked(items: Sequence[NotChecked], width: int) -> Iterator[str]:

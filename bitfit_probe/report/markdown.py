@@ -24,7 +24,7 @@ from bitfit_probe.report.escaping import code_span
 from bitfit_probe.report.escaping import escape_markdown as escape
 from bitfit_probe.report.sections import sections
 from bitfit_probe.report.tables import evidence_table
-from bitfit_probe.report.words import headline, plural, printable
+from bitfit_probe.report.words import coverage_sentence, headline, plural, printable
 
 __all__ = ["report_to_markdown"]
 
@@ -130,6 +130,7 @@ def _card(report: Report, comparison: Comparison) -> Iterator[str]:
     yield f"- Base: {code_span(report.diff.base.path)}; architecture {code_span(report.diff.architecture)}"
     yield f"- Method: {escape(headline(comparison))}"
     yield f"- Parameters that moved: {trained:,} of {summary.compared_parameters:,} compared ({share:.2%})"
+    yield f"- {escape(coverage_sentence(comparison.coverage))}"
     yield f"- Biases that moved: {summary.changed_biases:,} of {summary.biases:,}; head: {summary.head}"
     if report.check is not None:
         found = [item for item in report.check.findings if item.tuned in ("", comparison.tuned.path)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bitfit_probe.records import Check, Explanation, Finding, NotChecked
+from bitfit_probe.records import Check, Explanation, Finding, NotChecked, Scope
 from bitfit_probe.report.as_json import json_text
 from bitfit_probe.report.escaping import escape_sarif
+from bitfit_probe.report.words import scope_sentences
 
 __all__ = ["check_to_sarif"]
 
@@ -43,11 +45,15 @@ def check_to_sarif(check: Check, explanations: Iterable[Explanation], *, version
         "invocations": [
             {
                 "executionSuccessful": True,
-                "toolExecutionNotifications": [_notification(item) for item in check.not_checked],
+                "toolExecutionNotifications": [
+                    *(_notification(item) for item in check.not_checked),
+                    *(_scope(item) for item in check.scopes),
+                ],
             }
         ],
         "columnKind": "unicodeCodePoints",
         "results": [_result(finding, places[finding.code]) for finding in check.findings],
+        "properties": {"scopes": [asdict(item) for item in check.scopes]},
     }
     document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
     return json_text(document, indent=1)
@@ -117,4 +123,12 @@ def _notification(item: NotChecked) -> dict[str, Any]:
         "level": "note",
         "message": {"text": escape_sarif(f"{item.code} was not checked: {item.why}")},
         "associatedRule": {"id": item.code},
+    }
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return {
+        "level": "note",
+        "message": {"text": escape_sarif(" ".join(scope_sentences(scope)))},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(scope.tuned)}}}],
     }

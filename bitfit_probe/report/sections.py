@@ -38,7 +38,7 @@ from bitfit_probe.report.recommend_words import (
     trial_sentence,
     word_lines,
 )
-from bitfit_probe.report.words import plural, printable
+from bitfit_probe.report.words import coverage_sentence, plural, printable
 
 __all__ = ["sections", "severities"]
 
@@ -374,6 +374,7 @@ def _judged(report: Report) -> Section:
         counts = comparison.summary.judged_by
         ways = [f"{count:,} {how.replace('-', ' ')}" for how, count in counts.items() if count]
         yield Words(f"Tensors: {', '.join(ways)}.")
+        yield Words(coverage_sentence(comparison.coverage))
         for note in (*comparison.tuned.notes, *comparison.notes):
             yield Words(f"{printable(note)}.", note=True)
 

@@ -17,7 +17,7 @@ from bitfit_probe.report.recommend_words import (
     methods,
     trial_cells,
 )
-from bitfit_probe.report.words import printable
+from bitfit_probe.report.words import percent, printable
 
 __all__ = [
     "evidence_table",
@@ -70,6 +70,7 @@ def side_by_side(report: Report) -> Table:
             (
                 printable(comparison.tuned.path),
                 comparison.verdict,
+                percent(comparison.coverage.share or 0.0),
                 f"{summary.changed_biases:,} of {summary.biases:,}",
                 f"{summary.changed_tensors:,} of {summary.compared_tensors:,}",
                 figure(summary.relative_l2),
@@ -81,6 +82,7 @@ def side_by_side(report: Report) -> Table:
         )
     titles = (
         "verdict",
+        "compared",
         "biases moved",
         "tensors moved",
         "relative change",

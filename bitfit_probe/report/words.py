@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records import Comparison, Coverage, Reason, Scope, TensorDelta
 
-__all__ = ["figure", "headline", "plural", "printable", "shorten", "wrap"]
+__all__ = [
+    "coverage_sentence",
+    "figure",
+    "headline",
+    "percent",
+    "plural",
+    "printable",
+    "scope_sentences",
+    "shorten",
+    "wrap",
+]
 
 
 def printable(text: str) -> str:
@@ -61,7 +71,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """The verdict in one sentence, with its figures."""
+    """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
     sentence = _SENTENCES[comparison.verdict](comparison)
     head = _HEADS.get(comparison.summary.head, "")
     if comparison.verdict == "head-only":
@@ -69,7 +79,7 @@ def headline(comparison: Comparison) -> str:
     bad = comparison.summary.nonfinite_tensors
     hold = "holds" if bad == 1 else "hold"
     warning = f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
-    return f"{sentence}{head}.{_unchecked(comparison)}{warning}"
+    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{warning}"
 
 
 _HEADS = {
@@ -79,9 +89,77 @@ _HEADS = {
 }
 
 
-def _unchecked(comparison: Comparison) -> str:
+def _limited(sentence: str, comparison: Comparison) -> str:
+    """`sentence` for no more than what was compared, where that is not nearly all of the base."""
+    found = comparison.coverage
+    if found.enough or found.share is None or comparison.verdict == "incomparable":
+        return sentence
+    # A first word that is a name (BitFit) keeps its capital.
+    start = sentence if sentence.startswith("BitFit") else sentence[0].lower() + sentence[1:]
+    return f"Of what could be compared ({percent(found.share)} of the base's parameters), {start}"
+
+
+def _left(comparison: Comparison) -> str:
+    """What was left alone on purpose."""
     count = comparison.summary.judged_by["not-checked"]
-    return f" {plural(count, 'tensor')} not checked." if count else ""
+    if count:
+        return f"; biases only: the rest ({plural(count, 'tensor')}) was not checked"
+    if comparison.coverage.by_design_parameters and comparison.adapter is None:
+        return "; biases only: the file leaves the rest as it is in the base"
+    return ""
+
+
+def percent(share: float) -> str:
+    """A share as whole percent, rounded down so that nothing but all is 100 %.
+
+    >>> percent(0.4399), percent(0.9999), percent(1.0), percent(0.001)
+    ('43 %', '99 %', '100 %', 'under 1 %')
+    """
+    # A float may lie a hair below the whole number that it stands for.
+    whole = int(100 * share + 1e-9)
+    return f"{whole} %" if whole or not share else "under 1 %"
+
+
+_REASONS: dict[Reason, str] = {
+    "absent": "absent from the tuned side",
+    "layer-absent": "in layers that the tuned side lacks",
+    "part-absent": "in a part of the model that the tuned side lacks",
+    "shape": "of another shape",
+    "rows-cut": "in rows that the tuned side lacks",
+    "quantised": "quantised on one side",
+    "other-name": "without a partner of its name, though one of its shape is left over",
+    "other-file": "in a weight file beside it that was not read",
+    "biases-only": "not checked, as asked",
+}
+
+
+def coverage_sentence(found: Coverage) -> str:
+    """How much of the base was compared, and what became of the rest."""
+    if found.share is None:
+        return "Compared: nothing, as the base has no parameters outside its heads."
+    count = found.compared_parameters + found.by_design_parameters
+    of = f"{count:,} of {found.base_parameters:,}"
+    parts = [f"Compared: {percent(found.share)} of the base's parameters outside its heads ({of})"]
+    if found.by_design_parameters:
+        own = f"{found.by_design_parameters:,} of them are the base's own"
+        parts.append(f"{own}, as the file leaves them out")
+    if found.rest:
+        lost = (
+            f"{item.parameters:,} in {plural(item.tensors, 'tensor')} {_REASONS[item.reason]}"
+            for item in found.rest
+        )
+        parts.append(f"not compared: {', '.join(lost)}")
+    if found.compared_head_parameters < found.head_parameters:
+        parts.append(f"of its heads' {found.head_parameters:,}, {found.compared_head_parameters:,}")
+    return f"{'; '.join(parts)}."
+
+
+def scope_sentences(scope: Scope) -> tuple[str, ...]:
+    """What was looked at of one tuned checkpoint, and what lies beside it unread."""
+    nothing = "Compared: nothing, as the two could not be laid side by side."
+    said = nothing if scope.coverage is None else coverage_sentence(scope.coverage)
+    left = ", ".join(map(printable, scope.unread))
+    return (said, f"Not read: {left}.") if left else (said,)
 
 
 def _moved(comparison: Comparison, kind: str) -> tuple[int, int]:
@@ -101,19 +179,19 @@ def _biases(comparison: Comparison) -> str:
 def _offenders(comparison: Comparison) -> str:
     names = comparison.summary.offenders
     if not names:
-        return "nothing else" if not comparison.summary.judged_by["not-checked"] else "nothing else checked"
+        return "" if comparison.summary.judged_by["not-checked"] else ", nothing else"
     shown = ", ".join(printable(name) for name in names[:3])
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"but so did {plural(len(names), 'tensor')} that should rest: {shown}{rest}"
+    return f", but so did {plural(len(names), 'tensor')} that should rest: {shown}{rest}"
 
 
 def _bitfit(comparison: Comparison) -> str:
-    return f"BitFit: {_biases(comparison)} moved, {_offenders(comparison)}"
+    return f"BitFit: {_biases(comparison)} moved{_offenders(comparison)}"
 
 
 def _bitfit_norm(comparison: Comparison) -> str:
     norms = _of(comparison, "norm", "norm scale", "norm scales")
-    return f"BitFit with norms: {_biases(comparison)} and {norms} moved, {_offenders(comparison)}"
+    return f"BitFit with norms: {_biases(comparison)} and {norms} moved{_offenders(comparison)}"
 
 
 def _identical(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.records import Check, Finding, NotChecked, Severity
+from bitfit_probe.records import Check, Finding, NotChecked, Scope, Severity
 from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, all_rules
 
 __all__ = ["check", "matching"]
@@ -74,7 +74,13 @@ def check(
         findings=_ordered(finding for look in looks for finding in look.kept() if finding.code in wanted),
         checked=tuple(code for code in sorted(wanted) if code not in skipped),
         not_checked=tuple(dict.fromkeys(not_checked)),
+        scopes=tuple(_scope(attempt) for attempt in attempts),
     )
+
+
+def _scope(attempt: Attempt) -> Scope:
+    coverage = None if attempt.case is None else attempt.case.comparison.coverage
+    return Scope(str(attempt.path), coverage, () if attempt.tuned is None else attempt.tuned.unread)
 
 
 @dataclass

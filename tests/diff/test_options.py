@@ -66,7 +66,10 @@ def test_biases_only(tmp_path):
     assert found.summary.judged_by == {"compared": len(names), "checksum": 0, "not-checked": len(rest)}
     assert found.summary.compared_tensors == len(names)
     assert (found.summary.head, found.summary.head_changed) == ("not-checked", False)
-    assert headline(found).endswith(f"nothing else checked. {len(rest)} tensors not checked.")
+    assert headline(found) == (
+        f"BitFit: {len(names)} of {len(names)} biases moved; biases only: the rest ({len(rest)} tensors) "
+        "was not checked."
+    )
 
 
 def test_biases_only_of_identical_files_claims_no_more_than_it_read(tmp_path):

@@ -65,13 +65,24 @@ SUMMARY = {
     "rounded_to",
     "nonfinite_tensors",
 }
-SIDE = {"path", "format", "tensors", "parameters", "biases", "notes"}
+COVERAGE = {
+    "base_parameters",
+    "compared_parameters",
+    "by_design_parameters",
+    "share",
+    "enough",
+    "head_parameters",
+    "compared_head_parameters",
+    "rest",
+}
+SIDE = {"path", "format", "tensors", "parameters", "biases", "notes", "unread"}
 COMPARISON = {
     "tuned",
     "verdict",
     "headline",
     "key_bias_cancels",
     "summary",
+    "coverage",
     "tensors",
     "roles",
     "unmatched_base",
@@ -119,6 +130,7 @@ def test_json_keys_and_types(bitfit):
     assert set(item) == COMPARISON
     assert set(document["base"]) == set(item["tuned"]) == SIDE
     assert set(item["summary"]) == SUMMARY
+    assert set(item["coverage"]) == COVERAGE
     assert set(item["summary"]["judged_by"]) == {"compared", "checksum", "not-checked"}
     for found in item["tensors"]:
         assert set(found) == ROW
@@ -154,7 +166,8 @@ def test_csv_in_csv_and_pandas(bitfit):
     rows = list(csv.DictReader(io.StringIO(text)))
     frame = pd.read_csv(io.StringIO(text))
     records = bitfit.comparisons[0].tensors
-    assert set(frame.columns) == ROW | {"tuned"}
+    assert set(frame.columns) == ROW | {"tuned", "base_coverage"}
+    assert set(frame["base_coverage"]) == {1.0}
     assert [r["name"] for r in rows] == list(frame["name"]) == [r.name for r in records]
     for got, want in zip(rows, records, strict=True):
         assert got["mean_abs_delta"] == ("" if want.mean_abs_delta is None else repr(want.mean_abs_delta))

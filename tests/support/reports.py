@@ -8,6 +8,7 @@ from dataclasses import replace
 from bitfit_probe.records import (
     Check,
     Comparison,
+    Coverage,
     Diff,
     Evidence,
     Finding,
@@ -114,6 +115,7 @@ def comparison(
         roles=(*roles, role_delta("q", None, None, 0.14)),
         unmatched_base=(),
         unmatched_tuned=(),
+        coverage=Coverage(8 * len(rows), 8 * len(rows), 0, 1.0, True, 0, 0),
         key_bias_cancels=True,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.errors import QuantisedError
-from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.records import Coverage, Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, Rule, file_rule
 from bitfit_probe.rules.loading import opened
 
@@ -38,13 +38,14 @@ def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Names such as ``absmax``, ``quant_map``, ``SCB``, ``qweight`` or ``weight_scale``, or matrices in
-    whole-number types that are floats in the base.
+    Names such as ``absmax``, ``quant_map``, ``SCB``, ``qweight`` or ``weight_scale``; matrices in
+    whole-number types that are floats in the base; whole numbers in place of a matrix of the base under its
+    name with something added (``_blocks``, ``_scales``, ``._data``).
 
     What to do
     ----------
     Dequantise first (``model.dequantize()`` in transformers), or compare what was saved before quantising.
-    An error where nothing at all could be compared.
+    An error where less than 95 % of the base's parameters could be compared.
 
     References
     ----------
@@ -61,15 +62,36 @@ def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
         return
     tuned = opened(attempt)
     codes = [name for name, tensor in tuned.tensors.items() if _is_code(name, tensor, attempt.base)]
-    if codes:
+    coverage = None if attempt.case is None else attempt.case.comparison.coverage
+    lost = 0 if coverage is None else coverage.lacking("quantised")
+    if coverage is not None and lost:
+        yield _partly(this, attempt, coverage)
+    elif codes:
         yield this.finding(
             f"The tuned checkpoint is quantised ({len(codes)} tensors of whole numbers such as '{codes[0]}') "
             "and the base is not: dequantise it before comparing matrices.",
-            severity="error" if attempt.case is None else "warning",
+            severity="error" if coverage is None else "warning",
             subjects=tuple(codes)[:10],
             evidence=(Evidence("quantised_tensors", len(codes), "tensors", about="whole numbers"),),
             advice=_ADVICE,
         )
+
+
+def _partly(this: Rule, attempt: Attempt, coverage: Coverage) -> Finding:
+    assert attempt.case is not None
+    lost = [item.name for item in attempt.case.comparison.unmatched_base if item.why == "codes"]
+    share = coverage.lacking("quantised") / coverage.base_parameters
+    return this.finding(
+        f"{100 * share:.0f} % of the base's parameters are quantised on one side and floats on the other "
+        f"({len(lost)} tensors such as '{lost[0]}'), and were not compared.",
+        severity="warning" if coverage.enough else "error",
+        subjects=tuple(lost)[:10],
+        evidence=(
+            Evidence("quantised_tensors", len(lost), "tensors"),
+            Evidence("compared_share_of_base", coverage.share, "share"),
+        ),
+        advice=_ADVICE,
+    )
 
 
 def _is_code(name: str, tensor: Tensor, base: Checkpoint) -> bool:

@@ -38,7 +38,7 @@ def head_only(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#793, huggingface/transformers#400; Ben Zaken et al. 2022, table 3
     """
-    if case.comparison.verdict != "head-only":
+    if case.comparison.verdict != "head-only" or not case.comparison.coverage.enough:
         return
     rows = body(case)
     state = "is new" if case.comparison.summary.head == "new" else "changed"

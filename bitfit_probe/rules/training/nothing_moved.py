@@ -46,7 +46,7 @@ def nothing_moved(case: Case, this: Rule) -> Iterator[Finding]:
             "for bit those of the base.",
             evidence=(compared, Evidence("changed_parameters", 0, "elements")),
         )
-    elif case.comparison.verdict == "rounding-only":
+    elif case.comparison.verdict == "rounding-only" and case.comparison.coverage.enough:
         to = f" to {summary.rounded_to}" if summary.rounded_to else ""
         yield this.finding(
             f"Nothing was trained: a cast{to} explains every difference from the base.",
