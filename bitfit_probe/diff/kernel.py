@@ -131,6 +131,8 @@ def _representable(raw: npt.NDArray[Any], dtype: DType) -> bool:
     return bool(np.array_equal(dtype.round(values), values, equal_nan=True))
 
 
+# Infinite and signalling values are noticed by what they sum to, without a word from numpy.
+@np.errstate(over="ignore", invalid="ignore")
 def add_statistics(
     sums: Sums,
     base: Tensor,

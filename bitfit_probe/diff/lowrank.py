@@ -28,8 +28,13 @@ def is_low_rank(pair: Pair) -> bool:
     """Whether Δ = t − b equals a matrix of rank at most min(128, smaller side / 4) up to rounding.
 
     What the sketch leaves over must be no more than rounding t to its type can add, u²·‖t‖², and Δ
-    must lie in the sketch for the most part.
+    must lie in the sketch for the most part. Values beyond what can be squared tell nothing: the answer is no.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _is_low_rank(pair)
+
+
+def _is_low_rank(pair: Pair) -> bool:
     rows, columns = pair.base.shape[0], math.prod(pair.base.shape[1:])
     rank = min(_MAX_RANK, min(rows, columns) // 4)
     if rank < 1:
@@ -46,6 +51,8 @@ def is_low_rank(pair: Pair) -> bool:
         sketch[start : start + step] = delta @ test
         total += float(np.sum(delta * delta))
         size += float(np.sum(tuned * tuned))
+    if not math.isfinite(total + size):
+        return False
     basis, _ = np.linalg.qr(sketch)
     captured = np.zeros((basis.shape[1], columns))
     for start in range(0, rows, step):

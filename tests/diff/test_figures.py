@@ -304,6 +304,17 @@ def test_float64_cast_to_half_through_float32_as_torch_does():
     assert got["above_rounding"] == 0.0
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_signalling_nan_is_counted_without_a_warning(dtype: str) -> None:
+    whole = {"float16": np.uint16(0x7D01), "bfloat16": np.uint16(0x7F81)}
+    whole |= {"float32": np.uint32(0x7F800001), "float64": np.uint64(0x7FF0000000000001)}
+    bits = torch.from_numpy(np.array([whole[dtype], 0], whole[dtype].dtype))
+    tuned = bits.view(getattr(torch, dtype))
+    _, row = measured(torch.zeros_like(tuned), tuned)
+    assert row["nonfinite_tuned"] == 1
+    assert row["changed_fraction"] == 1 / 2
+
+
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"])
 def test_a_cast_beyond_the_range_of_a_float8_is_a_cast(name: str) -> None:
     # Some versions and kinds of cast stop at the largest number, others go on to infinity or NaN.

@@ -346,3 +346,11 @@ def test_role_figures_are_those_of_the_planted_change(tmp_path):
     (role,) = (item for item in found.roles if item.moved)
     assert role.mean_abs_delta == pytest.approx(0.5, rel=1e-6)
     assert role.max_abs_delta == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e200, math.inf, math.nan])
+def test_a_matrix_whose_change_has_no_finite_square_is_no_merged_lora(scale, tmp_path):
+    base = {"layer.0.q.weight": torch.ones(8, 8, dtype=torch.float64), "layer.0.q.bias": torch.ones(8)}
+    tuned = base | {"layer.0.q.weight": base["layer.0.q.weight"] + scale}
+    found = compare(tmp_path, base, tuned)
+    assert found.verdict == "full", "a change of rank one, but its squares tell nothing"

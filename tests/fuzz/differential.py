@@ -142,7 +142,7 @@ def differential(data: bytes) -> None:
         assert {name: (t.dtype.name, t.shape) for name, t in checkpoint.tensors.items()} == {
             name: (made.kind, made.shape) for name, made in side.items()
         }
-    comparison, _ = compare(*opened)
+    comparison, _ = compare(*opened, trust_checksums=choices.pick(4) == 3)
     _check(comparison, ours, theirs)
 
 
@@ -389,13 +389,13 @@ def _of(row: TensorDelta, name: str, side: Side) -> Made:
 def _check_row(row: TensorDelta, base: Made, tuned: Made) -> None:
     same = base.kind == tuned.kind and base.raw == tuned.raw
     assert row.identical is same, "identical means the same bytes of the same type"
-    assert row.judged_by == "compared"
+    assert row.judged_by == "compared" or (row.judged_by == "checksum" and same)
     if NUMPY[base.kind] is None or NUMPY[tuned.kind] is None:
         assert row.moved is (not same and bool(base.size))
         return
-    if row.base_l2 is None:  # at rest, and large: bytes are all that was read
+    if row.base_l2 is None:  # at rest, and large or known by its checksum: no value was read
         assert same
-        assert base.size > _NARROW
+        assert base.size > _NARROW or row.judged_by == "checksum"
         assert row.l2_delta == 0
         return
     wanted = expected(base.raw, base.kind, tuned.raw, tuned.kind)

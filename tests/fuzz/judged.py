@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from home import Target, empty, parsed, place, write_weights
 
+from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.probe import attempts, explanations, probe
+from bitfit_probe.recommend.costs import costs
 from bitfit_probe.report import (
     check_to_json,
     check_to_sarif,
@@ -50,11 +52,10 @@ def _bert() -> Weights:
         "classifier.bias": _ones(2),
     }
     names = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-    for layer in range(2):
-        for number, name in enumerate((*names, "attention.output.LayerNorm")):
-            stem = f"bert.encoder.layer.{layer}.{name}"
-            out[f"{stem}.weight"] = _ones(_WIDE, *(() if "Norm" in name else (_WIDE,)), seed=number)
-            out[f"{stem}.bias"] = _ones(_WIDE, seed=layer)
+    for number, name in enumerate((*names, "attention.output.LayerNorm")):
+        stem = f"bert.encoder.layer.0.{name}"
+        out[f"{stem}.weight"] = _ones(_WIDE, *(() if "Norm" in name else (_WIDE,)), seed=number)
+        out[f"{stem}.bias"] = _ones(_WIDE, seed=number)
     return out
 
 
@@ -138,6 +139,7 @@ def _judge(base: Path, *tuned: Path) -> str:
 
 
 def _measure(base: Path, *tuned: Path) -> str:
+    assert all(cost.trainable >= 0 for cost in costs(open_checkpoint(tuned[0]), 2, 8))
     report = probe(base, *tuned, trajectory=True)
     texts = report_to_text(report), report_to_json(report), report_to_markdown(report)
     return "".join(texts) + diff_to_csv(report.diff)
@@ -178,7 +180,7 @@ _LAYER = "base_model.model.bert.encoder.layer"
 
 
 def _adapters() -> dict[str, Weights]:
-    query, value = f"{_LAYER}.0.attention.self.query", f"{_LAYER}.1.attention.self.value"
+    query, value = f"{_LAYER}.0.attention.self.query", f"{_LAYER}.0.attention.self.value"
     lora = {
         f"{stem}.lora_{factor}.weight": _ones(*shape)
         for stem in (query, value)
