@@ -93,9 +93,9 @@ def _file(told: dict[str, Any], base: Path) -> bytes:
     manifest = told.get("manifest")
     text = json.dumps(_filled(manifest, tensors, base) if isinstance(manifest, dict) else manifest)
     sha = hashlib.sha256(text.encode()).hexdigest()
-    header = {"__metadata__": {"format": "pt", MANIFEST_KEY: text, HASH_KEY: sha}, **tensors}
-    if isinstance(told.get("metadata"), dict):
-        header["__metadata__"] |= told["metadata"]
+    more = told.get("metadata")
+    known = {"format": "pt", MANIFEST_KEY: text, HASH_KEY: sha}
+    header = {"__metadata__": known | (more if isinstance(more, dict) else {}), **tensors}
     head = json.dumps(header).encode()
     return len(head).to_bytes(8, "little") + head + _BODY[: _end(tensors)]
 
