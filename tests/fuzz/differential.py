@@ -190,7 +190,8 @@ def _tuned(base: Made, kind: str, choices: Choices) -> Made:
         if how == 1 and raw:
             at = choices.random.integers(len(raw))
             at -= at % 8 if _ITEM[kind] == 8 else 0  # an exponent would leave the scales above
-            raw[at] ^= 1 if kind == "bool" else 1 << choices.pick(8)
+            if kind != "float64" or any(raw[at : at + 8]):  # and so would a bit of a zero
+                raw[at] ^= 1 if kind == "bool" else 1 << choices.pick(8)
         return Made(kind, base.shape, bytes(raw))
     if held is None or NUMPY[base.kind] is None or kind == "bool" or how == 5:
         return Made(kind, base.shape, _values(kind, base.size, choices))
