@@ -7,6 +7,8 @@ its meaning.
 ::
 
     BitfitProbeError
+    ├── RefusedError              BE001  the operating system refuses: a path, a disk, a limit
+    ├── OutOfMemoryError          BE002  there is not enough memory
     ├── UnreadableError           BE1xx  the bytes are not what they should be
     │   ├── NotFoundError         BE101  no such file or directory
     │   ├── EmptyError            BE102  nothing to read in there
@@ -67,11 +69,13 @@ __all__ = [
     "NotBiasOnlyError",
     "NotFoundError",
     "NothingAlignsError",
+    "OutOfMemoryError",
     "OutputError",
     "OverwriteError",
     "PatchError",
     "PointerError",
     "QuantisedError",
+    "RefusedError",
     "RemoteError",
     "SettingsError",
     "ShapesError",
@@ -123,6 +127,18 @@ class BitfitProbeError(Exception):
         self.path = path
         where = f"{shown(path)}: " if path is not None else ""
         super().__init__(f"{where}{what}; {advice}")
+
+
+class RefusedError(BitfitProbeError):
+    """The operating system refuses what has to be done: a path, a disk, a limit."""
+
+    code = "BE001"
+
+
+class OutOfMemoryError(BitfitProbeError):
+    """There is not enough memory."""
+
+    code = "BE002"
 
 
 class UnreadableError(BitfitProbeError):

@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from bitfit_probe.errors import NotFoundError
 
 __all__ = ["HubModel", "Location", "Url", "locate"]
 
@@ -43,6 +46,11 @@ def locate(given: str | Path) -> Location:
     Nothing is looked up on a network for a name that looks like a file, or whose first folder exists here:
     both are rather misspelt paths.
 
+    Raises
+    ------
+    NotFoundError
+        An address that no server can have.
+
     >>> locate("google-bert/bert-base-uncased@main")
     HubModel(repo='google-bert/bert-base-uncased', revision='main')
     >>> locate("https://example.org/model.safetensors")
@@ -53,7 +61,17 @@ def locate(given: str | Path) -> Location:
         return path
     url, repo = _URL.fullmatch(text), _REPO.fullmatch(text)
     if url:
-        return Url(f"{url[1].lower()}://{url[2]}")
+        return _url(f"{url[1].lower()}://{url[2]}")
     if repo and path.suffix not in _FILES and not os.path.lexists(path.parts[0]):
         return HubModel(repo[1], repo[2])
     return path
+
+
+def _url(text: str) -> Url:
+    try:
+        possible = bool(urlsplit(text).hostname) and urlsplit(text).port != 0
+    except ValueError:  # brackets without a partner, a port that is no number
+        possible = False
+    if not possible:
+        raise NotFoundError("an address that no server can have", advice="check its host and port", path=text)
+    return Url(text)

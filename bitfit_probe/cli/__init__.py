@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -10,26 +11,41 @@ from bitfit_probe.cli.check import check
 from bitfit_probe.cli.demo import demo
 from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
+from bitfit_probe.cli.endings import Debug, Raised, ended
 from bitfit_probe.cli.explain import explain
 from bitfit_probe.cli.patch import patch
 from bitfit_probe.cli.recommend import recommend
 from bitfit_probe.cli.report import report
+from bitfit_probe.cli.streams import open_closed
 from bitfit_probe.cli.tune import tune
-from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.version import __version__
 
-__all__ = ["cli", "main"]
-
-_FAILED, _INTERRUPTED = 2, 130
+__all__ = ["cli", "main", "run"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; click would take any broken pipe for stdout's, and the end of any file for Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command, and keep what it raises from click."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt, OSError) as error:
+            raise Raised from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitfit-probe")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Print the traceback of an error, too (or BITFIT_PROBE_DEBUG=1).")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Say what fine-tuning changed, and whether it trained as intended.
 
-    Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 findings, 2 could not run.
+    Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 findings, 2 could not run,
+    3 an error of the program's own, 130 interrupted.
     """
+    if debug:
+        context.ensure_object(Debug).on = True
 
 
 cli.add_command(diff)
@@ -45,26 +61,21 @@ cli.add_command(patch)
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    sys.exit(_run(args))
+    sys.exit(run(args))
 
 
-def _run(args: list[str] | None) -> int:
-    try:
-        status = cli.main(args, prog_name="bitfit-probe", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return _INTERRUPTED
-    except BitfitProbeError as error:
-        from bitfit_probe.report.words import printable
+def run(args: list[str] | None = None, *, interrupted: Callable[[], bool] = lambda: False) -> int:
+    """Run the command line; its status, whatever happens.
 
-        click.echo(f"error {error.code}: {printable(str(error))}", err=True)
-        return _FAILED
-    except SystemExit:
-        # The reader of a pipe has seen enough: click exits with 1, which would mean findings.
-        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
-            return 0
-        raise
-    return status if isinstance(status, int) else 0
+    Parameters
+    ----------
+    args
+        Arguments; the process's own where not given.
+    interrupted
+        Whether there was a Ctrl-C.
+    """
+    open_closed()
+    debug = Debug()
+    return ended(
+        lambda: cli.main(args, prog_name="bitfit-probe", standalone_mode=False, obj=debug), debug, interrupted
+    )

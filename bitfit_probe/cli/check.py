@@ -60,7 +60,7 @@ def check(
 ) -> int:
     """Say what is wrong with each TUNED checkpoint, worst first, and what could not be checked.
 
-    Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run.
+    Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run, 3 an internal error.
     """
     inputs = (base, *tuned, *([data] if data else []))
     refuse_overlap(filter(None, (out,)), inputs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bitfit_probe.cli.output import one_blas_thread, terminal_width
+from bitfit_probe.cli.streams import say
 from bitfit_probe.outputs import made_folder, told_as_output, write_files
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def demo(out: Path | None) -> None:
 
     result = _named(probe(sample.base_path(), sample.tuned_path(), by=()))
     text = report_to_text(result, width=terminal_width())
-    click.echo(text, nl=False)
+    say(text)
     if out is None:
         return
     files = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bitfit_probe.cli.output import terminal_width
+from bitfit_probe.cli.streams import say
 
 __all__ = ["explain"]
 
@@ -19,9 +20,9 @@ def explain(code: str | None) -> None:
     known = {item.code: item for item in explanations()}
     if code is None:
         for item in known.values():
-            click.echo(f"{item.code}  {item.severity:<8} {item.name}")
+            say(f"{item.code}  {item.severity:<8} {item.name}\n")
         return
     wanted = code.upper()
     if wanted not in known:
         raise click.BadParameter(f"no finding has the code {code!r}; `bitfit-probe explain` lists all")
-    click.echo(explanation_to_text(known[wanted], width=terminal_width()), nl=False)
+    say(explanation_to_text(known[wanted], width=terminal_width()))

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bitfit_probe.cli.streams import say
 from bitfit_probe.outputs import Content, write_files
 
 __all__ = ["ProgressBar", "colours", "deliver", "one_blas_thread", "terminal_width"]
@@ -44,7 +45,7 @@ def deliver(
         files.append((out, text))
     write_files(files, inputs)
     if out is None:
-        click.echo(text, nl=False)
+        say(text)
 
 
 class ProgressBar:

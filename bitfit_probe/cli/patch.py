@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bitfit_probe.cli.streams import say
+
 __all__ = ["patch"]
 
 _PATH = click.Path(path_type=Path)
@@ -27,7 +29,7 @@ def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
     from bitfit_probe.tuning.patch import extract_patch
 
     done = extract_patch(base, tuned, out, allow_matrices=allow_matrices)
-    click.echo(patch_to_text(done.manifest, str(out), done.size), nl=False)
+    say(patch_to_text(done.manifest, str(out), done.size))
 
 
 @patch.command()
@@ -47,12 +49,11 @@ def apply(base: Path, patch_file: Path, out: Path) -> None:
 
     done = apply_patch(base, patch_file, out)
     manifest = done.manifest
-    click.echo(
-        printable(
-            f"Wrote {out}: {len(manifest.layout)} tensors, {len(manifest.tensors)} of them from the patch, "
-            f"the others from {base}."
-        )
+    text = (
+        f"Wrote {out}: {len(manifest.layout)} tensors, {len(manifest.tensors)} of them from the patch, "
+        f"the others from {base}."
     )
+    say(f"{printable(text)}\n")
 
 
 @patch.command()
@@ -64,5 +65,5 @@ def verify(base: Path, patch_file: Path) -> None:
     from bitfit_probe.tuning.patch import verify_patch
 
     done = verify_patch(base, patch_file)
-    click.echo(patch_to_text(done.manifest, str(patch_file), done.size), nl=False)
-    click.echo("Every byte is what was written, and the base is the right one.")
+    say(patch_to_text(done.manifest, str(patch_file), done.size))
+    say("Every byte is what was written, and the base is the right one.\n")

@@ -11,6 +11,7 @@ import click
 
 from bitfit_probe.cli.examples_options import columns_options
 from bitfit_probe.cli.output import ProgressBar
+from bitfit_probe.cli.streams import say
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
@@ -117,4 +118,4 @@ def tune(
             progress=progress,
             **asked,
         )
-    click.echo(tuned_to_text(done.card, str(out), str(model)), nl=False)
+    say(tuned_to_text(done.card, str(out), str(model)))

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,14 +52,25 @@ def run_all(
         with os.fdopen(receiving, "rb") as pipe:
             answer = pipe.read()
     except BaseException:
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
         raise
     finally:
-        _, status = os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored, the system has buried it
+            os.waitpid(child, 0)
     # A child that failed is not asked why: doing its share here fails the same way, and says so.
-    theirs = json.loads(answer) if status == 0 else [work(tasks[at]) for at in there]
+    theirs = _answered(answer, len(there)) or [work(tasks[at]) for at in there]
     numbers = dict(zip((*here, *there), (*mine, *theirs), strict=True))
     return [numbers[at] for at in range(len(tasks))]
+
+
+def _answered(answer: bytes, count: int) -> list[Numbers] | None:
+    """The numbers of `count` tasks, None where the child did not send them all: half a list is no JSON."""
+    try:
+        numbers: list[Numbers] = json.loads(answer)
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count else None
 
 
 def _shared_out(tasks: Sequence[Task], cost: Callable[[Task], int]) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bitfit_probe.cli import _run
+from bitfit_probe.cli import run as _run
 
 # pytest imports test modules by their paths here, so that the builders beside them need to be found.
 sys.path.append(str(Path(__file__).parent))

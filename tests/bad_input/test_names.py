@@ -13,7 +13,7 @@ import torch
 from builders import safetensors
 from safetensors.torch import save_file
 
-from bitfit_probe.cli import _run
+from bitfit_probe.cli import run as _run
 
 NAMES = [
     "layer\x1b[31m.0.bias",

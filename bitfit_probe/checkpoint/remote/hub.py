@@ -198,7 +198,7 @@ def _told(model: HubModel) -> Iterator[None]:
             advice=f"accept its terms at huggingface.co/{model.repo}, and log in with `hf auth login`",
             path=where,
         ) from error
-    except errors.RepositoryNotFoundError as error:
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise NotFoundError(
             "no such file or directory here, and no such model on the Hub",
             advice="check the name; a private model needs `hf auth login`",
