@@ -95,13 +95,28 @@ __all__ = [
 _LONGEST = 600
 
 
-def shown(path: Path | str) -> str:
-    """`path` as a person wrote it: pathlib folds the two slashes of a URL into one.
+#: One slash is enough: pathlib folds the two of a URL into one.
+_URL = re.compile(r"(https?):/+(.*)", re.IGNORECASE | re.DOTALL)
+#: User and password before an @, a host with a port, a path; what may follow is a query and no second @.
+_PARTS = re.compile(
+    r"(?:[^/?#@]*@)?((?:[^\s/?#@:\[\]]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)((?:/[^?#]*)?)([?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
 
-    >>> shown(Path("https://example.org/model.safetensors"))
+
+def shown(path: Path | str) -> str:
+    """`path` as it may be shown: a URL without what may be secret, which is user, password and query.
+
+    >>> shown(Path("https://me:pw@example.org/model.safetensors?X-Amz-Signature=abc"))
     'https://example.org/model.safetensors'
     """
-    return re.sub(r"^(https?):/(?!/)", r"\1://", str(path))
+    url = _URL.fullmatch(str(path))
+    if url is None:
+        return str(path)
+    parts = _PARTS.fullmatch(url[2])
+    if parts is None or (not parts[2] and "@" in (parts[3] or "")):  # what is the password is a guess
+        return f"{url[1]}://…"
+    return f"{url[1]}://{parts[1]}{parts[2]}"
 
 
 class BitfitProbeError(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 
 from bitfit_probe.data.columns import Columns, choose_columns
 from bitfit_probe.data.labels import Labels, Task, class_places, listed, number, read_labels
-from bitfit_probe.data.tables import read_rows, read_texts
+from bitfit_probe.data.tables import MOST_ROWS, Row, column_names, read_rows, read_texts
 from bitfit_probe.errors import DataError, NotFoundError
 
 __all__ = ["Columns", "TaskData", "as_examples", "read_examples", "read_texts"]
@@ -124,7 +124,7 @@ def as_examples(data: str | Path | TaskData, columns: Columns | None = None) -> 
     return read_examples(data, columns) if isinstance(data, (str, Path)) else data
 
 
-def read_examples(path: str | Path, columns: Columns | None = None, *, limit: int | None = None) -> TaskData:
+def read_examples(path: str | Path, columns: Columns | None = None, *, most: int = MOST_ROWS) -> TaskData:
     """Read a table of texts.
 
     Parameters
@@ -133,8 +133,8 @@ def read_examples(path: str | Path, columns: Columns | None = None, *, limit: in
         ``.csv``, ``.tsv``, ``.jsonl`` / ``.json`` (a list or a line each) or ``.parquet``.
     columns
         Column names; those not given are guessed by name, then a file of two columns is text and label.
-    limit
-        Read no more rows than this.
+    most
+        Keep no more rows than this; where there are more, so many at random (seed 0), and a note says so.
 
     Returns
     -------
@@ -151,17 +151,19 @@ def read_examples(path: str | Path, columns: Columns | None = None, *, limit: in
     path = Path(path)
     if not path.is_file():
         raise NotFoundError("no such file", advice="give a CSV, TSV, JSONL or Parquet file", path=path)
-    rows = read_rows(path, limit)
-    if not rows:
+    names = column_names(path)
+    found = choose_columns(names, columns or Columns(), path) if names else Columns()
+    wanted = [name for name in (found.text, found.pair, found.label) if name is not None]
+    rows = read_rows(path, wanted, most)
+    if not rows.kept:
         raise DataError("holds no rows", advice="give a table with a header and at least one row", path=path)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    found = choose_columns(names, columns or Columns(), path)
-    return _examples(rows, found, path)
+    note = f"{len(rows.kept):,} of {rows.seen:,} rows were read, chosen at random"
+    return _examples(rows.kept, found, path, [note] if len(rows.kept) < rows.seen else [])
 
 
-def _examples(rows: list[dict[str, Any]], columns: Columns, path: Path) -> TaskData:
+def _examples(rows: list[Row], columns: Columns, path: Path, notes: list[str]) -> TaskData:
     assert columns.text is not None
-    notes: list[str] = []
+    notes = [*notes, *_mended(rows)]
     kept = [row for row in rows if _filled(row, columns)]
     if len(kept) < len(rows):
         notes.append(f"{len(rows) - len(kept)} of {len(rows)} rows lack a text or label and were left out")
@@ -190,6 +192,29 @@ def _examples(rows: list[dict[str, Any]], columns: Columns, path: Path) -> TaskD
         notes=tuple(notes),
         path=str(path),
     )
+
+
+def _mended(rows: list[Row]) -> list[str]:
+    """Put the replacement character for halves of a surrogate pair, which no tokenizer takes."""
+    torn = 0
+    for row in rows:
+        broken = {name: cell for name, cell in row.items() if isinstance(cell, str) and not _is_text(cell)}
+        row.update(
+            {
+                name: cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+                for name, cell in broken.items()
+            }
+        )
+        torn += bool(broken)
+    return [f"{torn} of {len(rows)} rows hold halves of characters, which were replaced"] if torn else []
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _filled(row: dict[str, Any], columns: Columns) -> bool:

@@ -34,7 +34,7 @@ def number(value: Any) -> float | None:
         return None
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if found == found and abs(found) != float("inf") else None
 
@@ -47,7 +47,7 @@ def class_places(ours: Sequence[str], id2label: Mapping[int, str]) -> list[int] 
         return [exact[name] for name in ours]
     if len(folded) == len(exact) and all(name.casefold() in folded for name in ours):
         return [folded[name.casefold()] for name in ours]
-    if all(name.isdecimal() and int(name) in id2label for name in ours):
+    if all(name.isdecimal() and len(name) < 10 and int(name) in id2label for name in ours):
         return [int(name) for name in ours]
     numbers = all(number(name) is not None for name in ours)
     unnamed = all(name == f"LABEL_{position}" for position, name in id2label.items())

@@ -14,14 +14,18 @@ ROWS = [("good film", "yes"), ('a "quoted", word', "no"), ("naïve ☃", "yes")]
 FRAME = pd.DataFrame(ROWS, columns=["text", "label"])
 
 
+FORMS = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".tsv": lambda frame, path: frame.to_csv(path, index=False, sep="\t"),
+    ".jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True, force_ascii=False),
+    ".json": lambda frame, path: frame.to_json(path, orient="records", force_ascii=False),
+    ".parquet": lambda frame, path: frame.to_parquet(path),
+}
+
+
 def write(folder, ending):
     path = folder / f"data{ending}"
-    if ending in (".csv", ".tsv"):
-        FRAME.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
-    elif ending == ".parquet":
-        FRAME.to_parquet(path)
-    else:
-        FRAME.to_json(path, orient="records", lines=ending == ".jsonl", force_ascii=False)
+    FORMS[ending](FRAME, path)
     return path
 
 
@@ -72,9 +76,23 @@ def test_a_mark_that_is_never_closed_in_a_csv_is_an_error(tmp_path):
         read_examples(path)
 
 
-def test_limit_reads_the_first_rows(tmp_path):
-    path = write(tmp_path, ".csv")
-    assert read_examples(path, limit=2).texts == tuple(text for text, _ in ROWS[:2])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
+def test_no_more_rows_are_kept_than_asked_for_and_each_as_likely(tmp_path, ending):
+    path = tmp_path / f"data{ending}"
+    frame = pd.DataFrame(
+        {"text": [f"number {i}" for i in range(2000)], "label": [i % 2 for i in range(2000)]}
+    )
+    FORMS[ending](frame, path)
+    found = read_examples(path, most=500)
+    numbers = [int(text.split()[1]) for text in found.texts]
+    assert len(set(numbers)) == 500
+    assert numbers == sorted(numbers)
+    assert [number % 2 for number in numbers] == list(found.labels)
+    # The mean of 500 of 2,000 without replacement: 999.5, standard error 577 · √(0.75 / 500) = 22.
+    assert abs(sum(numbers) / 500 - 999.5) < 5 * 22.4
+    assert found.notes == ("500 of 2,000 rows were read, chosen at random",)
+    assert read_examples(path, most=500).texts == found.texts
+    assert read_examples(path, most=2000).notes == ()
 
 
 def test_rows_of_jsonl_may_lack_keys(tmp_path):

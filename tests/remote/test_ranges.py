@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server import Handler, Server, serving
 
-from bitfit_probe.checkpoint.remote import transport
 from bitfit_probe.checkpoint.remote.multipart import parts_of
 from bitfit_probe.checkpoint.remote.ranged import RangedFile, merged
 from bitfit_probe.checkpoint.remote.transport import get
@@ -231,27 +229,8 @@ def test_nobody_listens() -> None:
         RangedFile(f"http://127.0.0.1:{port}/data", get, Path("data"))
 
 
-def test_a_silent_server_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "TIMEOUT", 0.05)
-    release = threading.Event()
-    server.quirk = lambda _: release.wait()
-    with pytest.raises(BitfitProbeError, match="timed out"):
-        opened(server)
-    release.set()
-
-
 def test_too_much_for_pieces(server: Server) -> None:
     file = opened(server)
     with pytest.raises(BitfitProbeError, match="leave out --biases-only"):
         file.expect([(0, 300 << 20)])
     assert len(server.log) == 1
-
-
-def test_a_server_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count(0, 10)
-    monkeypatch.setattr(transport.time, "monotonic", lambda: next(clock))
-    slow = transport.paced(itertools.repeat(b"x"), "https://example.org/x")
-    with pytest.raises(BitfitProbeError, match="only 4 bytes came in 40 seconds"):
-        list(slow)
-    quick = transport.paced(iter([bytes(100_000)] * 10), "https://example.org/x")
-    assert len(list(quick)) == 10

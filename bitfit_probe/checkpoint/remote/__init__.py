@@ -17,9 +17,9 @@ from bitfit_probe.checkpoint.location import HubModel, Url
 from bitfit_probe.checkpoint.remote import hub
 from bitfit_probe.checkpoint.remote.download import DownloadedFile
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
-from bitfit_probe.checkpoint.remote.transport import get, plain
+from bitfit_probe.checkpoint.remote.transport import get
 from bitfit_probe.checkpoint.sharded import escapes, is_index, is_plain, join
-from bitfit_probe.errors import DeniedError, RemoteError, UnsupportedError
+from bitfit_probe.errors import DeniedError, RemoteError, UnsupportedError, shown
 
 __all__ = ["open_downloaded", "open_ranges"]
 
@@ -79,10 +79,10 @@ def _from_url(
     place: Url, kind: type[RangedFile] | type[DownloadedFile], read: Callable[[File], Checkpoint]
 ) -> Checkpoint:
     def file(url: str) -> File:
-        return kind(url, get, Path(plain(url)))
+        return kind(url, get, Path(shown(url)))
 
     opened = _open(file(place.text), lambda name: file(_beside(place.text, name)), read)
-    return replace(opened, path=Path(plain(place.text)))
+    return replace(opened, path=Path(shown(place.text)))
 
 
 def _beside(url: str, name: str) -> str:
