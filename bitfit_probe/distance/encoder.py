@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model, padding_tokenizer
+from bitfit_probe.models import load_model, longest_text, padding_tokenizer, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,15 +70,14 @@ class Encoder:
     def encode(self, data: TaskData) -> dict[str, list[list[int]]]:
         """Token ids of the texts (and pairs), cut at what the model takes."""
         pairs = list(data.pairs) if data.pairs is not None else None
-        encoded = self.tokenizer(list(data.texts), pairs, truncation=True, max_length=self.longest)
+        with running(self.model):
+            encoded = self.tokenizer(list(data.texts), pairs, truncation=True, max_length=self.longest)
         return {str(name): values for name, values in encoded.items()}
 
     @property
     def longest(self) -> int:
         """Tokens at which texts are cut: the model's positions, at most 256."""
-        limits = [_LONGEST, getattr(self.model.config, "max_position_embeddings", None)]
-        limits.append(self.tokenizer.model_max_length)
-        return int(min(limit for limit in limits if limit is not None and limit > 0))
+        return longest_text(self.model, self.tokenizer, _LONGEST)
 
     def batches(self, data: TaskData) -> Iterator[Batch]:
         """The examples in batches of about equal length, longest first: memory runs out at once or never."""
@@ -116,7 +115,7 @@ class Encoder:
 
         out: npt.NDArray[np.float32] | None = None
         done = 0
-        with torch.inference_mode():
+        with torch.inference_mode(), running(self.model):
             for batch in self.batches(data):
                 states = self.model(**batch.inputs, output_hidden_states=True).hidden_states
                 pooled = torch.stack([self.pool(state, batch.inputs) for state in states]).numpy()

@@ -10,6 +10,7 @@ import numpy as np
 from bitfit_probe.align import Alignment
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.encoder import Encoder
+from bitfit_probe.models import running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,7 +56,7 @@ def layer_inputs(encoder: Encoder, data: TaskData, most: int = 4096) -> dict[str
         if isinstance(module, (torch.nn.Linear, Conv1D)) and "pooler" not in name
     ]
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), running(encoder.model):
             for batch in encoder.batches(data):
                 chosen = batch.inputs["attention_mask"].reshape(-1).bool()
                 encoder.model(**batch.inputs)

@@ -22,6 +22,7 @@ import numpy as np
 from bitfit_probe.architectures import recognise
 from bitfit_probe.data import TaskData
 from bitfit_probe.distance.encoder import Encoder, Progress
+from bitfit_probe.models import running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -203,7 +204,8 @@ class _Collector:
         model = self._encoder.model
         with torch.enable_grad():
             # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
-            hidden = model(**inputs).last_hidden_state
+            with running(model):
+                hidden = model(**inputs).last_hidden_state
             pooled = self._encoder.pool(hidden, inputs)
             (pooled @ torch.from_numpy(direction).to(pooled.dtype)).sum().backward()
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bitfit_probe.distance.encoder import Encoder
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model
+from bitfit_probe.models import load_model, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +54,8 @@ def language_losses(
 
     def losses(texts: Sequence[str]) -> npt.NDArray[np.float64]:
         random = np.random.default_rng(seed)
-        return np.array([ask(loaded.model, encoder, text, random) for text in texts])
+        with running(loaded.model):
+            return np.array([ask(loaded.model, encoder, text, random) for text in texts])
 
     found = [losses(texts) for texts in samples]
     return found if all(np.isfinite(values).any() for values in found) else None

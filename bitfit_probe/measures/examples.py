@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.models import Purpose
+from bitfit_probe.models import Purpose, longest_text, running
 
 if TYPE_CHECKING:
     import torch
@@ -177,14 +177,8 @@ def logits_of(model: Any, batch: Batch) -> torch.Tensor:
     ModelError
         It can't be run on these inputs.
     """
-    try:
+    with running(model):
         logits: torch.Tensor = model(**batch.inputs).logits
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(
-            f"{type(model).__name__} can't be run on the examples ({why})",
-            advice="check that tokenizer and config.json belong to these weights",
-        ) from error
     return logits.float()
 
 
@@ -197,26 +191,16 @@ def _encoder(tokenizer: Any, model: Any) -> Callable[..., Any]:
     if model.config.get_text_config().pad_token_id is None:  # where decoders look for the last real token
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     known = set(inspect.signature(model.forward).parameters)
-    longest = _longest(tokenizer, model)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = longest_text(model, tokenizer, positions or _USUAL_LENGTH)
 
     def encode(data: TaskData, **options: Any) -> dict[str, Any]:
         pairs = None if data.pairs is None else list(data.pairs)
-        encoded = tokenizer(list(data.texts), pairs, truncation=True, max_length=longest, **options)
+        with running(model):
+            encoded = tokenizer(list(data.texts), pairs, truncation=True, max_length=longest, **options)
         return {name: value for name, value in encoded.items() if name in known}
 
     return encode
-
-
-def _longest(tokenizer: Any, model: Any) -> int:
-    """Tokens that both the tokenizer and the model's positions allow."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _USUAL_LENGTH
-    # RoBERTa's positions begin behind that of the padding.
-    unused = (
-        module.padding_idx + 1
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
-    )
-    return min(int(tokenizer.model_max_length), int(positions) - next(unused, 0))
 
 
 def _cut(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:

@@ -12,10 +12,10 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
-from bitfit_probe.models import padding_tokenizer
+from bitfit_probe.models import longest_text, padding_tokenizer, running
 from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.records.recommendation import TrialRun
-from bitfit_probe.tuning.build import build, longest_text, objective_for
+from bitfit_probe.tuning.build import build, objective_for
 from bitfit_probe.tuning.encode import encode, split
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
 from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings, enough_passes
@@ -189,11 +189,12 @@ class Bench:
         rows = self._held_out_rows(longest)[:judged]
         with scratch_folder() as scratch:
             trainer = make_trainer(built, task, settings, scratch, progress=on_step, keep=False)
-            trainer.train()
-            trained = self.clock()
-            # Grouped by length, examples would be judged in an order of the Trainer's own.
-            trainer.args.train_sampling_strategy = "sequential"
-            predictions = np.asarray(trainer.predict(rows).predictions, np.float64)
+            with running(built.model):
+                trainer.train()
+                trained = self.clock()
+                # Grouped by length, examples would be judged in an order of the Trainer's own.
+                trainer.args.train_sampling_strategy = "sequential"
+                predictions = np.asarray(trainer.predict(rows).predictions, np.float64)
         end = self.clock()
         pace = _pace(stamps, settings.passes(len(train)), (end - trained) / judged, end - start, judged)
         return _Trained(predictions, pace, end - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ __all__ = [
     "live",
     "lm_purpose",
     "logits",
+    "longest",
     "purpose_of",
     "tokenizer",
+    "told",
     "with_tuned_body",
 ]
 
@@ -85,28 +88,48 @@ def tokenizer(case: Case) -> Any:
     raise CannotTell("there is no tokenizer to run the model with")
 
 
+@contextmanager
+def told(loaded: Loaded) -> Iterator[None]:
+    """Run the model offline; where it stops, the rule can't tell.
+
+    Raises
+    ------
+    CannotTell
+        With the reason.
+    """
+    from bitfit_probe.models import running
+
+    try:
+        with running(loaded.model):
+            yield
+    except ModelError as error:
+        raise CannotTell(f"the model could not be run: {error.what}") from error
+
+
+def longest(loaded: Loaded, words: Any, most: int = _TOKENS) -> int:
+    """Tokens at which texts are cut: `most`, or what tokenizer and positions allow."""
+    from bitfit_probe.models import longest_text
+
+    with told(loaded):
+        return longest_text(loaded.model, words, most)
+
+
 def logits(loaded: Loaded, words: Any, data: TaskData) -> npt.NDArray[np.float64]:
     """Logits of each example, shape (examples, classes)."""
-    if words.pad_token is None:
-        batches = _batches(loaded, words, data, size=1)
-    else:
-        batches = _batches(loaded, words, data)
-    parts = [loaded.model(**batch).logits.double().numpy() for batch in batches]
-    return np.concatenate(parts)
+    size = 1 if words.pad_token is None else _BATCH
+    with told(loaded):
+        parts = [
+            loaded.model(**batch).logits.double().numpy() for batch in _batches(loaded, words, data, size)
+        ]
+        return np.concatenate(parts)
 
 
-def _batches(loaded: Loaded, words: Any, data: TaskData, size: int = _BATCH) -> Iterator[Any]:
-    longest = min(_TOKENS, _longest(loaded))
+def _batches(loaded: Loaded, words: Any, data: TaskData, size: int) -> Iterator[Any]:
+    most = longest(loaded, words)
     for start in range(0, len(data), size):
         texts = list(data.texts[start : start + size])
         pairs = None if data.pairs is None else list(data.pairs[start : start + size])
-        yield words(texts, pairs, truncation=True, max_length=longest, padding=size > 1, return_tensors="pt")
-
-
-def _longest(loaded: Loaded) -> int:
-    config = loaded.model.config
-    rows = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    return int(rows) - 2 if isinstance(rows, int) else _TOKENS
+        yield words(texts, pairs, truncation=True, max_length=most, padding=size > 1, return_tensors="pt")
 
 
 def lm_purpose(base: Checkpoint) -> Purpose:
@@ -159,9 +182,10 @@ def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Pur
     random, total, count = np.random.default_rng(0), 0.0, 0
     if purpose == "masked-lm" and words.mask_token_id is None:
         raise CannotTell("the tokenizer has no mask token")
-    special, longest = set(words.all_special_ids), min(_TOKENS, _longest(loaded))
+    special, most = set(words.all_special_ids), longest(loaded, words)
     for text in texts:
-        coded = words(text, truncation=True, max_length=longest, return_tensors="pt")
+        with told(loaded):
+            coded = words(text, truncation=True, max_length=most, return_tensors="pt")
         ids = coded["input_ids"]
         truth = np.array(ids[0].tolist())
         if purpose == "masked-lm":
@@ -173,7 +197,8 @@ def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Pur
         at = np.flatnonzero(chosen)
         if not len(at):
             continue
-        scores = loaded.model(**coded).logits[0].double().numpy()
+        with told(loaded):
+            scores = loaded.model(**coded).logits[0].double().numpy()
         # A causal model's score of a token stands one place before it.
         total += float(np.sum(_surprise(scores[at - (purpose == "causal-lm")], truth[at])))
         count += len(at)

@@ -13,7 +13,7 @@ from bitfit_probe.tuning.masters import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
 
-__all__ = ["Built", "build", "longest_text", "objective_for"]
+__all__ = ["Built", "build", "objective_for"]
 
 
 @dataclass(frozen=True)
@@ -134,17 +134,6 @@ def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
     )
     return peft.get_peft_model(model, config)
-
-
-def longest_text(model: Any, tokenizer: Any, asked: int) -> int:
-    """`asked`, or what the tokenizer and the model's positions allow if that is less."""
-    allowed = [asked, tokenizer.model_max_length]
-    allowed += [getattr(model.config, name, asked) for name in ("max_position_embeddings", "n_positions")]
-    for name, module in model.named_modules():
-        # RoBERTa counts positions from behind the padding index.
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            allowed.append(module.num_embeddings - module.padding_idx - 1)
-    return int(min(size for size in allowed if isinstance(size, int) and size > 0))
 
 
 def _count_by_role(model: Any, chosen: Chosen) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from bitfit_probe.models import running
 from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.settings import Settings
@@ -74,5 +75,6 @@ def _trial(make: Callable[[Settings], Built], task: Task, settings: Settings, cp
     short = replace(settings, epochs=max(1, round(_SHARE * settings.passes(len(task.train)))))
     with scratch_folder() as scratch:
         trainer: Any = make_trainer(make(short), task, short, scratch, cpu=cpu, keep=False)
-        trainer.train()
-        return float(trainer.evaluate()["eval_loss"])
+        with running(trainer.model):
+            trainer.train()
+            return float(trainer.evaluate()["eval_loss"])

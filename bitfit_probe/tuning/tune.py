@@ -13,8 +13,8 @@ from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import padding_tokenizer, quietly
-from bitfit_probe.tuning.build import Built, build, longest_text, objective_for
+from bitfit_probe.models import longest_text, padding_tokenizer, quietly, running
+from bitfit_probe.tuning.build import Built, build, objective_for
 from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
@@ -171,7 +171,8 @@ class _Job:
         )
         watch = self._watch(ready.settings, ready.built).attach(trainer)
         last = place.last_checkpoint()
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with running(ready.built.model):
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
         _refuse_diverged(watch.signs, ready.settings)
         card = make_card(
             run=self.identity,

@@ -162,7 +162,7 @@ def test_the_config_may_lie_elsewhere(tmp_path):
     [
         ({"model_type": "no-such-model"}, "does not know the model type"),
         ({"hidden_size": 64}, "does not load as"),
-        ({"num_hidden_layers": "two"}, "expected int, got str"),
+        ({"num_hidden_layers": "two"}, "sets num_hidden_layers to 'two'"),
         ({"model_type": "t5"}, "none of a t5"),
         ({"model_type": "vit"}, "does not load as"),
     ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules import passes
@@ -85,16 +86,18 @@ def _probability_of_end(case: Case, end: int | None) -> float | None:
     try:
         texts, words = passes.examples(case).texts, passes.tokenizer(case)
         loaded = passes.live(case.tuned, "causal-lm")
+        with passes.told(loaded):
+            found = list(_ends(loaded.model, words, texts, end, passes.longest(loaded, words, _TOKENS)))
     except CannotTell:
         return None
-    settings = loaded.model.config
-    rows = getattr(settings, "max_position_embeddings", None) or getattr(settings, "n_positions", None)
-    most = min(_TOKENS, rows if isinstance(rows, int) else _TOKENS)
-    found = []
+    return sum(found) / len(found) if found else None
+
+
+def _ends(model: Any, words: Any, texts: Iterable[str], end: int, most: int) -> Iterator[float]:
+    """The probability of the end token after each text that is not too long."""
     for text in texts:
         ids = words(text, return_tensors="pt")["input_ids"]
         ids = ids[:, :-1] if ids.shape[1] > 1 and int(ids[0, -1]) == end else ids
         if 0 < ids.shape[1] <= most:
-            last = loaded.model(input_ids=ids).logits[0, -1].double()
-            found.append(float(last.softmax(-1)[end]))
-    return sum(found) / len(found) if found else None
+            last = model(input_ids=ids).logits[0, -1].double()
+            yield float(last.softmax(-1)[end])

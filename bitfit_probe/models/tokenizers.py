@@ -1,0 +1,113 @@
+"""Tokenizers from model directories, offline and without a class or a file that the directory names.
+
+transformers reads a folder that holds the vocabulary files and what of the settings is on the list
+(`tokenizer_files`), and nothing else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.errors import ModelError
+from bitfit_probe.models.config import open_config
+from bitfit_probe.models.libraries import first_line, is_panic, quietly, transformers_library
+from bitfit_probe.models.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings, stage
+
+__all__ = ["load_tokenizer", "padding_tokenizer"]
+
+#: Models whose usual tokenizer is BERT's.
+_WORD_PIECE_MODELS = ("bert", "distilbert", "electra")
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer in a model directory, offline and without remote code.
+
+    A directory with a BERT vocabulary and nothing that says how to use it gets BERT's tokenizer.
+
+    Raises
+    ------
+    ModelError
+        There is none that transformers can load, or the vocabulary is none of word pieces.
+    """
+    transformers, folder = transformers_library(), Path(folder)
+    with quietly():
+        try:
+            if _has_bare_vocabulary(folder):
+                found = _word_pieces(transformers, folder)
+            else:
+                found = _staged(transformers, folder)
+            if len(found) <= len(found.all_special_tokens):  # made up from config.json alone
+                raise ValueError("there is no vocabulary")
+        except BaseException as error:  # a class of its own behind each vocabulary, and Rust behind some
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise ModelError(
+                f"no tokenizer could be loaded ({first_line(error)})",
+                advice="put the base model's tokenizer files beside the weights",
+                path=folder,
+            ) from error
+    return found
+
+
+def padding_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer with something to pad by: decoders often have nothing but an end of text."""
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _staged(transformers: Any, folder: Path) -> Any:
+    """What transformers makes of the files that are on the list."""
+    with tempfile.TemporaryDirectory() as name:
+        stage(folder, Path(name))
+        found = transformers.AutoTokenizer.from_pretrained(
+            name, config=_config(transformers, folder), local_files_only=True, trust_remote_code=False
+        )
+    found.name_or_path = str(folder)
+    found.init_kwargs["name_or_path"] = str(folder)
+    return found
+
+
+def _config(transformers: Any, folder: Path) -> Any:
+    """Which tokenizer a model's kind has by default: all that config.json is asked for here."""
+    said = open_config(folder)
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    kind = said.get("model_type")
+    plain = isinstance(kind, str) and kind in known and not kind.startswith("timm")
+    try:
+        config = known[kind]() if plain else transformers.PreTrainedConfig()
+    except (ValueError, TypeError, KeyError):  # a kind that is nothing without its parts
+        config = transformers.PreTrainedConfig()
+    if is_tokenizer_class(said.get("tokenizer_class")):
+        config.tokenizer_class = said["tokenizer_class"]
+    return config
+
+
+def _has_bare_vocabulary(folder: Path) -> bool:
+    """Whether a vocab.txt is all there is, of a model that may be a BERT."""
+    if not (folder / "vocab.txt").is_file() or (folder / "tokenizer.json").is_file():
+        return False
+    kind = open_config(folder).get("model_type")
+    told = (folder / "tokenizer_config.json").is_file() and kind is not None
+    return not told and kind in (None, *_WORD_PIECE_MODELS)
+
+
+def _word_pieces(transformers: Any, folder: Path) -> Any:
+    vocabulary = (folder / "vocab.txt").read_text("utf-8").splitlines()
+    if not any(piece.startswith("##") for piece in vocabulary):
+        raise ValueError("vocab.txt holds no word pieces (##…), so how texts are cut is not known")
+    told = plain_tokenizer_settings(read_json(folder / "tokenizer_config.json") or {})
+    settings = open_config(folder) | told
+    words = (piece for piece in vocabulary if not piece.startswith("["))
+    # Without a word from the files: a vocabulary with capitals is of no use to lower-cased text.
+    lower = settings.get("do_lower_case", not any(piece != piece.lower() for piece in words))
+    limit = settings.get("max_position_embeddings")
+    return transformers.BertTokenizerFast(
+        vocab={piece: number for number, piece in enumerate(vocabulary)},
+        do_lower_case=bool(lower),
+        **({"model_max_length": limit} if isinstance(limit, int) else {}),
+    )
