@@ -23,7 +23,7 @@ _LAYERS = re.compile(r".*(layers?|blocks?|depths?|stages|loops|iterations|groups
 #: So many layers are built whatever the file holds.
 _FEW_LAYERS = 256
 #: Parameters that a model may have beyond its file: heads drawn anew, tables that are tied later.
-_TIMES, _MORE_PARAMETERS, _MORE_ELEMENTS = 4, 1 << 12, 1 << 24
+_TIMES, _MORE_PARAMETERS, _MORE_ELEMENTS = 4, 1 << 8, 1 << 24
 #: Modules for each parameter of the file, and tables that no file holds (masks, sines).
 _MODULES_EACH, _MORE_MODULES, _MORE_TABLES = 16, 1 << 14, 1 << 28
 
@@ -144,7 +144,8 @@ class _Count:
         if self._seen[key] <= most:
             return
         size = f" of {math.prod(shape):,} elements" if shape else ""
-        named = (f" ({key} is {value:,})" for key, value in _numbers(self._settings) if value in shape)
+        largest = max(shape, default=0)
+        named = (f" ({key} is {value:,})" for key, value in _numbers(self._settings) if value == largest)
         held = f"{self._tensors:,} tensors with {self._elements:,} elements"
         asked = f"config.json asks for {what}{size}{next(named, '')}"
         raise _too_much(self._path, f"{asked}, and the file holds {held}")
