@@ -6,7 +6,6 @@ transformers reads a folder that holds the vocabulary files and what of the sett
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bitfit_probe.errors import ModelError
 from bitfit_probe.models.config import open_config
 from bitfit_probe.models.libraries import first_line, is_panic, quietly, transformers_library
 from bitfit_probe.models.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings, stage
+from bitfit_probe.outputs import scratch_folder
 
 __all__ = ["load_tokenizer", "padding_tokenizer"]
 
@@ -62,10 +62,10 @@ def padding_tokenizer(folder: str | Path) -> Any:
 
 def _staged(transformers: Any, folder: Path) -> Any:
     """What transformers makes of the files that are on the list."""
-    with tempfile.TemporaryDirectory() as name:
-        stage(folder, Path(name))
+    with scratch_folder() as place:
+        stage(folder, place)
         found = transformers.AutoTokenizer.from_pretrained(
-            name, config=_config(transformers, folder), local_files_only=True, trust_remote_code=False
+            str(place), config=_config(transformers, folder), local_files_only=True, trust_remote_code=False
         )
     found.name_or_path = str(folder)
     found.init_kwargs["name_or_path"] = str(folder)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.builders import config_of, state, write
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -126,3 +130,38 @@ def test_the_attention_is_ours_to_choose(tmp_path):
         config = config_of("bert", attn_implementation=name, _attn_implementation=name)
         loaded = load_model(write(tmp_path / f"b{number}", state("bert"), config)).model
         assert loaded.config._attn_implementation == plain.config._attn_implementation == "sdpa"
+
+
+FIELDS = [field.name for field in dataclasses.fields(CONFIG_MAPPING["llama"])]
+NESTED = ["text_config", "vision_config", "rope_scaling", "backbone", "attn_implementation", "layer_types"]
+KEYS = st.sampled_from([*FIELDS, *NESTED, "my_act"]) | st.text(max_size=12)
+WORDS = ["gelu", "evil/kernel", "http://evil", "llama", "../x", "a b", "x" * 99]
+TEXTS = st.sampled_from(WORDS) | st.text(max_size=9)
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
+
+
+def inside(values):
+    return st.lists(values, max_size=3) | st.dictionaries(KEYS, values, max_size=3)
+
+
+def texts_in(value):
+    """Texts of a config, labels aside."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if key not in ("id2label", "label2id"):
+                yield from texts_in(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from texts_in(entry)
+    elif isinstance(value, str):
+        yield value
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(KEYS, st.recursive(PLAIN, inside), max_size=6))
+def test_no_text_but_a_plain_word_passes_whatever_is_said(said):
+    """A source has a slash, a dot, a colon or a blank: none of them comes through, at any depth."""
+    passed = {}
+    with contextlib.suppress(ModelError):
+        passed = plain_settings(said, CONFIG_MAPPING["llava"], HOME)
+    assert all(re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", text) for text in texts_in(passed))
