@@ -155,7 +155,7 @@ def read_examples(path: str | Path, columns: Columns | None = None, *, most: int
     found = choose_columns(names, columns or Columns(), path) if names else Columns()
     wanted = [name for name in (found.text, found.pair, found.label) if name is not None]
     rows = read_rows(path, wanted, most)
-    if not rows.kept:
+    if not names or not rows.kept:
         raise DataError("holds no rows", advice="give a table with a header and at least one row", path=path)
     note = f"{len(rows.kept):,} of {rows.seen:,} rows were read, chosen at random"
     return _examples(rows.kept, found, path, [note] if len(rows.kept) < rows.seen else [])

@@ -49,8 +49,8 @@ def _examples(path: Path) -> None:
 
 
 def _part(path: Path) -> None:
-    """The first rows are those of the whole."""
-    assert len(read_examples(path, limit=2)) <= 2
+    """No more rows than asked for."""
+    assert len(read_examples(path, most=2)) <= 2
 
 
 def _texts(path: Path) -> None:
