@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.builders import config_of, state
+from support.builders import write as write_folder
 from support.checking import run_rules
 from zoo.beds import Run, healthy
 from zoo.specimens import write
 
+from bitfit_probe.probe import explanations, probe
 from bitfit_probe.records import Finding
+from bitfit_probe.report import (
+    check_to_json,
+    check_to_sarif,
+    check_to_text,
+    report_to_json,
+    report_to_text,
+)
+from bitfit_probe.report.html import report_to_html
+from bitfit_probe.report.markdown import report_to_markdown
 
 
 def findings(run: Run, folder: Path, code: str, container: str = "folder") -> list[Finding]:
@@ -276,3 +288,129 @@ def test_json_that_is_no_object_is_no_config(tmp_path: Path) -> None:
 
     assert json.loads((built.tuned[0] / "config.json").read_text())["num_labels"] == "x"
     run_rules(built.base, *built.tuned)
+
+
+class TestPartlyCompared:
+    def test_the_share_and_the_reason(self, tmp_path: Path) -> None:
+        """The second of two layers is absent: its parameters of all outside head and pooler."""
+        run = healthy("bert")
+        run.tuned.drop(lambda name: ".1." in name)
+        (found,) = findings(run, tmp_path, "BP114")
+        body = {
+            n: t.numel() for n, t in run.base.state.items() if not n.startswith("cls.") and "pooler" not in n
+        }
+        lost = sum(size for name, size in body.items() if ".1." in name)
+
+        assert found.severity == "error"
+        assert values(found) == {
+            "compared_share_of_base": pytest.approx(1 - lost / sum(body.values())),
+            "not_compared": lost,
+        }
+        assert found.evidence[1].about == "layer-absent"
+
+    def test_the_base_inside_a_larger_model_is_none(self, tmp_path: Path) -> None:
+        run = healthy("bert", "lm")
+        run.tuned.rename(lambda name: f"text_model.{name}")
+        run.tuned.state["vision_model.patches.weight"] = torch.ones(300, 300)
+
+        assert findings(run, tmp_path, "BP114") == []
+
+    def test_a_vocabulary_that_was_cut_is_said_elsewhere(self, tmp_path: Path) -> None:
+        run = healthy("bert")
+        name = "bert.embeddings.word_embeddings.weight"
+        run.tuned.state[name] = run.tuned.state[name][:12].clone()
+        built = write(run, tmp_path, "folder")
+        found = run_rules(built.base, *built.tuned)
+
+        assert not found.scopes[0].coverage.enough
+        assert {"BP107", "BP114"} & {item.code for item in found.findings} == {"BP107"}
+
+    @pytest.mark.parametrize(("named", "severity"), [("T5EncoderModel", "info"), (None, "error")])
+    def test_an_encoder_whose_class_has_no_decoder_is_a_note(
+        self, tmp_path: Path, named: str | None, severity: str
+    ) -> None:
+        base = state("t5")
+        tuned = {name: t for name, t in base.items() if not name.startswith(("decoder", "lm_head"))}
+        config = config_of("t5", architectures=["T5ForConditionalGeneration"])
+        write_folder(tmp_path / "base", base, config)
+        write_folder(tmp_path / "tuned", tuned, config | ({"architectures": [named]} if named else {}))
+        found = run_rules(tmp_path / "base", tmp_path / "tuned").findings
+
+        assert [item.severity for item in found if item.code == "BP114"] == [severity]
+
+    def test_an_adapter_and_a_file_of_biases_leave_the_rest_to_the_base(self, tmp_path: Path) -> None:
+        run = healthy("bert")
+        run.tuned.state = {name: t for name, t in run.tuned.state.items() if name.endswith("bias")}
+
+        assert findings(run, tmp_path, "BP114") == []
+
+
+class TestContainersDiffer:
+    def beside(self, run: Run, other: dict[str, torch.Tensor], name: str = "pytorch_model.bin") -> Run:
+        run.tuned.after.append(lambda folder: torch.save(other, folder / name))
+        return run
+
+    def test_counts_what_differs(self, tmp_path: Path) -> None:
+        """One tensor moved, one is in the read file only."""
+        run = healthy("bert")
+        other = dict(run.tuned.state)
+        name = "bert.encoder.layer.0.output.dense.weight"
+        other[name] = other[name] + 1
+        other.pop("bert.pooler.dense.bias")
+        (found,) = findings(self.beside(run, other), tmp_path, "BP115")
+
+        assert found.severity == "warning"
+        assert values(found) == {
+            "differing_tensors": 1,
+            "compared_tensors": len(other),
+            "tensors_in_one_only": 1,
+        }
+
+    def test_a_stale_base_hides_what_was_trained(self, tmp_path: Path) -> None:
+        run = healthy("bert", "lm")
+        trained = dict(run.tuned.state)
+        run.tuned.state = dict(run.base.state)
+        (found,) = findings(self.beside(run, trained), tmp_path, "BP115")
+
+        assert found.severity == "error"
+
+    def test_the_base_left_beside_what_was_trained_is_a_warning(self, tmp_path: Path) -> None:
+        run = healthy("bert", "lm")
+        (found,) = findings(self.beside(run, dict(run.base.state)), tmp_path, "BP115")
+
+        assert found.severity == "warning"
+
+    def test_a_file_that_is_no_checkpoint_is_none(self, tmp_path: Path) -> None:
+        run = healthy("bert")
+
+        def add(folder: Path) -> None:
+            (folder / "pytorch_model.bin").write_bytes(b"gone")
+
+        run.tuned.after.append(add)
+
+        assert findings(run, tmp_path, "BP115") == []
+
+
+def test_what_was_not_read_is_named_in_every_output(tmp_path: Path) -> None:
+    """A stale shard, an adapter's folder and another framework's weights, but no optimizer state."""
+    run = healthy("bert")
+
+    def add(folder: Path) -> None:
+        (folder / "lora_adapter").mkdir()
+        for name in ("lora_adapter/adapter_model.safetensors", "old.pt", "tf_model.h5", "optimizer.pt"):
+            (folder / name).write_bytes(b"x")
+
+    run.tuned.after.append(add)
+    built = write(run, tmp_path, "folder")
+    found = run_rules(built.base, *built.tuned)
+    unread = ("lora_adapter/", "old.pt", "tf_model.h5")
+
+    assert found.scopes[0].unread == unread
+    sarif = check_to_sarif(found, explanations(), version="0")
+    for text in (check_to_text(found), check_to_json(found), sarif):
+        assert all(name in text for name in unread)
+        assert "optimizer.pt" not in text
+    report = probe(built.base, *built.tuned)
+    pages = report_to_markdown(report), report_to_html(report)
+    for text in (report_to_text(report), report_to_json(report), *pages):
+        assert all(name in text.replace("\\", "") for name in unread)

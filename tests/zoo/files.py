@@ -139,3 +139,64 @@ def quantised(run: Run, how: str) -> None:
             )
             run.tuned.state[f"{module}qzeros"] = torch.zeros(1, weight.shape[0] // 8, dtype=torch.int32)
             run.tuned.state[f"{module}scales"] = torch.ones(1, weight.shape[0], dtype=torch.float16)
+
+
+@kind(53, "BP114", "half of the layers lost, with an index that agrees", beds=EVERY,
+      containers=("shards", "folder", "bin", "file", "legacy"))  # fmt: skip
+def half_lost(run: Run) -> None:
+    """Every tensor of the second layer is absent, and every file is sound."""
+    run.tuned.drop(lambda name: ".1." in name)
+
+
+@kind(53, "BP114", "half of the layers lost, nothing moved", task="lm", containers=("shards", "file"))
+def half_lost_untrained(run: Run) -> None:
+    """What is left is the base bit for bit."""
+    run.tuned.state = {name: tensor.clone() for name, tensor in run.base.state.items() if ".1." not in name}
+
+
+@kind(43, "BP111", "packed matrices beside floats", containers=("folder", "file"),
+      variants=("mxfp4", "mlx", "quanto"))  # fmt: skip
+def packed(run: Run, how: str) -> None:
+    """Matrices of the layers as codes and scales under names that say nothing of it."""
+    for name in [n for n, t in run.tuned.state.items() if t.ndim == 2 and (".0." in n or ".1." in n)]:
+        weight, stem = run.tuned.state.pop(name), name.removesuffix(".weight")
+        rows, scale = len(weight), torch.ones(len(weight), 1)
+        run.tuned.state |= {
+            "mxfp4": {
+                f"{name}_blocks": torch.ones(weight.numel() // 2, dtype=torch.uint8),
+                f"{name}_scales": torch.ones(rows, dtype=torch.uint8),
+            },
+            "mlx": {
+                name: torch.ones(rows, weight.shape[1] // 8, dtype=torch.int32),
+                f"{stem}.scales": scale,
+                f"{stem}.biases": scale.clone(),
+            },
+            "quanto": {f"{name}._data": torch.ones_like(weight, dtype=torch.int8), f"{name}._scale": scale},
+        }[how]
+
+
+@kind(
+    54, "BP115", "two containers of one folder differ", variants=("moved", "stale base", "shards", "lacking")
+)
+def containers(run: Run, how: str) -> None:
+    """The other container holds an earlier save, the base, or a part."""
+    other = {name: tensor.clone() for name, tensor in run.tuned.state.items()}
+    if how == "stale base":  # the Trainer wrote a pickle beside the safetensors of the base
+        run.tuned.state = {
+            name: run.base.state[name].clone() for name in run.tuned.state if name in run.base.state
+        } | {name: tensor for name, tensor in run.tuned.state.items() if name not in run.base.state}
+    elif how == "lacking":
+        other.popitem()
+    else:
+        name = next(name for name, tensor in other.items() if tensor.ndim == 2)
+        other[name] = other[name] + 0.5
+
+    def add(folder: Path) -> None:
+        if how == "shards":
+            index = {"metadata": {}, "weight_map": dict.fromkeys(other, "pytorch_model-1.bin")}
+            (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+            torch.save(other, folder / "pytorch_model-1.bin")
+        else:
+            torch.save(other, folder / "pytorch_model.bin")
+
+    run.tuned.after.append(add)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -129,6 +130,27 @@ def stale_index(run: Run) -> None:
     def add(folder: Path) -> None:
         text = '{"metadata": {}, "weight_map": {"gone": "model-00001-of-00002.safetensors"}}'
         (folder / "model.safetensors.index.json").write_text(text)
+
+    run.tuned.after.append(add)
+
+
+@kind("C9", None, "the same weights in two containers", variants=("equal", "cast"))
+def two_containers(run: Run, how: str) -> None:
+    """A pickle for older loaders beside the safetensors, in the same type or in another one."""
+    half = {name: t.bfloat16() if how == "cast" else t.clone() for name, t in run.tuned.state.items()}
+    run.tuned.after.append(lambda folder: torch.save(half, folder / "pytorch_model.bin"))
+
+
+@kind("C9", None, "the shards of an index beside a single file")
+def kept_shards(run: Run) -> None:
+    """All of the same weights, saved once in one file and once in shards."""
+    whole = {name: tensor.clone() for name, tensor in run.tuned.state.items()}
+
+    def add(folder: Path) -> None:
+        shard = "pytorch_model-00001-of-00001.bin"
+        torch.save(whole, folder / shard)
+        index = {"metadata": {}, "weight_map": dict.fromkeys(whole, shard)}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
 
     run.tuned.after.append(add)
 

@@ -27,7 +27,7 @@ _MAX_METADATA = 64 << 20
     "BP109",
     "partial-save",
     "error",
-    explains=("BP101", "BP102", "BP107", "BP401", "BP404", "BP405", "BP412", "BP601"),
+    explains=("BP101", "BP102", "BP107", "BP114", "BP401", "BP404", "BP405", "BP412", "BP601"),
     catalogue=(41,),
 )
 def partial_save(attempt: Attempt, this: Rule) -> Iterator[Finding]:

@@ -1,0 +1,101 @@
+"""BP115."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+from bitfit_probe.diff import compare
+from bitfit_probe.diff.coverage import in_body
+from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.records import Comparison, Evidence, Finding
+from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, file_rule
+from bitfit_probe.rules.loading import opened
+
+__all__ = ["containers_differ"]
+
+
+@file_rule("BP115", "containers-differ", "warning", catalogue=(54,))
+def containers_differ(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+    """The folder holds its weights twice, and the two are not the same.
+
+    What it means
+    -------------
+    ``model.safetensors``, ``pytorch_model.bin`` or an index of shards lie side by side and hold different
+    tensors. transformers reads the first of them in that order, safetensors before pickles and a single
+    file before shards; other loaders, older versions and ``use_safetensors=False`` read another one.
+
+    Why it matters
+    --------------
+    Which model is served hangs on the loader. Where the one that is read is the base, what was trained lies
+    in the file that nobody reads.
+
+    How it is recognised
+    --------------------
+    Names and shapes first, then the bytes of both. A difference that a cast explains is none, and neither is
+    an index whose shards are gone. An error where the body that is read is the base's and the other's is not.
+
+    What to do
+    ----------
+    Find out which one was saved last, and delete the other.
+
+    References
+    ----------
+    huggingface/diffusers#14769
+    """
+    tuned = opened(attempt)
+    for path in tuned.siblings:
+        other = _other(path)
+        if other is not None:
+            yield from _difference(attempt, tuned, path, other, this)
+
+
+def _other(path: Path) -> Checkpoint | None:
+    """The weights that lie in `path`; None where a stale index, or a file that is none, holds none."""
+    try:
+        return open_checkpoint(path)
+    except BitfitProbeError:
+        return None
+
+
+def _difference(
+    attempt: Attempt, tuned: Checkpoint, path: Path, other: Checkpoint, this: Rule
+) -> Iterator[Finding]:
+    read = tuned.files[0].path.name
+    try:
+        found, _ = compare(tuned, other)
+    except BitfitProbeError as error:
+        raise CannotTell(f"{path.name} beside {read} can't be compared with it: {error.what}") from error
+    moved = found.summary.changed_tensors
+    lonely = [item.name for item in (*found.unmatched_base, *found.unmatched_tuned) if item.why != "tied"]
+    if not moved and not lonely:
+        return
+    parts = [f"{moved} of {found.summary.compared_tensors} tensors differ"] if moved else []
+    parts += [f"{len(lonely)} are in one of them only or of another shape"] if lonely else []
+    names = [*dict.fromkeys(row.name for row in found.tensors if row.moved), *lonely]
+    untrained = _untrained(attempt, found)
+    more = " What is read has the body of the base: what was trained lies in the other." if untrained else ""
+    yield this.finding(
+        f"'{read}', which is read, and '{path.name}' beside it hold different weights: "
+        f"{' and '.join(parts)}.{more}",
+        severity="error" if untrained else "warning",
+        subjects=tuple(names)[:10],
+        evidence=_evidence(found, len(lonely)),
+    )
+
+
+def _untrained(attempt: Attempt, found: Comparison) -> bool:
+    """Whether the body that is read is the base's, and that of the other container is not."""
+    if attempt.case is None or attempt.case.comparison.adapter is not None:
+        return False
+    at_rest = attempt.case.comparison.verdict in ("identical", "rounding-only", "head-only")
+    return at_rest and any(row.moved and in_body(row.place) for row in found.tensors)
+
+
+def _evidence(found: Comparison, lonely: int) -> tuple[Evidence, ...]:
+    return (
+        Evidence("differing_tensors", found.summary.changed_tensors, "tensors"),
+        Evidence("compared_tensors", found.summary.compared_tensors, "tensors"),
+        Evidence("tensors_in_one_only", lonely, "tensors"),
+    )
