@@ -25,6 +25,7 @@ from bitfit_probe.data import TaskData
 from bitfit_probe.models import load_tokenizer, quietly
 from bitfit_probe.tuning.build import Built, build
 from bitfit_probe.tuning.encode import encode
+from bitfit_probe.tuning.fingerprint import examples_sha256
 from bitfit_probe.tuning.settings import Settings
 from bitfit_probe.tuning.train import Task, make_trainer
 
@@ -76,15 +77,21 @@ def head_of(tasks: Path, cell: Cell) -> dict[str, Any]:
     }
 
 
-def perform(tasks: Path, device: str, run: Run) -> dict[str, Any]:
-    """Train, judge, and give the line of the run."""
+def perform(tasks: Path, device: str, run: Run, budget: Budget | None = None) -> dict[str, Any]:
+    """Train, judge, and give the line of the run.
+
+    Parameters
+    ----------
+    budget
+        None for the plan's.
+    """
     import torch
     import transformers
 
     torch.set_num_threads(1)  # one run a core
     start, cpu = time.monotonic(), time.process_time()
     data, parts = examples_of(tasks, run.cell.task), _parts_of(tasks, run)
-    budget = budget_of(run.cell.task, len(parts.train))
+    budget = budget or budget_of(run.cell.task, len(parts.train))
     with quietly():
         how = _train_head if run.method == "head" else _train
         trained = how(tasks, device, run, parts, budget)
@@ -257,8 +264,9 @@ def _number(value: float) -> float | None:
 
 @cache
 def _given(tasks: Path, device: str, model: str, task: str) -> npt.NDArray[np.float32]:
-    kept = CACHE / f"head-{model}-{task}.npy"
-    return given_to_head(folder_of(model), examples_of(tasks, task), kept, partial(_context, device))
+    data = examples_of(tasks, task)
+    kept = CACHE / f"head-{model}-{task}-{device}-{examples_sha256(data)[:12]}.npy"
+    return given_to_head(folder_of(model), data, kept, partial(_context, device))
 
 
 @cache
