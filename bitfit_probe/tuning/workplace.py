@@ -87,9 +87,11 @@ class Workplace:
         with told_as_output(self.out):
             undone.enter_context(made_folder(self._home))
             undone.enter_context(held_folder(self._home, self.out))
-            if self.last_checkpoint() is not None:
+            going_on = self.last_checkpoint() is not None
+            if going_on:
                 self._check_same(identity, resume)
-            else:  # new, or killed before there was anything to go on with
+            undone.push(self._tidy)
+            if not going_on:  # new, or killed before there was anything to go on with
                 for path in self._home.iterdir():
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                 (self._home / _IDENTITY).write_text(json.dumps(identity, indent=1), encoding="utf-8")
@@ -132,15 +134,17 @@ class Workplace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        full = error is not None and not isinstance(error, BitfitProbeError) and _is_of_writing(error)
-        hopeless = isinstance(error, BitfitProbeError) and not isinstance(error, OutputError)
-        kept = not hopeless and self.last_checkpoint() is not None
-        if not self.finished and not kept:
-            shutil.rmtree(self._home, ignore_errors=True)
         self._open_things.__exit__(kind, error, trace)
-        if full and error is not None:
-            room = "make room" if not kept else f"make room, and go on from {self._home} by --resume"
-            raise cannot_write(self.out, error, room) from error
+        if error is not None and not isinstance(error, BitfitProbeError) and _is_of_writing(error):
+            kept = self._home.is_dir()
+            advice = f"make room, and go on from {self._home} by --resume" if kept else "make room"
+            raise cannot_write(self.out, error, advice) from error
+
+    def _tidy(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Leave nothing, unless there is a checkpoint to go on from."""
+        hopeless = isinstance(error, BitfitProbeError) and not isinstance(error, OutputError)
+        if hopeless or self.last_checkpoint() is None:
+            shutil.rmtree(self._home, ignore_errors=True)
 
 
 def _is_of_writing(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from bitfit_probe.errors import (
     OverwriteError,
     SettingsError,
 )
+from bitfit_probe.tuning.workplace import Workplace
 
 HEAD = {"classifier.weight", "classifier.bias"}
 QUICK = {"epochs": 1, "batch": 16, "held_out": 0.0}
@@ -191,6 +192,37 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path, dtyp
         assert torch.equal(tensor, load_file(tmp_path / "whole/model.safetensors")[name]), name
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
     assert tuned(base, task, out, resume=True, **hyper).card["steps"] == 3 * 3
+
+
+def test_one_run_at_a_time(tmp_path):
+    with Workplace(tmp_path / "out", {"seed": 1}, resume=False) as first:
+        (first.result / "half").write_text("half")
+        for resume in (False, True):
+            with pytest.raises(OutputError, match="another run is writing"):
+                Workplace(tmp_path / "out", {"seed": 1}, resume=resume)
+        assert (first.result / "half").read_text() == "half"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_before_its_first_checkpoint_goes_with_the_next(tmp_path):
+    home = tmp_path / ".out.partial"
+    (home / "checkpoints/checkpoint-7").mkdir(parents=True)
+    (home / "checkpoints/checkpoint-7/trainer_state.json").write_text('{"cut o')
+    (home / "run.json").write_text('{"se')
+    with Workplace(tmp_path / "out", {"seed": 2}, resume=False) as place:
+        assert sorted(path.name for path in home.iterdir()) == ["result", "run.json"]
+        (place.result / "run_card.json").write_text('{"run": {"seed": 2}}')
+        place.publish()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_run_left_that_was_killed_after_its_last_rename_goes_with_the_next(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/run_card.json").write_text('{"run": {"seed": 2}}')
+    (tmp_path / ".out.partial/checkpoints").mkdir(parents=True)
+    with pytest.raises(OverwriteError):
+        Workplace(tmp_path / "out", {"seed": 2}, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_nothing_is_overwritten(bases, task, tmp_path):
