@@ -68,6 +68,11 @@ class DType:
         return bool(self.roundoff)
 
     @property
+    def is_integer(self) -> bool:
+        """Whether values are whole numbers (or truths), which no cast among such types rounds."""
+        return self.roundoff == 0
+
+    @property
     def decodable(self) -> bool:
         """Whether elements have a value that we can compute with, not only bytes."""
         return self.roundoff is not None

@@ -138,24 +138,33 @@ def _figures(item: Measured) -> dict[str, Any]:
     types = (tuned_dtype,) if item.pair.computed else (item.pair.base.dtype, tuned_dtype)
     # Not of one type: bfloat16 has the coarser digits, float16 the coarser steps near zero.
     roundoff, step = max(t.roundoff or 0 for t in types), max(t.subnormal for t in types)
-    mean = 1 / sums.count if sums.count else None
+    finite, up, delta_up = sums.count, sums.exponent, sums.delta_exponent
+    base_l2 = _unscaled(base, up)
     return {
-        "mean_abs_delta": sums.delta_abs * mean if mean else None,
-        "l1_delta": sums.delta_abs,
-        "l2_delta": delta,
-        "max_abs_delta": sums.delta_max,
-        "relative_l2": (delta / scale if scale else 0.0) if sums.count else None,
-        "mean_shift": sums.delta * mean if mean else None,
+        "mean_abs_delta": _unscaled(sums.delta_abs / finite, delta_up) if finite else None,
+        "l1_delta": _unscaled(sums.delta_abs, delta_up),
+        "l2_delta": _unscaled(delta, delta_up),
+        "max_abs_delta": _unscaled(sums.delta_max, delta_up),
+        "relative_l2": (_unscaled(delta / scale, delta_up - up) if scale else 0.0) if finite else None,
+        "mean_shift": _unscaled(sums.delta / finite, delta_up) if finite else None,
         "cosine": _cosine(sums.product, base, tuned, same=delta == 0),
         "changed_fraction": sums.changed / size if size else None,
         "sign_flips": sums.sign_flips,
         "nonfinite_base": sums.nonfinite_base,
         "nonfinite_tuned": sums.nonfinite_tuned,
-        "rounding_floor": roundoff * base + math.sqrt(size) * step / 2,
+        "rounding_floor": None if base_l2 is None else roundoff * base_l2 + math.sqrt(size) * step / 2,
         "above_rounding": sums.above_rounding / size if size else None,
-        "base_l2": base,
-        "tuned_l2": tuned,
+        "base_l2": base_l2,
+        "tuned_l2": _unscaled(tuned, up),
     }
+
+
+def _unscaled(value: float, exponent: int) -> float | None:
+    """What `value` · 2^exponent is; None where float64 does not reach so far."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return None
 
 
 #: Figures of a tensor whose bytes are equal; norms, cosine and NaN counts would need a scan of it.

@@ -6,8 +6,9 @@ cancellation cost no digits; a float32 loop is faster on paper only, since memor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,7 +19,17 @@ from bitfit_probe.checkpoint.tensor import Tensor
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["BLOCK", "Sums", "Workspace", "add_statistics", "cast_through", "same_bytes"]
+__all__ = [
+    "BLOCK",
+    "Sums",
+    "Workspace",
+    "add_statistics",
+    "cast_through",
+    "count_above",
+    "count_changed",
+    "same_bytes",
+    "set_nonfinite_apart",
+]
 
 #: Elements a block: with fewer, the time goes into calling numpy rather than into its loops.
 BLOCK = 128 * 1024
@@ -34,7 +45,11 @@ Float64: TypeAlias = "npt.NDArray[np.float64]"
 
 @dataclass
 class Sums:
-    """What one pass over a pair adds up; ranges of a pair are merged by `add`."""
+    """What one pass over a pair adds up; ranges of a pair are merged by `add`.
+
+    Values were scaled by 2 to the power of −`exponent` before they were squared or multiplied, differences by
+    2 to that of −`delta_exponent` before they were added up: both are 0 but where float64 ends.
+    """
 
     count: int = 0
     base_square: float = 0.0
@@ -49,6 +64,8 @@ class Sums:
     sign_flips: int = 0
     nonfinite_base: int = 0
     nonfinite_tuned: int = 0
+    exponent: int = 0
+    delta_exponent: int = 0
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Sums:
@@ -61,13 +78,38 @@ class Sums:
 
     def add(self, other: Sums) -> None:
         """Take in the sums of another range."""
+        if (self.exponent, self.delta_exponent) != (other.exponent, other.delta_exponent):
+            other = replace(other)
+            self._share_scale(other)
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.delta_max = max(self.delta_max, other.delta_max)
 
+    def _share_scale(self, other: Sums) -> None:
+        """Bring both to the larger scale of those that hold something."""
+        both = (self, other)
+        scale = max((sums.exponent for sums in both if sums.base_square or sums.tuned_square), default=0)
+        delta = max((sums.delta_exponent for sums in both if sums.delta_abs), default=0)
+        for sums in both:
+            for name, power in _POWERS.items():
+                lower = sums.delta_exponent - delta if name.startswith("delta") else sums.exponent - scale
+                value = getattr(sums, name)
+                setattr(sums, name, math.ldexp(value, power * lower) if value else 0.0)
+            sums.exponent, sums.delta_exponent = scale, delta
+
 
 _NAMES = tuple(field.name for field in fields(Sums))
-_ADDED = tuple(name for name in _NAMES if name != "delta_max")
+#: How often the scale goes into a sum.
+_POWERS = {
+    "base_square": 2,
+    "tuned_square": 2,
+    "product": 2,
+    "delta_square": 2,
+    "delta": 1,
+    "delta_abs": 1,
+    "delta_max": 1,
+}
+_ADDED = tuple(name for name in _NAMES if name not in ("delta_max", "exponent", "delta_exponent"))
 
 
 class Workspace:
@@ -161,15 +203,15 @@ def add_statistics(
         squares = _dot(b, b), _dot(t, t)
         above: int | None = None
         if not np.isfinite(sum(squares)):
-            changed = _changed(b, t)
-            above = _above(b, t, base.dtype, target) if rounded else changed
-            _set_nonfinite_apart(sums, b, t)
+            changed = count_changed(b, t)
+            above = count_above(b, t, base.dtype, target) if rounded else changed
+            set_nonfinite_apart(sums, b, t)
             squares = _dot(b, b), _dot(t, t)
         np.subtract(t, b, out=d)
         _add_block(sums, b, t, d, squares, work)
         if above is None:
             changed = int(np.count_nonzero(np.not_equal(d, 0, out=work.mask[:count])))
-            above = _above(b, t, base.dtype, target) if rounded and changed else changed
+            above = count_above(b, t, base.dtype, target) if rounded and changed else changed
         sums.changed += changed
         sums.above_rounding += above
 
@@ -197,12 +239,12 @@ def _dot(one: Float64, two: Float64) -> float:
     return float(np.dot(one, two))
 
 
-def _changed(b: Float64, t: Float64) -> int:
+def count_changed(b: Float64, t: Float64) -> int:
     """Number of elements with another value, NaN being the value NaN."""
     return int(np.count_nonzero((b != t) & ~(np.isnan(b) & np.isnan(t))))
 
 
-def _above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
+def count_above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
     """Number of elements that no cast between the two types explains, in either direction."""
     if ours.block or theirs.block:
         step = np.maximum(ours.steps(b), theirs.steps(t))
@@ -236,7 +278,7 @@ def _overflown(source: Float64, target: Float64, dtype: DType) -> npt.NDArray[np
     return ends
 
 
-def _set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:
+def set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:
     """Count NaN and infinities, and zero their places on both sides so that no sum sees them."""
     bad_b, bad_t = ~np.isfinite(b), ~np.isfinite(t)
     sums.nonfinite_base += int(np.count_nonzero(bad_b))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bitfit_probe.align import Pair
 from bitfit_probe.checkpoint.dtypes import DType
 from bitfit_probe.checkpoint.tensor import expect
+from bitfit_probe.diff.careful import careful_statistics, needs_care
 from bitfit_probe.diff.halves import run_all
 from bitfit_probe.diff.kernel import Sums, Workspace, add_statistics, cast_through, same_bytes
 from bitfit_probe.diff.narrow import narrow_statistics, suits
@@ -192,6 +193,10 @@ class _Worker:
         sums = None
         if item.cast is None and suits(base, tuned):
             sums = narrow_statistics(base, tuned, start, stop, self._work)
+        if needs_care(base, tuned):
+            sums = careful_statistics(
+                base, tuned, start, stop, self._work, item.cast, exact=item.pair.computed
+            )
         if sums is None:
             sums = Sums()
             add_statistics(sums, base, tuned, start, stop, self._work, item.cast, exact=item.pair.computed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -162,7 +163,7 @@ def summarise(
         changed_bias_parameters=sum(row.parameters for row in biases if row.moved),
         biases=len({row.name for row in biases}),
         changed_biases=len({row.name for row in biases if row.moved}),
-        relative_l2=_pooled([row for row in body if row.l2_delta is not None]),
+        relative_l2=_pooled([row for row in body if BY_NAME[row.base_dtype].is_float]),
         head_changed=head in ("changed", "new"),
         head=head,
         offenders=offenders,
@@ -181,8 +182,8 @@ def _coarser(row: TensorDelta) -> str | None:
 
 def _pooled(rows: Sequence[TensorDelta]) -> float | None:
     """‖Δ‖ / ‖b‖ over `rows`; None where an identical tensor's norm was not needed, and so is not known."""
+    rows = [row for row in rows if row.above_rounding is not None]
     if not rows or any(row.base_l2 is None or row.l2_delta is None for row in rows):
         return None
-    delta = sum((row.l2_delta or 0.0) ** 2 for row in rows)
-    base = sum((row.base_l2 or 0.0) ** 2 for row in rows)
-    return float((delta / base) ** 0.5) if base else None
+    delta, base = (math.hypot(*(getattr(row, name) for row in rows)) for name in ("l2_delta", "base_l2"))
+    return delta / base if base and math.isfinite(base + delta) else None

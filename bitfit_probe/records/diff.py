@@ -100,10 +100,10 @@ Verdict = Literal[
 
 @dataclass(frozen=True)
 class TensorDelta:
-    """How far one tensor moved. A figure that was not computed is None.
+    """How far one tensor moved. A figure that was not computed, or is beyond float64, is None.
 
-    With b the base, t the tuned tensor, Δ = t − b, n the number of elements; sums run over the
-    elements that are finite on both sides.
+    With b the base, t the tuned tensor, Δ = t − b, n the number of elements that are finite on both sides.
+    Sums, norms, means and the maximum run over these n; shares are of all elements.
 
     Attributes
     ----------
@@ -122,27 +122,28 @@ class TensorDelta:
     judged_by
         How that was found out.
     mean_abs_delta
-        Σ|Δ| / n, the amount of change of the BitFit paper (Ben Zaken et al. 2022, §5).
+        Σ|Δ| / n; None where n is 0. The amount of change of the BitFit paper (Ben Zaken et al.
+        2022, §5).
     l1_delta, l2_delta, max_abs_delta
         ‖Δ‖₁, ‖Δ‖₂, max|Δ|.
     relative_l2
         ‖Δ‖₂ / max(‖b‖₂, ‖t‖₂), in [0, 2]; 0 where both are zero. The larger of both norms as the scale
         keeps it meaningful for all-zero bases, for which it is 1.
     mean_shift
-        ΣΔ / n.
+        ΣΔ / n; None where n is 0.
     cosine
         ⟨b, t⟩ / (‖b‖₂ ‖t‖₂); exactly 1 where t has the values of b. None where a norm is 0.
     changed_fraction
-        Share of elements with another value.
+        Share of all elements with another value, NaN being the value NaN.
     sign_flips
         Number of elements whose sign turned, zeros aside.
     nonfinite_base, nonfinite_tuned
         Number of NaN and infinite elements.
     rounding_floor
-        u·‖b‖₂ + √n·s/2, the most that rounding b between the two element types can add to ‖Δ‖₂, with u the
-        larger unit roundoff of both and s the larger smallest subnormal (Higham 2002, §2.2).
+        u·‖b‖₂ + √N·s/2 with N all elements, the most that rounding b between the two element types can add to
+        ‖Δ‖₂, with u the larger unit roundoff of both and s the larger smallest subnormal (Higham 2002, §2.2).
     above_rounding
-        Share of elements that differ by more than a cast to the other side's element type explains.
+        Share of all elements that differ by more than a cast to the other side's element type explains.
     cast_through
         Element type that the tuned values went through before they were stored in a finer one.
     """
@@ -248,7 +249,7 @@ class Summary:
     bias_parameters, changed_bias_parameters, biases, changed_biases
         The same over biases outside the head: elements, then tensors.
     relative_l2
-        ‖Δ‖₂ / ‖b‖₂ over all compared tensors outside the head.
+        ‖Δ‖₂ / ‖b‖₂ over all compared float tensors outside the head and the buffers.
     head_changed
         The tuned head has other values than the base's, or the base has none.
     head
