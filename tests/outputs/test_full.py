@@ -68,7 +68,8 @@ def test_no_room(world: Path, limit: int, command: str) -> None:
     said = done.stderr.splitlines()
     assert done.returncode == 2, done.stderr
     assert said[-1].startswith("error BE300: ")
-    assert len(said) == 1, done.stderr
+    # Libraries underneath may warn of what they deprecate.
+    assert len([line for line in said if line.startswith(("error", "Traceback"))]) == 1, done.stderr
     left = [path for path in sorted(world.rglob("*")) if path not in before]
     # A journal is kept empty, for the next try; a report may go to stdout before a demo's files fail.
     assert [str(path.relative_to(world)) for path in left] in ([], ["w", "w/trial.jsonl"])
