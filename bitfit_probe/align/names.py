@@ -28,6 +28,8 @@ _WRAPPERS = frozenset(
     }
 )
 _PEFT_PREFIX = "base_model.model."
+#: Components of a prefix that is tried: every pair of both sides' prefixes is held against all names.
+_DEEPEST_PREFIX = 8
 #: weight_norm's names since torch.nn.utils.parametrizations.weight_norm, and those before.
 GAIN, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 _WEIGHT_NORM = {"weight_g": GAIN, "weight_v": DIRECTION}
@@ -125,8 +127,8 @@ def _spellings(name: str) -> Iterator[str]:
 
 def _prefixes(names: Iterable[str]) -> list[str]:
     """The prefixes that at least half of the names begin with, shortest first."""
-    total, found, depth = len(list(names)), [""], 1
-    while True:
+    total, found = len(list(names)), [""]
+    for depth in range(1, _DEEPEST_PREFIX + 1):
         heads = Counter(
             ".".join(parts[:depth]) + "."
             for parts in (name.split(".") for name in names)
@@ -135,7 +137,7 @@ def _prefixes(names: Iterable[str]) -> list[str]:
         if not heads or heads.most_common(1)[0][1] < total / 2:
             return found
         found.append(heads.most_common(1)[0][0])
-        depth += 1
+    return found
 
 
 def _behind(tensors: dict[str, One], prefix: str) -> dict[str, One]:

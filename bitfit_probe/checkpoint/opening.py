@@ -45,6 +45,9 @@ _HEAD_BYTES = 512
 #: show together takes time to read, so it stays within a multiple of the file.
 _MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
+#: Several times what the longest names of real models have.
+_LONGEST_NAME, _MOST_PARTS = 1000, 100
+
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
     (b"\x89HDF", "an HDF5 file (Keras, TensorFlow)", KERAS_ADVICE),
@@ -154,11 +157,24 @@ def _read_file(file: File, key: str | None) -> Checkpoint:
     for module in (cast("Format", found) for found in _modules(formats)):
         if module.recognises(head, file):
             checkpoint = _read_as(module, file, key)
+            _check_names(checkpoint)
             if is_adapter(file.path, checkpoint.tensors):
                 return as_adapter(checkpoint)
             _check_shown(checkpoint, file)
             return _checked(checkpoint)
     raise _unknown(head, file.path)
+
+
+def _check_names(checkpoint: Checkpoint) -> None:
+    """Refuse names that no module tree gives: what a name means is looked for behind each of its dots."""
+    for name in checkpoint.tensors:
+        if len(name) > _LONGEST_NAME or name.count(".") >= _MOST_PARTS:
+            raise CorruptError(
+                f"a tensor's name has {len(name):,} characters and {name.count('.') + 1:,} dotted parts "
+                f"({name[:40]!r} …), more than {_LONGEST_NAME} and {_MOST_PARTS}",
+                advice="check how it was saved",
+                path=checkpoint.path,
+            )
 
 
 def _check_shown(checkpoint: Checkpoint, file: File) -> None:

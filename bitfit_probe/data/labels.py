@@ -13,6 +13,7 @@ Task = Literal["classification", "regression", "unlabelled"]
 #: More distinct numbers than this are a quantity, not classes.
 _MOST_NUMERIC_CLASSES = 20
 _MOST_LISTED = 8
+_LONGEST = 40
 
 
 def read_labels(raw: Sequence[Any] | None) -> tuple[Labels, tuple[str, ...], Task]:
@@ -60,7 +61,8 @@ def listed(names: Iterable[str]) -> str:
     """The first names, and how many there are beside them."""
     names = list(names)
     rest = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    first = (name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…" for name in names[:_MOST_LISTED])
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _are_quantities(values: Sequence[float]) -> bool:

@@ -28,7 +28,7 @@ _MOST_COLUMNS = 2_000
 #: Characters of one row.
 _LONGEST_ROW = 1 << 22
 _CHUNK = 1 << 20
-_BATCH = 1 << 13
+_BATCH = 1 << 15
 #: Bytes of a column in one row group of a Parquet file.
 _MOST_IN_GROUP = 1 << 28
 _SEED = 0
@@ -212,16 +212,15 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _values(stream: TextIO) -> Iterator[Any]:
     """A value a line, or the elements of one list."""
+    begun = stream.read(_CHUNK).lstrip()
+    if begun.startswith("["):
+        yield from _elements(begun[1:], stream)
+        return
+    stream.seek(0)
     lines = _Lines(stream)
-    is_first = True
     for line in lines:
         lines.row_ends()
-        text = line.strip()
-        if is_first and text.startswith("["):
-            yield from _elements(text[1:], stream)
-            return
-        if text:
-            is_first = False
+        if text := line.strip():
             yield json.loads(text)
 
 
@@ -295,12 +294,21 @@ def _parquet_rows(path: Path, columns: Sequence[str], sample: _Sample) -> Rows:
             while at is not None and at < start + len(batch):
                 here.append(at - start)
                 at = next(chosen, None)
-            for row in batch.take(here).to_pylist() if here else ():
-                sample.add(row)
+            names = batch.schema.names
+            for cells in zip(*(_taken(column, here) for column in batch.columns), strict=True):
+                sample.add(dict(zip(names, cells, strict=True)))
             start += len(batch)
     except ArrowException as error:
         raise ValueError(str(error).partition("\n")[0]) from error
     return Rows(sample.rows().kept, count)
+
+
+def _taken(column: Any, rows: list[int]) -> list[Any]:
+    """The cells of these rows; equal ones of a dictionary are one object."""
+    if not rows or not hasattr(column, "dictionary"):
+        return list(column.take(rows).to_pylist()) if rows else []
+    words = column.dictionary.to_pylist()
+    return [None if at is None else words[at] for at in column.indices.take(rows).to_pylist()]
 
 
 def _check_groups(file: Any, columns: Sequence[str]) -> None:

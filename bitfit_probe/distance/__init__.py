@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.distance.care import notes_on, require_usable
+from bitfit_probe.distance.care import notes_on, require_reference, require_sampled, require_usable
 from bitfit_probe.distance.encoder import Encoder, Pooling, open_encoder
 from bitfit_probe.distance.explainable import explained_by, layer_inputs
 from bitfit_probe.distance.kernels import DEFAULT, Settings
@@ -96,8 +96,10 @@ def measure_distance(
         The model can't be loaded.
     """
     require_usable(data)
+    require_reference(len(reference), reference_name)
     notes = notes_on(data)
     data = data.sample(examples, seed)
+    require_sampled(data)
     encoder = open_encoder(model, pooling)
     tell = progress or (lambda stage, done, total: None)
     features = encoder.features(data, lambda done, total: tell("features", done, total))

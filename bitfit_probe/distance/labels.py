@@ -126,7 +126,7 @@ def _evidence(
     count = len(y)
     projected = (left.T @ y) ** 2
     outside = max(float(y @ y - projected.sum()), 0.0)
-    scale = float(values.mean())
+    scale = float(values.mean()) or 1.0  # features that are all zero explain nothing, at any strength
 
     def negative(power: float) -> float:
         spread = values / (scale * 10.0**power) + 1  # eigenvalues of K/λ + I
@@ -166,4 +166,8 @@ def h_score(features: npt.NDArray[np.floating], labels: npt.NDArray[np.integer])
     np.add.at(means, inverse, centred)
     means /= counts[:, None]
     weighted = means * np.sqrt(counts / len(labels))[:, None]
-    return float((1 - shrinkage) * np.sum(weighted * np.linalg.solve(covariance, weighted.T).T))
+    if shrinkage < np.finfo(float).eps or not covariance.any():  # nothing on the diagonal: perhaps singular
+        solved = np.linalg.pinv(covariance, hermitian=True) @ weighted.T
+    else:
+        solved = np.linalg.solve(covariance, weighted.T)
+    return float((1 - shrinkage) * np.sum(weighted * solved.T))

@@ -131,3 +131,13 @@ def test_bootstrap_covers_the_mean(random: np.random.Generator) -> None:
 
 def test_all_right_still_has_an_interval() -> None:
     assert bootstrap_mean(np.ones(60)) == (1.0, (0.95, 1.0))
+
+
+def test_features_without_variance_tell_no_classes_apart() -> None:
+    labels = np.arange(24) % 2
+    assert h_score(np.full((24, 8), 3.0), labels) == 0.0
+    # Without features what is left is the noise of the targets: ½(log 2π·½ + 1) each.
+    want = -0.5 * (np.log(2 * np.pi * 0.5) + 1)
+    assert log_evidence(np.zeros((24, 8)), np.eye(2)[labels]) == pytest.approx(want, abs=1e-9)
+    # Two points, one a class: the score of features that tell all is the number of classes less one.
+    assert h_score(np.outer(labels, np.ones(8)), labels) == pytest.approx(1.0, abs=0.05)
