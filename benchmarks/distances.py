@@ -19,12 +19,12 @@ from pathlib import Path
 
 from benchmarks.materials import ALBERT, DEFAULT, MINILM, RXNFP
 from bitfit_probe.data import read_examples, read_texts
-from bitfit_probe.distance import english_reference, measure_distance
 from bitfit_probe.records.distance import Distance
+from bitfit_probe.task_distance import english_reference, measure_distance
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "distances.csv"
-KNOWN = ROOT / "bitfit_probe" / "distance" / "known_tasks.csv"
+KNOWN = ROOT / "bitfit_probe" / "distance" / "reference_tasks.csv"
 CACHE = ROOT / "benchmarks" / ".cache" / "distance"
 _FIELDS = ("model", "task", "measure", "value", "low", "high", "unit")
 #: What separates a SMILES string into tokens (Schwaller et al. 2018, §2.1), as the model was pretrained.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
-    from bitfit_probe.recommend.recommendation import Known
+    from bitfit_probe.recommendation.answer import Known
     from bitfit_probe.records import Evidence
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.recommendation import Recommended, Trial
@@ -64,7 +64,7 @@ def distance(
         The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
     """
     from bitfit_probe.data import as_examples, read_texts
-    from bitfit_probe.distance import DEFAULT, english_reference, measure_distance
+    from bitfit_probe.task_distance import DEFAULT, english_reference, measure_distance
 
     texts: tuple[str, ...] = ()
     name = "English public-domain prose"
@@ -126,8 +126,8 @@ def recommend(
     from bitfit_probe.data import as_examples
     from bitfit_probe.outputs import refuse_overlap
     from bitfit_probe.probe import attempts
-    from bitfit_probe.recommend.recommendation import recommendation
-    from bitfit_probe.recommend.trial_journal import JOURNAL
+    from bitfit_probe.recommendation.answer import recommendation
+    from bitfit_probe.recommendation.trial.journal import JOURNAL
     from bitfit_probe.records.recommendation import Recommended
 
     if work is not None:
@@ -175,8 +175,8 @@ def with_recommendation(
         As for `distance`.
     """
     from bitfit_probe.checkpoint import open_checkpoint
-    from bitfit_probe.recommend.afterwards import Look, middle_rank, steps_taken
-    from bitfit_probe.recommend.recommendation import Known, recommendation
+    from bitfit_probe.recommendation.afterwards import Look, middle_rank, steps_taken
+    from bitfit_probe.recommendation.answer import Known, recommendation
     from bitfit_probe.records.recommendation import Recommended
 
     measured = distance(base, data, examples=examples, progress=progress)
@@ -203,7 +203,7 @@ def _trial(
     seed: int,
     progress: Progress | None,
 ) -> Trial:
-    from bitfit_probe.recommend.trial import run_trial
+    from bitfit_probe.recommendation.trial import run_trial
 
     tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
     return run_trial(model, data, minutes=minutes, seed=seed, work=work, progress=tell)
@@ -213,8 +213,8 @@ def _known(
     tried: list[Attempt], data: TaskData, trial: Trial | None, progress: Progress | None
 ) -> tuple[Known, tuple[Evidence, ...]]:
     """What tuned checkpoints tell: findings, scores, and the rank of what changed."""
-    from bitfit_probe.recommend.afterwards import look
-    from bitfit_probe.recommend.recommendation import Known
+    from bitfit_probe.recommendation.afterwards import look
+    from bitfit_probe.recommendation.answer import Known
     from bitfit_probe.rules import check
 
     if not tried:

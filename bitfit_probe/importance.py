@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.diff import Progress, compare
+from bitfit_probe.comparison import Progress, compare
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.diff import Progress, compare, side
+from bitfit_probe.comparison import Progress, compare, side
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Check, Comparison, Diff, Explanation
 
@@ -200,8 +200,8 @@ def _measured(
     updates: Alignment | None,
     progress: Progress | None,
 ) -> Measured:
-    from bitfit_probe.measures.adequacy import adequacy
     from bitfit_probe.measures.ranking import rank
+    from bitfit_probe.measures.training_sufficiency import adequacy
     from bitfit_probe.records.report import Measured
     from bitfit_probe.rules.adequacy import LIMITS
 
@@ -217,7 +217,7 @@ def _measured(
 
 
 def _likeness(sides: Sequence[_Side]) -> tuple[Likeness, ...]:
-    from bitfit_probe.measures.likeness import likeness
+    from bitfit_probe.measures.delta_similarity import likeness
     from bitfit_probe.rules.adequacy import ODD_GAP
 
     alignments, comparisons = [item.alignment for item in sides], [item.comparison for item in sides]

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.rankings.tasks import Task
 from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.comparison import compare
 from bitfit_probe.data import read_examples
-from bitfit_probe.diff import compare
 from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.reverting import revert

@@ -21,7 +21,7 @@ from benchmarks.recommend.page import paragraph
 from benchmarks.recommend.plan import Cell
 from benchmarks.recommend.remedies import TABLE as REMEDIES
 from benchmarks.recommend.samples import Case, cases, measured, read
-from bitfit_probe.recommend.fitting import Sample
+from bitfit_probe.recommendation.fitting import Sample
 from bitfit_probe.records.recommendation import METHODS
 
 PAGE = Path(__file__).parents[2] / "docs" / "forecasts.md"

@@ -189,7 +189,7 @@ def _reliability(figures: Judged, chosen: str) -> Iterator[str]:
 
 def _published(figures: Mapping[str, Judged]) -> Iterator[str]:
     yield from paragraph("""
-        78 comparisons of BitFit, LoRA and full fine-tuning (bitfit_probe/recommend/published.csv). They
+        78 comparisons of BitFit, LoRA and full fine-tuning (bitfit_probe/recommendation/published.csv). They
         report the number of examples and no probe, so only rules without one can be tried.""")
     yield "| policy | mean regret | median | less always-LoRA, 95 % | within 1 | right label | undecided |"
     yield "|---|---:|---:|---|---:|---:|---:|"

@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.recommend.plan import ENGLISH, Cell, examples_of, folder_of, split
 from benchmarks.recommend.samples import RESULTS, append, read
 from bitfit_probe.data import TaskData
-from bitfit_probe.distance.encoder import Pooling, open_encoder
-from bitfit_probe.distance.kernels import DEFAULT, Kernels, kernels
-from bitfit_probe.distance.reach import forecast
+from bitfit_probe.task_distance.encoder import Pooling, open_encoder
+from bitfit_probe.task_distance.kernel_forecast import forecast
+from bitfit_probe.task_distance.kernels import DEFAULT, Kernels, kernels
 
 TABLE = RESULTS / "remedies.csv"
 FIELDS = ("task", "remedy", "method", "score", "error")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.recommend.plan import Cell, Run, budget_of
-from bitfit_probe.recommend.features import features
-from bitfit_probe.recommend.fitting import Sample
+from bitfit_probe.recommendation.fitting import Sample
+from bitfit_probe.recommendation.meta_features import features
 from bitfit_probe.records.recommendation import METHODS
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def lengthened() -> list[Lengthened]:
 
 def published() -> Iterator[Sample]:
     """The published comparisons, each paper standing for a task, in points of their own metrics."""
-    text = resources.files("bitfit_probe.recommend").joinpath("published.csv").read_text(encoding="utf-8")
+    text = resources.files("bitfit_probe.recommendation").joinpath("published.csv").read_text("utf-8")
     for row in csv.DictReader(text.splitlines()):
         values = {"log2_examples": float(np.log2(float(row["examples"])))}
         scores = {method: float(row[method]) / 100 for method in METHODS}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.recommend.validate [--write]
 
-Writes bitfit_probe/recommend/calibration.json (the rule that ships) and docs/validation.md. Own runs are
+Writes bitfit_probe/recommendation/calibration.json (the rule that ships) and docs/validation.md. Own runs are
 judged leaving one task out, published comparisons leaving one paper out. Every choice inside a fold
 (thresholds, intervals) sees the other tasks only.
 """
@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.recommend import page
 from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.samples import Case, cases, published
-from bitfit_probe.recommend.decide import PRIOR, choose
-from bitfit_probe.recommend.fitting import Sample, fit
-from bitfit_probe.recommend.rule import FEATURES, Rule
+from bitfit_probe.recommendation.decide import PRIOR, choose
+from bitfit_probe.recommendation.fitting import Sample, fit
+from bitfit_probe.recommendation.rule import FEATURES, Rule
 from bitfit_probe.records.recommendation import METHODS
 
 ROOT = Path(__file__).parents[2]

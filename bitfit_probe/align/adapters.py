@@ -66,8 +66,8 @@ def _tied_targets(
 def _without_partner(
     change: Change, architecture: Architecture, why: Literal["absent", "shape"]
 ) -> Unmatched:
-    place = architecture.place(change.name, len(change.shape))
-    return Unmatched(change.name, change.shape, place, why)
+    info = architecture.info(change.name, len(change.shape))
+    return Unmatched(change.name, change.shape, info, why)
 
 
 def _no_target(

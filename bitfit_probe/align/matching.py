@@ -11,10 +11,10 @@ import numpy as np
 from bitfit_probe.align.names import DIRECTION, GAIN, unwrapped
 from bitfit_probe.architectures import Architecture
 from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.checkpoint.computed import MergedStorage
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.tensor import Bytes, ComputedStorage
-from bitfit_probe.records import Part, Place, Unmatched
+from bitfit_probe.checkpoint.storage.computed import MergedStorage
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.tensor import Bytes, ComputedStorage
+from bitfit_probe.records import Part, TensorInfo, Unmatched
 
 __all__ = ["Matcher", "Names", "Pair"]
 
@@ -29,7 +29,7 @@ class Pair:
 
     base: Tensor
     tuned: Tensor
-    place: Place
+    info: TensorInfo
     part: str | None = None
     in_file: bool = True
 
@@ -51,9 +51,9 @@ class Names:
         """The name that the architecture knows the tensor by."""
         return unwrapped(self.tensors[key].name)
 
-    def place(self, key: str) -> Place:
+    def info(self, key: str) -> TensorInfo:
         """Which place the tensor has in the architecture."""
-        return self.architecture.place(self.own(key), len(self.tensors[key].shape))
+        return self.architecture.info(self.own(key), len(self.tensors[key].shape))
 
     def parts(self, key: str) -> tuple[Part, ...]:
         """The parts of a fused tensor."""
@@ -78,47 +78,47 @@ class Matcher:
     def match_names(self) -> None:
         """Pair tensors of one name: embeddings first, which tell by how much a vocabulary was resized."""
         common = [key for key in self.ours.tensors if key in self.theirs.tensors]
-        for key in sorted(common, key=lambda key: self.ours.place(key).kind != "embedding"):
-            base, tuned, place = self.left[key], self.right[key], self.ours.place(key)
+        for key in sorted(common, key=lambda key: self.ours.info(key).kind != "embedding"):
+            base, tuned, info = self.left[key], self.right[key], self.ours.info(key)
             if base.shape == tuned.shape:
-                self._take(key, key, list(self._parts(key, base, tuned, place)))
-            elif self._resized(base, tuned, place):
-                self._take_rows(key, base, tuned, place)
+                self._take(key, key, list(self._parts(key, base, tuned, info)))
+            elif self._resized(base, tuned, info):
+                self._take_rows(key, base, tuned, info)
 
-    def _parts(self, key: str, base: Tensor, tuned: Tensor, place: Place) -> Iterator[Pair]:
+    def _parts(self, key: str, base: Tensor, tuned: Tensor, info: TensorInfo) -> Iterator[Pair]:
         """A fused bias as one pair a part; matrices stay whole, since their parts are no separate rows."""
         parts = self.ours.parts(key) if len(base.shape) == 1 else ()
         if not parts:
-            yield Pair(base, tuned, place)
+            yield Pair(base, tuned, info)
         for part in parts:
-            yield Pair(base.part(part), tuned.part(part), replace(place, role=part.role), part.role)
+            yield Pair(base.part(part), tuned.part(part), replace(info, role=part.role), part.role)
 
-    def _resized(self, base: Tensor, tuned: Tensor, place: Place) -> bool:
+    def _resized(self, base: Tensor, tuned: Tensor, info: TensorInfo) -> bool:
         if not base.shape or base.shape[1:] != tuned.shape[1:]:
             return False
         rows = base.shape[0], tuned.shape[0]
-        if place.kind == "embedding" and len(base.shape) == 2:
+        if info.kind == "embedding" and len(base.shape) == 2:
             self.vocabulary.add(rows)
             return True
-        return place.kind == "head" and rows in self.vocabulary
+        return info.kind == "head" and rows in self.vocabulary
 
-    def _take_rows(self, key: str, base: Tensor, tuned: Tensor, place: Place) -> None:
+    def _take_rows(self, key: str, base: Tensor, tuned: Tensor, info: TensorInfo) -> None:
         common = min(base.shape[0], tuned.shape[0])
-        self._take(key, key, [Pair(base.rows(common), tuned.rows(common), place)])
+        self._take(key, key, [Pair(base.rows(common), tuned.rows(common), info)])
         longer, side = (base, 0) if base.shape[0] > common else (tuned, 1)
         rest = (longer.shape[0] - common, *longer.shape[1:])
-        self.extra[side].append(Unmatched(longer.name, rest, place, "rows"))
+        self.extra[side].append(Unmatched(longer.name, rest, info, "rows"))
 
     def match_wrapped_heads(self) -> None:
         """Pair a head with the same one in a container: lm_head.weight and lm_head.0.weight."""
         theirs = {_uncontained(key): key for key in self.right}
         for key in list(self.left):
             other = theirs.get(_uncontained(key))
-            if other not in self.right or self.ours.place(key).kind != "head":
+            if other not in self.right or self.ours.info(key).kind != "head":
                 continue
             base, tuned = self.left[key], self.right[other]
             if base.shape == tuned.shape:
-                self._take(key, other, [Pair(base, tuned, self.ours.place(key))])
+                self._take(key, other, [Pair(base, tuned, self.ours.info(key))])
 
     def match_weight_norm(self) -> None:
         """Pair a plain weight with the product that weight_norm keeps in two tensors."""
@@ -131,8 +131,8 @@ class Matcher:
                 product = _product(other[key], other[direction])
                 if product.shape != one[plain].shape:
                     continue
-                place = (self.ours if plain in self.ours.tensors else self.theirs).place(plain)
-                pair = Pair(product, one[plain], place) if swap else Pair(one[plain], product, place)
+                info = (self.ours if plain in self.ours.tensors else self.theirs).info(plain)
+                pair = Pair(product, one[plain], info) if swap else Pair(one[plain], product, info)
                 self.found[pair.base.name] = [pair]
                 for taken in (key, direction):
                     other.pop(taken)
@@ -153,17 +153,17 @@ class Matcher:
 
     def holds_biases_only(self) -> bool:
         """Whether the tuned side is a file of trained biases, perhaps with a head, and of nothing else."""
-        kinds = {self.theirs.place(key).kind for key in self.theirs.tensors}
-        rest = {self.ours.place(key).kind for key in self.left}
+        kinds = {self.theirs.info(key).kind for key in self.theirs.tensors}
+        rest = {self.ours.info(key).kind for key in self.left}
         return "bias" in kinds and kinds <= {"bias", "head"} and "weight" in rest
 
     def match_unstored(self) -> None:
         """Pair what the tuned file leaves out with itself, but for a head that another one replaces."""
-        new_head = any(self.theirs.place(key).kind == "head" for key in self.right)
+        new_head = any(self.theirs.info(key).kind == "head" for key in self.right)
         for key in [key for key in self.left if key not in self.theirs.tensors]:
-            tensor, place = self.left[key], self.ours.place(key)
-            if place.kind != "head" or not new_head:
-                pairs = self._parts(key, tensor, tensor, place)
+            tensor, info = self.left[key], self.ours.info(key)
+            if info.kind != "head" or not new_head:
+                pairs = self._parts(key, tensor, tensor, info)
                 self.found[tensor.name] = [replace(pair, in_file=False) for pair in pairs]
                 self.left.pop(key)
 
@@ -176,12 +176,12 @@ class Matcher:
         """Take back pairs of floats with whole numbers: a quantised weight's codes are no values."""
         for name, pairs in list(self.found.items()):
             if any(pair.base.dtype.is_float != pair.tuned.dtype.is_float for pair in pairs) and not any(
-                pair.place.kind == "buffer" for pair in pairs
+                pair.info.kind == "buffer" for pair in pairs
             ):
                 del self.found[name]
                 for pair in pairs:
                     for side, tensor in enumerate((pair.base, pair.tuned)):
-                        self.extra[side].append(Unmatched(tensor.name, tensor.shape, pair.place, "codes"))
+                        self.extra[side].append(Unmatched(tensor.name, tensor.shape, pair.info, "codes"))
 
     def pairs_in_order(self) -> tuple[Pair, ...]:
         """All pairs, in the order in which the base holds its tensors."""
@@ -204,7 +204,7 @@ class Matcher:
                 why = "tied"
             else:
                 why = "absent"
-            yield Unmatched(tensor.name, tensor.shape, names.place(key), why)
+            yield Unmatched(tensor.name, tensor.shape, names.info(key), why)
 
 
 def _uncontained(key: str) -> str:
@@ -224,9 +224,9 @@ def _split_pairs(
     if any(roles[role] not in split or split[roles[role]].shape != windows[role].shape for role in roles):
         return
     for role, other in roles.items():
-        place = replace(names.place(key), role=role)
+        info = replace(names.info(key), role=role)
         one, two = windows[role], split[other]
-        yield Pair(two, one, place, role) if swap else Pair(one, two, place, role)
+        yield Pair(two, one, info, role) if swap else Pair(one, two, info, role)
 
 
 def _product(gain: Tensor, direction: Tensor) -> Tensor:

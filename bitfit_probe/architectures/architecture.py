@@ -11,7 +11,7 @@ from bitfit_probe.architectures.family import Family, Found
 from bitfit_probe.architectures.fused import Fused, figure, holds
 from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
-from bitfit_probe.records import Part, Place
+from bitfit_probe.records import Part, TensorInfo
 
 __all__ = ["Architecture", "KnownFrom"]
 
@@ -84,7 +84,7 @@ class Architecture:
         outer = "" if outer == self.prefix else outer
         return outer + self._inner(found)
 
-    def place(self, name: str, ndim: int) -> Place:
+    def info(self, name: str, ndim: int) -> TensorInfo:
         """Tell where a tensor sits.
 
         Parameters
@@ -113,13 +113,13 @@ class Architecture:
             return heuristics.guess(parsed, ndim, self._body.stacks)
         head, found = self._locate(parsed)
         if head is not None:
-            return Place("head", None, None, "head")
+            return TensorInfo("head", None, None, "head")
         if found is None:
             return heuristics.guess(parsed, ndim, self._body.stacks)
         entry = found.entry
         stack = self._body.stacks.get(entry.template.partition(".")[0])
         kind = "buffer" if entry.is_buffer else kind_of(entry.role, parsed.leaf)
-        return Place(entry.role, found.layer, stack, kind)
+        return TensorInfo(entry.role, found.layer, stack, kind)
 
     def parts(self, name: str, shape: tuple[int, ...]) -> tuple[Part, ...]:
         """Locate the parameters that a fused tensor holds.

@@ -10,7 +10,7 @@ from bitfit_probe.architectures.family import load_generic
 from bitfit_probe.architectures.fused import Fused
 from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
-from bitfit_probe.records import Place
+from bitfit_probe.records import TensorInfo
 
 __all__ = ["fused_of", "guess", "is_usual_buffer", "split_of"]
 
@@ -46,7 +46,7 @@ def is_usual_buffer(leaf: str) -> bool:
     return leaf in _words().buffers
 
 
-def guess(name: Name, ndim: int, stacks: Mapping[str, str]) -> Place:
+def guess(name: Name, ndim: int, stacks: Mapping[str, str]) -> TensorInfo:
     """Guess the place of a tensor from its name.
 
     Parameters
@@ -63,9 +63,9 @@ def guess(name: Name, ndim: int, stacks: Mapping[str, str]) -> Place:
     stack = named[-1] if named else None
     is_mask = leaf.endswith("bias") and ndim > _MOST_BIAS_AXES
     if is_usual_buffer(leaf) or is_mask:
-        return Place(None, layer, stack, "buffer")
+        return TensorInfo(None, layer, stack, "buffer")
     role = _role(name, ndim)
-    return Place(role, layer, stack, kind_of(role, leaf))
+    return TensorInfo(role, layer, stack, kind_of(role, leaf))
 
 
 def _role(name: Name, ndim: int) -> str | None:

@@ -2,6 +2,6 @@
 
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.opening import open_checkpoint
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["Checkpoint", "Tensor", "open_checkpoint"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
-from bitfit_probe.checkpoint.tensor import File, Tensor
+from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.errors import ChangedError, UnreadableError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Checkpoint:
         return self.home or (self.path if self.path.is_dir() else self.path.parent)
 
     @property
-    def places(self) -> tuple[Path, ...]:
+    def infos(self) -> tuple[Path, ...]:
         """What no output may overwrite: what was named, the weight files, and what lies beside them."""
         return (self.path, *(file.path for file in self.files))
 

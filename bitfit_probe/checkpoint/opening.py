@@ -16,16 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
-from bitfit_probe.checkpoint import folders, formats
+from bitfit_probe.checkpoint import formats, layouts
 from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.checkpoint.directory import find_weights, left_unread, standard_weights
-from bitfit_probe.checkpoint.folders.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.location import locate
+from bitfit_probe.checkpoint.layouts.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.quantised import refuse_quantised
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
-from bitfit_probe.checkpoint.tensor import File
+from bitfit_probe.checkpoint.source import locate
+from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.errors import (
     CorruptError,
     EmptyError,
@@ -71,7 +71,7 @@ class Format(Protocol):
 
 
 class Layout(Protocol):
-    """What a module of `bitfit_probe.checkpoint.folders` offers."""
+    """What a module of `bitfit_probe.checkpoint.layouts` offers."""
 
     def recognises(self, folder: Path) -> bool:
         """Whether the names in the directory are those of this layout."""
@@ -129,8 +129,8 @@ def _told(opened: Checkpoint, folder: Path) -> Checkpoint:
 
 
 def _layout(folder: Path) -> Layout | None:
-    layouts = (cast("Layout", module) for module in _modules(folders))
-    return next((layout for layout in layouts if layout.recognises(folder)), None)
+    known = (cast("Layout", module) for module in _modules(layouts))
+    return next((layout for layout in known if layout.recognises(folder)), None)
 
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitfit_probe.checkpoint.tensor import File
+from bitfit_probe.checkpoint.storage.tensor import File
 
 __all__ = ["Field", "fields", "varints"]
 

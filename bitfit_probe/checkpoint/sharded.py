@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import File, Tensor
+from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.errors import CorruptError, EscapesError, MissingShardError
 
 __all__ = ["escapes", "inside", "is_index", "is_plain", "join", "read_shards", "shard_names"]
@@ -41,7 +41,7 @@ def inside(folder: Path, name: str) -> Path:
     # realpath, as Path.resolve raises for a link to itself.
     real, home = Path(os.path.realpath(path)) if is_plain(name) else path, folder.resolve()
     allowed = (home, home.parent.parent / "blobs")
-    if not is_plain(name) or not any(real.is_relative_to(place) for place in allowed):
+    if not is_plain(name) or not any(real.is_relative_to(info) for info in allowed):
         raise escapes(folder, name)
     return path
 

@@ -101,7 +101,7 @@ def _codes(text: str | None) -> tuple[str, ...]:
 def _text(found: object, form: str) -> str:
     from bitfit_probe.probe import explanations
     from bitfit_probe.records import Check
-    from bitfit_probe.report import check_to_json, check_to_sarif, check_to_text
+    from bitfit_probe.rendering import check_to_json, check_to_sarif, check_to_text
     from bitfit_probe.version import __version__
 
     assert isinstance(found, Check)

@@ -41,7 +41,7 @@ def demo(out: Path | None) -> None:
     one_blas_thread()
     from bitfit_probe import sample
     from bitfit_probe.probe import probe
-    from bitfit_probe.report import diff_to_csv, report_to_json, report_to_text
+    from bitfit_probe.rendering import diff_to_csv, report_to_json, report_to_text
 
     result = _named(probe(sample.base_path(), sample.tuned_path(), by=()))
     text = report_to_text(result, width=terminal_width())

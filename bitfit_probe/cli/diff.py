@@ -86,7 +86,7 @@ def diff(
     refuse_overlap(filter(None, (out, plot)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import probe
-    from bitfit_probe.report import diff_to_csv, headline, report_to_json, report_to_text
+    from bitfit_probe.rendering import diff_to_csv, headline, report_to_json, report_to_text
 
     with (
         ProgressBar("comparing", quiet=quiet) as progress,

@@ -84,7 +84,7 @@ def _wrong_usage(error: click.ClickException) -> int:
 
 
 def _failed(error: BaseException, debug: Debug) -> int:
-    from bitfit_probe.report.words import printable
+    from bitfit_probe.rendering.words import printable
 
     if debug.on:
         complaint("".join(traceback.format_exception(error)).rstrip("\n"))

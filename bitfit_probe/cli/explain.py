@@ -15,7 +15,7 @@ __all__ = ["explain"]
 def explain(code: str | None) -> None:
     """Say what the finding CODE means and what to do; without a code, list all."""
     from bitfit_probe.probe import explanations
-    from bitfit_probe.report import explanation_to_text
+    from bitfit_probe.rendering import explanation_to_text
 
     known = {item.code: item for item in explanations()}
     if code is None:

@@ -25,7 +25,7 @@ def patch() -> None:
 @click.option("--allow-matrices", is_flag=True, help="Take matrices that moved as well, instead of refusing.")
 def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
     """Write what TUNED has and BASE has not: biases that moved, and a new head."""
-    from bitfit_probe.report import patch_to_text
+    from bitfit_probe.rendering import patch_to_text
     from bitfit_probe.tuning.patch import extract_patch
 
     done = extract_patch(base, tuned, out, allow_matrices=allow_matrices)
@@ -44,7 +44,7 @@ def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
 )
 def apply(base: Path, patch_file: Path, out: Path) -> None:
     """Write the tuned model that PATCH makes of BASE, bit for bit."""
-    from bitfit_probe.report import printable
+    from bitfit_probe.rendering import printable
     from bitfit_probe.tuning.patch import apply_patch
 
     done = apply_patch(base, patch_file, out)
@@ -61,7 +61,7 @@ def apply(base: Path, patch_file: Path, out: Path) -> None:
 @click.argument("patch_file", metavar="PATCH", type=_PATH)
 def verify(base: Path, patch_file: Path) -> None:
     """Check that PATCH is whole, and that BASE is the one it was made for."""
-    from bitfit_probe.report import patch_to_text
+    from bitfit_probe.rendering import patch_to_text
     from bitfit_probe.tuning.patch import verify_patch
 
     done = verify_patch(base, patch_file)

@@ -45,7 +45,7 @@ def figures(plot: Path | None, report: Report) -> list[tuple[Path, bytes]]:
     """
     if plot is None:
         return []
-    from bitfit_probe.report.charts import overview, to_png, to_svg
+    from bitfit_probe.rendering.charts import overview, to_png, to_svg
 
     panels = overview(report)
     if not panels:

@@ -104,7 +104,7 @@ def tune(
     MODEL is a directory in the Hugging Face layout with its tokenizer. The directory that is made holds the
     model (with LoRA the adapter), the tokenizer, trainer_state.json and run_card.json.
     """
-    from bitfit_probe.report import tuned_to_text
+    from bitfit_probe.rendering import tuned_to_text
     from bitfit_probe.tuning.tune import tune as run
 
     # What libraries underneath have to say is no result.

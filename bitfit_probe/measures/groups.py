@@ -21,8 +21,8 @@ Member = tuple[Group, list[TensorDelta]]
 def biases(comparison: Comparison, *, paper: bool = False) -> Iterator[TensorDelta]:
     """The biases outside the head; with `paper` only those that the BitFit paper's figure shows."""
     for row in comparison.tensors:
-        outside = row.place.layer is None or row.place.role in _UNPUBLISHED
-        if row.place.kind == "bias" and not (paper and outside):
+        outside = row.info.layer is None or row.info.role in _UNPUBLISHED
+        if row.info.kind == "bias" and not (paper and outside):
             yield row
 
 
@@ -32,7 +32,7 @@ def is_cancelled(comparison: Comparison, row: TensorDelta) -> bool:
     True for key biases of architectures with plain dot-product attention; rotary positions (GPT-NeoX, Phi,
     Qwen2) and DeBERTa's disentangled attention make the key bias count.
     """
-    return comparison.key_bias_cancels is True and row.place.role in _KEYS
+    return comparison.key_bias_cancels is True and row.info.role in _KEYS
 
 
 def tensor_label(row: TensorDelta) -> str:
@@ -55,16 +55,16 @@ def grouped(comparison: Comparison, by: By, *, paper: bool = False) -> list[Memb
 
 def _key(row: TensorDelta, by: By, *, apart: bool) -> tuple[str | None, str, int | None, str]:
     """Stack, role, layer and label of the group that a bias belongs to; empty where that tells nothing."""
-    place, role = row.place, row.place.role or "other"
+    info, role = row.info, row.info.role or "other"
     if by == "layer":
-        return (place.stack, role, None, "") if apart else (place.stack, _layer_role(row), place.layer, "")
+        return (info.stack, role, None, "") if apart else (info.stack, _layer_role(row), info.layer, "")
     if by == "role":
-        return place.stack, role, None, ""
-    return place.stack, role, place.layer, tensor_label(row) if by == "tensor" else ""
+        return info.stack, role, None, ""
+    return info.stack, role, info.layer, tensor_label(row) if by == "tensor" else ""
 
 
 def _layer_role(row: TensorDelta) -> str:
-    return "outside" if row.place.layer is None else ""
+    return "outside" if row.info.layer is None else ""
 
 
 def _group(

@@ -11,8 +11,8 @@ import numpy as np
 
 from bitfit_probe.align import align, unwrapped
 from bitfit_probe.checkpoint import Checkpoint, Tensor
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.tensor import MemoryStorage
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.tensor import MemoryStorage
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def live_biases(base: Checkpoint, model: Any, tuned: Checkpoint) -> dict[tuple[s
     parameters = dict(model.named_parameters())
     found = {}
     for pair in align(base, as_checkpoint(model, tuned)).pairs:
-        if pair.place.kind != "bias":
+        if pair.info.kind != "bias":
             continue
         parameter = parameters[pair.tuned.name].detach()
         start = parameter.storage_offset() + pair.tuned.offset

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.align import Alignment, Pair
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.measures.groups import tensor_label
-from bitfit_probe.records import Comparison, Place, TensorDelta
+from bitfit_probe.records import Comparison, TensorDelta, TensorInfo
 from bitfit_probe.records.measures import Spectrum
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ def _by_base_name(adapter: Alignment | None) -> dict[str, Pair]:
     """The matrices that an adapter changes, by the base's name; what it leaves alone is the base's own."""
     pairs = adapter.pairs if adapter is not None else ()
     changed = (pair for pair in pairs if pair.tuned.storage is not pair.base.storage and pair.part is None)
-    return {pair.base.name: pair for pair in changed if _is_matrix(pair.place, pair.base.shape)}
+    return {pair.base.name: pair for pair in changed if _is_matrix(pair.info, pair.base.shape)}
 
 
-def _is_matrix(place: Place, shape: tuple[int, ...]) -> bool:
-    return place.kind in ("weight", "embedding") and len(shape) >= 2
+def _is_matrix(info: TensorInfo, shape: tuple[int, ...]) -> bool:
+    return info.kind in ("weight", "embedding") and len(shape) >= 2
 
 
 def _is_moved_matrix(row: TensorDelta) -> bool:
-    return bool(row.moved) and _is_matrix(row.place, row.shape)
+    return bool(row.moved) and _is_matrix(row.info, row.shape)
 
 
 def _why_not(row: TensorDelta) -> str | None:
@@ -120,8 +120,8 @@ def _spectrum(pair: Pair, row: TensorDelta, update: Pair | None) -> Spectrum:
     energy = float(squares.sum())
     return Spectrum(
         name=tensor_label(row),
-        role=row.place.role,
-        layer=row.place.layer,
+        role=row.info.role,
+        layer=row.info.layer,
         shape=(row.shape[0], math.prod(row.shape[1:])),
         singular_values=tuple(map(float, values)),
         effective_rank=effective_rank(values),
@@ -131,7 +131,7 @@ def _spectrum(pair: Pair, row: TensorDelta, update: Pair | None) -> Spectrum:
         base_spectral_norm=pass_.base_norm,
         top_row_share=_top_share(pass_.row_squares),
         merge_strength=pass_.merge_strength,
-        stack=row.place.stack,
+        stack=row.info.stack,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint
-from bitfit_probe.measures.likeness import shared_biases
+from bitfit_probe.measures.delta_similarity import shared_biases
 from bitfit_probe.records import Comparison
 from bitfit_probe.records.measures import StepsFrom, Trajectory
 
@@ -85,7 +85,7 @@ def trajectory(
     by_step = sorted(range(len(steps)), key=lambda number: steps[number])
     far: dict[str, Array] = {}
     for rows, pairs in shared_biases(alignments, comparisons):
-        squares = far.setdefault(rows[0].place.role or "other", np.zeros((2, len(steps))))
+        squares = far.setdefault(rows[0].info.role or "other", np.zeros((2, len(steps))))
         base = last = pairs[0].base.values()
         for column, number in enumerate(by_step):
             now = pairs[number].tuned.values()

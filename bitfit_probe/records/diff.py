@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterFacts",
+    "CheckpointInfo",
     "Comparison",
     "Diff",
     "JudgedBy",
     "Kind",
     "Part",
-    "Place",
     "RoleDelta",
-    "Side",
     "Summary",
     "TensorDelta",
+    "TensorInfo",
     "Unmatched",
     "Verdict",
 ]
@@ -32,7 +32,7 @@ Kind = Literal["bias", "weight", "norm", "embedding", "head", "buffer"]
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorInfo:
     """Where a tensor sits in its architecture.
 
     Attributes
@@ -151,7 +151,7 @@ class TensorDelta:
     name: str
     tuned_name: str
     part: str | None
-    place: Place
+    info: TensorInfo
     shape: tuple[int, ...]
     base_dtype: str
     tuned_dtype: str
@@ -207,7 +207,7 @@ class Unmatched:
 
     name: str
     shape: tuple[int, ...]
-    place: Place
+    info: TensorInfo
     why: Literal["absent", "shape", "tied", "rows", "codes"]
 
 
@@ -226,7 +226,7 @@ class RoleDelta:
 
 
 @dataclass(frozen=True)
-class Side:
+class CheckpointInfo:
     """One checkpoint in figures; `unread` are weight files and folders beside it that were left alone."""
 
     path: str
@@ -318,7 +318,7 @@ class AdapterFacts:
 class Comparison:
     """One tuned checkpoint beside the base."""
 
-    tuned: Side
+    tuned: CheckpointInfo
     verdict: Verdict
     summary: Summary
     tensors: tuple[TensorDelta, ...]
@@ -335,7 +335,7 @@ class Comparison:
 class Diff:
     """A base and what was tuned from it."""
 
-    base: Side
+    base: CheckpointInfo
     architecture: str
     architecture_known_from: str
     comparisons: tuple[Comparison, ...] = field(default=())
@@ -347,7 +347,7 @@ class Diff:
         rows: list[dict[str, Any]] = []
         for comparison in self.comparisons:
             for row in comparison.tensors:
-                place = asdict(row.place)
-                figures = {name: value for name, value in vars(row).items() if name != "place"}
-                rows.append({"tuned": comparison.tuned.path, **place, **figures})
+                info = asdict(row.info)
+                figures = {name: value for name, value in vars(row).items() if name != "info"}
+                rows.append({"tuned": comparison.tuned.path, **info, **figures})
         return pandas.DataFrame(rows)

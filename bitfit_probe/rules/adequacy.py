@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitfit_probe.measures.adequacy import Limits
+from bitfit_probe.measures.training_sufficiency import Limits
 
 __all__ = ["LIMITS", "ODD_GAP", "STILL"]
 

@@ -58,7 +58,7 @@ class Case:
         return {row.tuned_name: row for row in self.comparison.tensors if row.part is None}
 
     @cached_property
-    def shelf(self) -> dict[str, Any]:
+    def cache(self) -> dict[str, Any]:
         """What one rule worked out and others use too."""
         return {}
 

@@ -64,7 +64,7 @@ def is_delta(case: Case) -> bool:
 
 
 def _is_head(case: Case, name: str) -> bool:
-    return architecture_of(case).place(unwrapped(name), 2).kind == "head"
+    return architecture_of(case).info(unwrapped(name), 2).kind == "head"
 
 
 def model_class(config: Mapping[str, Any]) -> str | None:
@@ -87,25 +87,25 @@ def plain_name(name: str) -> str:
 
 def architecture_of(case: Case) -> Architecture:
     """The tuned checkpoint's architecture, with the prefix that its own names have."""
-    if "architecture" not in case.shelf:
+    if "architecture" not in case.cache:
         names = [unwrapped(name) for name in case.tuned.tensors]
         found = recognise(names, case.tuned.config or case.base.config)
         known = case.alignment.architecture if found.family == "generic" else found
-        case.shelf["architecture"] = known
-    architecture: Architecture = case.shelf["architecture"]
+        case.cache["architecture"] = known
+    architecture: Architecture = case.cache["architecture"]
     return architecture
 
 
 def heads(case: Case) -> dict[str, Tensor]:
     """Head tensors of the tuned checkpoint by their own names."""
-    if "heads" not in case.shelf:
+    if "heads" not in case.cache:
         architecture = architecture_of(case)
-        case.shelf["heads"] = {
+        case.cache["heads"] = {
             name: tensor
             for name, tensor in case.tuned.tensors.items()
-            if architecture.place(unwrapped(name), len(tensor.shape)).kind == "head"
+            if architecture.info(unwrapped(name), len(tensor.shape)).kind == "head"
         }
-    found: dict[str, Tensor] = case.shelf["heads"]
+    found: dict[str, Tensor] = case.cache["heads"]
     return found
 
 

@@ -37,7 +37,7 @@ _BITFIT = re.compile(r"bit[-_ ]?fit|bias[-_ ]?only", re.IGNORECASE)
 def body(case: Case, *kinds: str) -> list[TensorDelta]:
     """Rows outside head and buffers, of the given kinds where some are given."""
     wanted = set(kinds) or {"bias", "weight", "norm", "embedding"}
-    return [row for row in case.comparison.tensors if row.place.kind in wanted]
+    return [row for row in case.comparison.tensors if row.info.kind in wanted]
 
 
 def moved(rows: Iterable[TensorDelta]) -> list[TensorDelta]:

@@ -86,12 +86,12 @@ def strengths(case: Case) -> tuple[Strength, ...]:
     CannotTell
         No adapter lies beside the weights, it can't be read, or it changes no matrix of this base.
     """
-    if "strengths" not in case.shelf:
+    if "strengths" not in case.cache:
         try:
-            case.shelf["strengths"] = tuple(_strengths(case))
+            case.cache["strengths"] = tuple(_strengths(case))
         except CannotTell as reason:
-            case.shelf["strengths"] = reason
-    found: tuple[Strength, ...] | CannotTell = case.shelf["strengths"]
+            case.cache["strengths"] = reason
+    found: tuple[Strength, ...] | CannotTell = case.cache["strengths"]
     if isinstance(found, CannotTell):
         raise found
     return found

@@ -166,7 +166,7 @@ def with_tuned_body(case: Case) -> Checkpoint:
     tensors: dict[str, Tensor] = dict(case.base.tensors)
     for pair in case.alignment.pairs:
         whole = pair.part is None and pair.base.shape == case.base.tensors[pair.base.name].shape
-        if whole and pair.place.kind not in ("head", "buffer"):
+        if whole and pair.info.kind not in ("head", "buffer"):
             tensors[pair.base.name] = replace(pair.tuned, name=pair.base.name)
     return replace(case.base, tensors=tensors)
 

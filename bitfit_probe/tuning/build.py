@@ -9,7 +9,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.models import Purpose, load_model
-from bitfit_probe.tuning.masters import cast_at_use, master_of
+from bitfit_probe.tuning.master_weights import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
 
@@ -77,7 +77,7 @@ def build(base: Checkpoint, data: TaskData, objective: Objective, settings: Sett
     )
     model = loaded.model
     chosen = choose(model, settings, loaded.missing)
-    lost = [name for name in loaded.reshaped if chosen.architecture.place(name, 2).kind != "head"]
+    lost = [name for name in loaded.reshaped if chosen.architecture.info(name, 2).kind != "head"]
     if lost:
         raise ModelError(
             f"{lost[0]} has another shape than config.json says",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.errors import ModelError, NoBiasesError, SettingsError
-from bitfit_probe.records import Part, Place
+from bitfit_probe.records import Part, TensorInfo
 from bitfit_probe.tuning.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Chosen:
         """How many elements of a parameter are trained, by role (``other`` where it has none)."""
         name = _PEFT.sub("", unwrapped(name))
         cut = self.architecture.parts(name, shape) if len(shape) == 1 else ()
-        role = self.architecture.place(name, len(shape)).role
+        role = self.architecture.info(name, len(shape)).role
         if name in self.parts:
             allowed = self.parts[name]
             counts = {
@@ -81,17 +81,17 @@ def choose(model: Any, settings: Settings, missing: Iterable[str]) -> Chosen:
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     architecture = recognise(shapes, model.config.to_dict())
-    places = {name: architecture.place(name, len(shape)) for name, shape in shapes.items()}
+    infos = {name: architecture.info(name, len(shape)) for name, shape in shapes.items()}
     new = tuple(name for name in missing if name in shapes)
-    _check_body(model, places, new)
+    _check_body(model, infos, new)
     parts: dict[str, tuple[slice, ...]] = {}
     if settings.method == "full":
         body = list(shapes)
     elif settings.method == "bitfit":
-        body, parts = _biases(architecture, shapes, places, settings)
+        body, parts = _biases(architecture, shapes, infos, settings)
     else:
         body = []
-    heads = [name for name in shapes if name in new or _trains_as_head(name, places[name], model, settings)]
+    heads = [name for name in shapes if name in new or _trains_as_head(name, infos[name], model, settings)]
     names = tuple(name for name in shapes if name in {*body, *heads})
     if not names and settings.method != "lora":
         raise ModelError(
@@ -100,9 +100,9 @@ def choose(model: Any, settings: Settings, missing: Iterable[str]) -> Chosen:
     return Chosen(architecture, names, parts, new)
 
 
-def _trains_as_head(name: str, place: Place, model: Any, settings: Settings) -> bool:
+def _trains_as_head(name: str, info: TensorInfo, model: Any, settings: Settings) -> bool:
     """Whether a parameter of the head is trained: all of a classifier, the biases of a language model's."""
-    if place.kind != "head":
+    if info.kind != "head":
         return False
     is_task_head = "ForSequenceClassification" in type(model).__name__
     if settings.method == "bitfit" and not is_task_head:
@@ -110,8 +110,8 @@ def _trains_as_head(name: str, place: Place, model: Any, settings: Settings) -> 
     return is_task_head or settings.method == "head"
 
 
-def _check_body(model: Any, places: Mapping[str, Place], new: tuple[str, ...]) -> None:
-    body = [name for name, place in places.items() if place.kind != "head"]
+def _check_body(model: Any, infos: Mapping[str, TensorInfo], new: tuple[str, ...]) -> None:
+    body = [name for name, info in infos.items() if info.kind != "head"]
     lost = [name for name in body if name in set(new)]
     if len(lost) * 2 > len(body):
         raise ModelError(
@@ -124,30 +124,30 @@ def _check_body(model: Any, places: Mapping[str, Place], new: tuple[str, ...]) -
 def _biases(
     architecture: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
-    places: Mapping[str, Place],
+    infos: Mapping[str, TensorInfo],
     settings: Settings,
 ) -> tuple[list[str], dict[str, tuple[slice, ...]]]:
     """Biases of the body by role, and the ranges of those fused ones that are trained in part."""
-    if not any(place.kind == "bias" for place in places.values()):
+    if not any(info.kind == "bias" for info in infos.values()):
         raise NoBiasesError(
             f"BitFit needs biases, and this architecture ({architecture.family}) has none: "
             f"0 of {len(shapes)} parameters are one",
             advice="use --method lora, which needs none, or full",
         )
     kinds = ("bias", "norm") if settings.norms else ("bias",)
-    candidates = {name: place for name, place in places.items() if place.kind in kinds}
+    candidates = {name: info for name, info in infos.items() if info.kind in kinds}
     if not settings.roles:
         return list(candidates), {}
     names: list[str] = []
     parts: dict[str, tuple[slice, ...]] = {}
     found: set[str] = set()
-    for name, place in candidates.items():
-        cut = architecture.parts(name, shapes[name]) if place.kind == "bias" else ()
+    for name, info in candidates.items():
+        cut = architecture.parts(name, shapes[name]) if info.kind == "bias" else ()
         wanted = [part for part in cut if part.role in settings.roles]
-        if place.role in settings.roles or wanted:
+        if info.role in settings.roles or wanted:
             names.append(name)
-            found |= {place.role or ""} | {part.role for part in wanted}
-        if wanted and place.role not in settings.roles:
+            found |= {info.role or ""} | {part.role for part in wanted}
+        if wanted and info.role not in settings.roles:
             parts[name] = tuple(s for part in wanted for s in flat_ranges(part))
     _check_roles(settings.roles, found, candidates, architecture, shapes)
     return names, parts
@@ -164,14 +164,14 @@ def flat_ranges(part: Part) -> list[slice]:
 def _check_roles(
     wanted: tuple[str, ...],
     found: set[str],
-    candidates: Mapping[str, Place],
+    candidates: Mapping[str, TensorInfo],
     architecture: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
     lost = [role for role in wanted if role not in found]
     if not lost:
         return
-    known = {place.role for place in candidates.values() if place.role}
+    known = {info.role for info in candidates.values() if info.role}
     known |= {part.role for name in candidates for part in architecture.parts(name, shapes[name])}
     raise SettingsError(
         f"no bias of the role {lost[0]!r} in this architecture ({architecture.family})",
@@ -202,16 +202,16 @@ def lora_targets(model: Any, chosen: Chosen, roles: tuple[str, ...] = ()) -> tup
     from transformers.pytorch_utils import Conv1D
 
     whole = sorted({name.rpartition(".")[0] for name in chosen.names})
-    targets: dict[str, Place] = {}
+    targets: dict[str, TensorInfo] = {}
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     for name in linear:
-        place = chosen.architecture.place(f"{name}.weight", 2)
-        if place.kind != "head" and name not in whole:
-            targets[name] = place
+        info = chosen.architecture.info(f"{name}.weight", 2)
+        if info.kind != "head" and name not in whole:
+            targets[name] = info
     if roles:
-        known = sorted({place.role for place in targets.values() if place.role})
-        targets = {name: place for name, place in targets.items() if place.role in roles}
-        lost = set(roles) - {place.role for place in targets.values()}
+        known = sorted({info.role for info in targets.values() if info.role})
+        targets = {name: info for name, info in targets.items() if info.role in roles}
+        lost = set(roles) - {info.role for info in targets.values()}
         if lost:
             raise SettingsError(
                 f"no matrix of the role {min(lost)!r} in this architecture ({chosen.architecture.family})",
@@ -231,5 +231,5 @@ def short_names(targets: list[str], linear: list[str]) -> list[str]:
 
 def _behind_number(name: str) -> str:
     parts = name.split(".")
-    numbers = [place for place, part in enumerate(parts) if part.isdigit()]
+    numbers = [info for info, part in enumerate(parts) if part.isdigit()]
     return ".".join(parts[numbers[-1] + 1 :]) if numbers and numbers[-1] + 1 < len(parts) else name

@@ -19,12 +19,12 @@ from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card
 from bitfit_probe.tuning.encode import split
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256, file_sha256
-from bitfit_probe.tuning.masters import settle
+from bitfit_probe.tuning.master_weights import settle
+from bitfit_probe.tuning.run_dir import CARD, Workplace
 from bitfit_probe.tuning.search import search_rate
 from bitfit_probe.tuning.settings import Method, Settings
 from bitfit_probe.tuning.train import Progress, Task, make_trainer
 from bitfit_probe.tuning.watch import Sign, SignKind
-from bitfit_probe.tuning.workplace import CARD, Workplace
 
 __all__ = ["Tuned", "tune"]
 

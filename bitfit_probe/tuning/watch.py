@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import recognise
-from bitfit_probe.records import Place
-from bitfit_probe.tuning.masters import plain_name
+from bitfit_probe.records import TensorInfo
+from bitfit_probe.tuning.master_weights import plain_name
 from bitfit_probe.tuning.settings import Method
 from bitfit_probe.tuning.trainable import flat_ranges
 
@@ -112,26 +112,26 @@ class Watch:
         config: Any = getattr(self.model, "config", None)
         architecture = recognise(tensors, config.to_dict() if hasattr(config, "to_dict") else {})
         for name, tensor in tensors.items():
-            place = architecture.place(name, tensor.ndim)
-            parts = architecture.parts(name, tuple(tensor.shape)) if place.kind == "bias" else ()
-            spots = {part.role: flat_ranges(part) for part in parts} or {place.role or "other": [slice(None)]}
-            trains = self._trains(place, [place.role, *spots], tensor)
-            expected = trains or place.kind == "head" or name in self.also
+            info = architecture.info(name, tensor.ndim)
+            parts = architecture.parts(name, tuple(tensor.shape)) if info.kind == "bias" else ()
+            spots = {part.role: flat_ranges(part) for part in parts} or {info.role or "other": [slice(None)]}
+            trains = self._trains(info, [info.role, *spots], tensor)
+            expected = trains or info.kind == "head" or name in self.also
             yield _Parameter(
                 name,
                 tensor,
                 expected,
-                place.kind == "bias",
-                place.role == "k" and architecture.key_bias_cancels is not False,
+                info.kind == "bias",
+                info.role == "k" and architecture.key_bias_cancels is not False,
                 {role: at for role, at in spots.items() if not self.roles or role in self.roles},
-                place.layer,
+                info.layer,
             )
 
-    def _trains(self, place: Place, roles: list[str | None], tensor: torch.Tensor) -> bool:
+    def _trains(self, info: TensorInfo, roles: list[str | None], tensor: torch.Tensor) -> bool:
         """Whether the method trains this parameter of the body."""
         if self.method == "bitfit":
             wanted = not self.roles or any(role in self.roles for role in roles)
-            return wanted and place.kind in (("bias", "norm") if self.norms else ("bias",))
+            return wanted and info.kind in (("bias", "norm") if self.norms else ("bias",))
         return self.method == "full" or (self.method == "lora" and tensor.requires_grad)
 
     def at_start(self, optimizer: Any, reach: float | None) -> list[Sign]:

@@ -175,7 +175,7 @@ def test_an_unknown_architecture_with_any_prefix(one, other, tmp_path):
     tuned = move(base, "foo.0.zap.bias", "foo.1.zap.bias")
     found = compare(tmp_path, renamed(base, "", one), renamed(tuned, "", other))
     assert found.verdict == "bitfit"
-    assert [item.place.layer for item in found.tensors] == [0, 0, 1, 1] or len(found.tensors) == 4
+    assert [item.info.layer for item in found.tensors] == [0, 0, 1, 1] or len(found.tensors) == 4
 
 
 def test_two_spellings_of_one_name_lose_no_tensor(tmp_path):
@@ -222,10 +222,10 @@ def test_fused_in_proj_against_split(swap, tmp_path):
     tuned = [start[0], start[1], start[2] + 0.25]
     found = compare(tmp_path, attention(not swap, weights, start), attention(swap, weights, tuned))
     assert (found.unmatched_base, found.unmatched_tuned) == ((), ())
-    assert [(i.place.role, i.part) for i in found.tensors if i.moved] == [("v", "v")]
+    assert [(i.info.role, i.part) for i in found.tensors if i.moved] == [("v", "v")]
     (v,) = (i for i in found.tensors if i.moved)
     assert v.mean_abs_delta == pytest.approx(0.25, rel=1e-5)
-    assert Counter(i.place.role for i in found.tensors) == {"q": 2, "k": 2, "v": 2}
+    assert Counter(i.info.role for i in found.tensors) == {"q": 2, "k": 2, "v": 2}
 
 
 def test_gpt2_fused_bias_is_shown_as_q_k_v(tmp_path):

@@ -352,7 +352,7 @@ def test_split_names_are_places_of_the_same_family(model_type, fused, split):
     known = recognise([fused], {"model_type": model_type})
     assert known.split_names(fused) == split
     for role, name in split.items():
-        assert known.place(name, 2).role == role
+        assert known.info(name, 2).role == role
 
 
 def test_split_names_of_torch_attention_follow_its_own_module():
@@ -362,7 +362,7 @@ def test_split_names_of_torch_attention_follow_its_own_module():
     }
     crossed = "layers.0.multihead_attn.in_proj_bias"
     assert known.split_names(crossed)["xk"] == "layers.0.multihead_attn.k_proj.bias"
-    assert known.place(crossed, 1).role == "xqkv"
+    assert known.info(crossed, 1).role == "xqkv"
     assert [part.role for part in known.parts(crossed, (12,))] == ["xq", "xk", "xv"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitfit_probe.architectures import recognise
-from bitfit_probe.records import Place
+from bitfit_probe.records import TensorInfo
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,18 @@ def unknown():
     ],
 )
 def test_words(unknown, name, ndim, role, layer, kind):
-    assert unknown.place(name, ndim) == Place(role, layer, None, kind)
+    assert unknown.info(name, ndim) == TensorInfo(role, layer, None, kind)
 
 
 def test_two_stacks_are_told_apart():
     names = ["encoder.blocks.0.zork.bias", "decoder.blocks.0.zork.bias"]
     known = recognise(names)
-    assert [known.place(name, 1).stack for name in names] == ["encoder", "decoder"]
+    assert [known.info(name, 1).stack for name in names] == ["encoder", "decoder"]
 
 
 def test_one_stack_needs_no_name():
     name = "encoder.blocks.0.zork.bias"
-    assert recognise([name]).place(name, 1).stack is None
+    assert recognise([name]).info(name, 1).stack is None
 
 
 def test_torch_transformer_has_a_role_for_every_parameter():
@@ -78,9 +78,9 @@ def test_torch_transformer_has_a_role_for_every_parameter():
     shapes = {name: tensor.ndim for name, tensor in model.state_dict().items()}
     known = recognise(shapes)
     assert known.known_from == "heuristics"
-    places = {name: known.place(name, ndim) for name, ndim in shapes.items()}
-    assert [name for name, place in places.items() if place.role is None] == []
-    biases = {name for name, place in places.items() if place.kind == "bias"}
+    infos = {name: known.info(name, ndim) for name, ndim in shapes.items()}
+    assert [name for name, info in infos.items() if info.role is None] == []
+    biases = {name for name, info in infos.items() if info.kind == "bias"}
     assert biases == {name for name in shapes if name.endswith("bias")}
-    layers = {(place.stack, place.layer) for place in places.values() if place.layer is not None}
+    layers = {(info.stack, info.layer) for info in infos.values() if info.layer is not None}
     assert layers == {(stack, layer) for stack in ("encoder", "decoder") for layer in (0, 1)}

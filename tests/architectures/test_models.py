@@ -23,7 +23,7 @@ def architecture(stored) -> Architecture:
 
 def kinds(stored) -> dict[str, str]:
     known = architecture(stored)
-    return {name: known.place(name, len(shape)).kind for name, shape in stored.shapes.items()}
+    return {name: known.info(name, len(shape)).kind for name, shape in stored.shapes.items()}
 
 
 def of_kind(stored, kind: str) -> set[str]:
@@ -49,7 +49,7 @@ def test_names_alone_give_the_same_places(pair):
         if by_names.family == "clip_vision" and by_config.family == "clip":
             continue  # the stack is known only where the other tower is
         for name, shape in stored.shapes.items():
-            assert by_names.place(name, len(shape)) == by_config.place(name, len(shape))
+            assert by_names.info(name, len(shape)) == by_config.info(name, len(shape))
 
 
 def test_prefix_is_the_body_of_the_task_model(pair):
@@ -61,7 +61,7 @@ def test_prefix_is_the_body_of_the_task_model(pair):
 def test_every_parameter_has_a_documented_role(pair):
     for stored in pair.both:
         known = architecture(stored)
-        roles = {name: known.place(name, len(stored.shapes[name])).role for name in stored.parameters}
+        roles = {name: known.info(name, len(stored.shapes[name])).role for name in stored.parameters}
         assert {name: role for name, role in roles.items() if role not in ROLES} == {}
 
 
@@ -70,9 +70,9 @@ def test_layers_are_numbered_from_zero_in_every_stack(pair):
         known = architecture(stored)
         layers = defaultdict(set)
         for name, shape in stored.shapes.items():
-            place = known.place(name, len(shape))
-            if place.layer is not None:
-                layers[place.stack].add(place.layer)
+            info = known.info(name, len(shape))
+            if info.layer is not None:
+                layers[info.stack].add(info.layer)
         expected = {0} if known.family == "albert" else {0, 1, 2}
         assert layers
         assert all(found == expected for found in layers.values()), dict(layers)
@@ -80,7 +80,7 @@ def test_layers_are_numbered_from_zero_in_every_stack(pair):
 
 def test_stacks(pair):
     known = architecture(pair.bare)
-    stacks = {known.place(name, 2).stack for name in pair.bare.shapes} - {None}
+    stacks = {known.info(name, 2).stack for name in pair.bare.shapes} - {None}
     expected = {
         "t5": {"encoder", "decoder"},
         "bart": {"encoder", "decoder"},
@@ -108,7 +108,7 @@ def test_tables_are_embeddings(pair):
 
 def test_heads_are_what_the_body_lacks(pair):
     known = architecture(pair.task)
-    heads = {name for name in pair.task.shapes if known.place(name, 2).role == "head"}
+    heads = {name for name in pair.task.shapes if known.info(name, 2).role == "head"}
     assert heads == pair.task.heads - SHARED_SPACE
     assert heads == of_kind(pair.task, "head")
     assert of_kind(pair.bare, "head") == set()
@@ -153,8 +153,8 @@ def test_bert_has_one_bias_for_each_role_of_each_layer(pairs):
     bert = pairs["BertForSequenceClassification"]
     for stored in bert.both:
         known = architecture(stored)
-        places = [known.place(name, 1) for name in stored.shapes]
-        counts = Counter((p.role, p.layer) for p in places if p.kind == "bias" and p.layer is not None)
+        infos = [known.info(name, 1) for name in stored.shapes]
+        counts = Counter((p.role, p.layer) for p in infos if p.kind == "bias" and p.layer is not None)
         assert counts == {(role, layer): 1 for role in BERT_ROLES for layer in range(3)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitfit_probe.architectures import recognise
-from bitfit_probe.records import Place
+from bitfit_probe.records import TensorInfo
 
 
 def renamed(names: list[str], *changes: tuple[str, str]) -> list[str]:
@@ -22,7 +22,7 @@ def test_gamma_and_beta_of_old_bert_files(pairs):
     assert len(old) == 14
     known, present = recognise(old, task.config), recognise(norms, task.config)
     assert [known.canonical(n) for n in old] == [present.canonical(n) for n in norms]
-    assert [known.place(n, 1) for n in old] == [present.place(n, 1) for n in norms]
+    assert [known.info(n, 1) for n in old] == [present.info(n, 1) for n in norms]
 
 
 def test_gamma_is_renamed_inside_norms_only():
@@ -53,7 +53,7 @@ def test_vit_files_of_before_transformers_5(pairs):
     by_names, by_config = recognise(old), recognise(present, task.config)
     assert by_names.family == "vit"
     assert [by_names.canonical(name) for name in old] == [by_config.canonical(n) for n in present]
-    assert [by_names.place(n, 1) for n in old] == [by_config.place(n, 1) for n in present]
+    assert [by_names.info(n, 1) for n in old] == [by_config.info(n, 1) for n in present]
 
 
 def test_weight_norm_of_before_torch_2(pairs):
@@ -67,7 +67,7 @@ def test_weight_norm_of_before_torch_2(pairs):
     assert old != present
     known = recognise(old, task.config)
     assert [known.canonical(name) for name in old] == [known.canonical(name) for name in present]
-    assert {known.place(name, 3).role for name in old} == {"pos_conv"}
+    assert {known.info(name, 3).role for name in old} == {"pos_conv"}
 
 
 def test_fairseq_roberta():
@@ -75,7 +75,7 @@ def test_fairseq_roberta():
     known = recognise([old], {"model_type": "roberta"})
     assert known.prefix == "decoder."
     assert known.canonical(old) == "encoder.layer.3.attention.output.LayerNorm.bias"
-    assert known.place(old, 1) == Place("LN1", 3, None, "bias")
+    assert known.info(old, 1) == TensorInfo("LN1", 3, None, "bias")
 
 
 def test_gpt_neox_head_of_before_transformers_5():
@@ -91,7 +91,7 @@ def test_heads_lose_only_what_stands_before_body_and_head(outer):
     known = recognise([body, head])
     assert known.prefix == f"{outer}bert."
     assert known.canonical(head) == "classifier.weight"
-    assert known.place(head, 2) == Place("head", None, None, "head")
+    assert known.info(head, 2) == TensorInfo("head", None, None, "head")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_heads_lose_only_what_stands_before_body_and_head(outer):
 def test_heads_are_known_without_a_body(model_type, name):
     """A file may hold what was trained and nothing else."""
     known = recognise([name], {"model_type": model_type})
-    assert known.place(name, 1) == Place("head", None, None, "head")
+    assert known.info(name, 1) == TensorInfo("head", None, None, "head")
 
 
 def test_whatever_stands_beside_the_body_is_a_head():
@@ -118,7 +118,7 @@ def test_whatever_stands_beside_the_body_is_a_head():
     body = [f"bert.encoder.layer.{i}.output.dense.bias" for i in range(12)]
     known = recognise([*body, "my_mlp.0.weight", "my_mlp.0.bias", "crf.transitions"])
     for name in ("my_mlp.0.weight", "my_mlp.0.bias", "crf.transitions"):
-        assert known.place(name, 1) == Place("head", None, None, "head")
+        assert known.info(name, 1) == TensorInfo("head", None, None, "head")
         assert known.canonical(name) == name
 
 
@@ -127,8 +127,8 @@ def test_another_tower_beside_the_body_is_no_head():
     tower = "vision_tower.blocks.0.attn.qkv.bias"
     known = recognise([*body, tower, "connector.weight"])
     assert known.prefix == "language_model."
-    assert known.place(tower, 1) == Place("qkv", 0, None, "bias")
-    assert known.place("connector.weight", 2).kind == "weight"
+    assert known.info(tower, 1) == TensorInfo("qkv", 0, None, "bias")
+    assert known.info("connector.weight", 2).kind == "weight"
 
 
 def test_second_encoder_keeps_its_prefix():
@@ -137,7 +137,7 @@ def test_second_encoder_keeps_its_prefix():
     known = recognise(names)
     assert known.prefix == "query."
     assert known.canonical(names[-1]) == names[-1]
-    assert known.place(names[-1], 1) == Place("m3", 1, None, "bias")
+    assert known.info(names[-1], 1) == TensorInfo("m3", 1, None, "bias")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_second_encoder_keeps_its_prefix():
     ],
 )
 def test_look_alikes(model_type, name, ndim, kind):
-    assert recognise([name], {"model_type": model_type}).place(name, ndim).kind == kind
+    assert recognise([name], {"model_type": model_type}).info(name, ndim).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_look_alikes(model_type, name, ndim, kind):
 )
 def test_t5_tells_its_sublayers_apart(pairs, name, role, layer, stack):
     stored = pairs["T5ForConditionalGeneration"].bare
-    place = recognise(stored.shapes, stored.config).place(name, 1)
-    assert (place.role, place.layer, place.stack) == (role, layer, stack)
+    info = recognise(stored.shapes, stored.config).info(name, 1)
+    assert (info.role, info.layer, info.stack) == (role, layer, stack)
 
 
 @pytest.mark.parametrize(
@@ -211,5 +211,5 @@ def test_ties(model_type, name, target):
 def test_unknown_names_inside_a_known_body_are_guessed():
     body = [f"bert.encoder.layer.{i}.output.dense.bias" for i in range(4)]
     known = recognise([*body, "bert.encoder.layer.1.attention.self.query.lora_A.weight"])
-    place = known.place("bert.encoder.layer.1.attention.self.query.lora_A.weight", 2)
-    assert place == Place("q", 1, None, "weight")
+    info = known.info("bert.encoder.layer.1.attention.self.query.lora_A.weight", 2)
+    assert info == TensorInfo("q", 1, None, "weight")

@@ -64,7 +64,7 @@ def test_a_prefix_changes_no_place_and_no_canonical_name(components):
     bare, known = recognise(BERT), recognise(under(prefix, BERT))
     assert known.prefix == prefix
     for name in BERT:
-        assert known.place(prefix + name, 1) == bare.place(name, 1)
+        assert known.info(prefix + name, 1) == bare.info(name, 1)
         assert known.canonical(prefix + name) == name
 
 
@@ -133,8 +133,8 @@ def test_unknown_architecture_is_guessed_and_says_so():
     known = recognise(names, {"model_type": "mamba9"})
     assert (known.family, known.known_from) == ("generic", "heuristics")
     assert (known.prefix, known.key_bias_cancels) == ("", None)
-    assert known.place("blocks.1.mixer.bias", 1).role is None
-    assert known.place("blocks.1.mixer.bias", 1).kind == "bias"
+    assert known.info("blocks.1.mixer.bias", 1).role is None
+    assert known.info("blocks.1.mixer.bias", 1).kind == "bias"
 
 
 def test_no_names_at_all():
@@ -193,11 +193,11 @@ def test_key_bias_claim_is_what_the_model_does(model_type, cancels):
             parameter.normal_()
         before = model(tokens)[0]
         for name, parameter in model.named_parameters():
-            place = known.place(name, parameter.ndim)
-            if place.kind == "bias" and place.role == "k":
+            info = known.info(name, parameter.ndim)
+            if info.kind == "bias" and info.role == "k":
                 parameter.add_(1)
             for part in known.parts(name, tuple(parameter.shape)):
-                if place.kind == "bias" and part.role == "k":
+                if info.kind == "bias" and part.role == "k":
                     parameter.view(part.shape).narrow(part.axis, part.start, part.stop - part.start).add_(1)
         moved = (model(tokens)[0] - before).abs().max().item()
     assert known.key_bias_cancels is cancels
@@ -238,7 +238,7 @@ def test_hostile_configs_raise_nothing_and_hide_no_names(config):
 def test_hostile_names_raise_nothing(names):
     known = recognise(names)
     for name in names:
-        known.place(name, 1)
+        known.info(name, 1)
         known.parts(name, (6, 2))
         known.split_names(name)
         known.tied_to(name)
@@ -247,8 +247,8 @@ def test_hostile_names_raise_nothing(names):
 
 def test_digits_that_count_nothing_are_no_layers():
     name = f"encoder.layer.{'9' * 5000}.output.dense.bias"
-    assert recognise([name]).place(name, 1).layer is None
-    assert recognise(BERT).place("encoder.layer.\u00b2.output.dense.bias", 1).layer is None
+    assert recognise([name]).info(name, 1).layer is None
+    assert recognise(BERT).info("encoder.layer.\u00b2.output.dense.bias", 1).layer is None
 
 
 def test_needs_no_heavy_library():

@@ -51,11 +51,11 @@ def entry(**changes: object) -> dict[str, object]:
     return {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} | changes
 
 
-def index(weight_map: object, place: Callable[[Path], object] = lambda folder: None) -> Make:
+def index(weight_map: object, info: Callable[[Path], object] = lambda folder: None) -> Make:
     def make(folder: Path, _: str) -> Path:
         safetensors(folder / "one.safetensors", {"w": entry()})
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-        place(folder)
+        info(folder)
         return folder
 
     return make

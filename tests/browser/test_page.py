@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import reports
 
-from bitfit_probe.report.html import report_to_html
+from bitfit_probe.rendering.html import report_to_html
 
 WIDTHS = (375, 768, 1440)
 

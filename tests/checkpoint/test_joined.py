@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitfit_probe.checkpoint.computed import RowStorage, computed
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.joined import JoinedStorage, Tile, tiled
-from bitfit_probe.checkpoint.tensor import MemoryStorage, Tensor
+from bitfit_probe.checkpoint.storage.computed import RowStorage, computed
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.joined import JoinedStorage, Tile, tiled
+from bitfit_probe.checkpoint.storage.tensor import MemoryStorage, Tensor
 
 FLOAT32 = BY_NAME["float32"]
 

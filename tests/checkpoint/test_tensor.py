@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.strided import Window
-from bitfit_probe.checkpoint.tensor import MemoryStorage, Tensor, contiguous_strides
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.strided import Window
+from bitfit_probe.checkpoint.storage.tensor import MemoryStorage, Tensor, contiguous_strides
 from bitfit_probe.records import Part
 
 F4 = BY_NAME["float32"]

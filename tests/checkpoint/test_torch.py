@@ -316,8 +316,8 @@ def test_any_damage_is_read_or_reported(kind: str, data: st.DataObject) -> None:
         torch.save({"model": views()}, path, _use_new_zipfile_serialization=kind == "zip")
         valid = path.read_bytes()
         # Half of the damage goes to the pickle, most of the file being padding and data.
-        places = st.integers(0, len(valid)) | st.integers(0, min(2500, len(valid)))
-        at, bite = data.draw(places), data.draw(st.binary(min_size=1, max_size=6))
+        infos = st.integers(0, len(valid)) | st.integers(0, min(2500, len(valid)))
+        at, bite = data.draw(infos), data.draw(st.binary(min_size=1, max_size=6))
         path.write_bytes(
             data.draw(
                 st.sampled_from(

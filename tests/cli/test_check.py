@@ -85,7 +85,7 @@ def test_silence_says_what_it_is_worth(run, pairs):
 
 def test_json_is_what_the_library_gives(run, pairs):
     import bitfit_probe
-    from bitfit_probe.report import check_to_json
+    from bitfit_probe.rendering import check_to_json
 
     _, out, _ = run("check", *pairs["warning"], "--format", "json")
     assert json.loads(out) == json.loads(check_to_json(bitfit_probe.check(*pairs["warning"])))

@@ -45,7 +45,7 @@ def test_columns_set_the_width(pair):
 
 
 def test_json_is_what_the_library_gives(pair):
-    from bitfit_probe.report import diff_to_json, report_to_json
+    from bitfit_probe.rendering import diff_to_json, report_to_json
 
     done = run("diff", *pair, "--format", "json")
     document = json.loads(done.stdout)
@@ -261,8 +261,8 @@ def test_public_names_are_exact_and_all_there():
 
 
 @pytest.mark.parametrize(
-    "first", ["from bitfit_probe.probe import diff", "import bitfit_probe.diff.kernel", "pass"]
+    "first", ["from bitfit_probe.probe import diff", "import bitfit_probe.comparison.kernel", "pass"]
 )
 def test_diff_stays_the_function_whatever_was_imported_first(first):
-    code = f"{first}\nimport bitfit_probe\nfrom bitfit_probe.diff.kernel import BLOCK\nassert callable(bitfit_probe.diff) and callable(bitfit_probe.probe)"  # noqa: E501
+    code = f"{first}\nimport bitfit_probe\nfrom bitfit_probe.comparison.kernel import BLOCK\nassert callable(bitfit_probe.comparison) and callable(bitfit_probe.probe)"  # noqa: E501
     subprocess.run([sys.executable, "-c", code], check=True)

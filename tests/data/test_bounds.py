@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bitfit_probe.data import TaskData, read_examples, read_texts
-from bitfit_probe.distance.care import require_reference, require_sampled, require_usable
 from bitfit_probe.errors import DataError
+from bitfit_probe.task_distance.data_validation import require_reference, require_sampled, require_usable
 
 #: Reads a table and tells the most memory that this took, in MiB.
 READ = """

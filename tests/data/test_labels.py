@@ -83,9 +83,9 @@ def test_labels_are_the_models_where_they_can_be(ours, model, expected):
 @given(st.lists(st.text("abcXYZ", min_size=1), unique_by=str.casefold, min_size=1), st.randoms())
 def test_names_are_found_whatever_their_order(names, random):
     shuffled = random.sample(names, len(names))
-    places = class_places(names, dict(enumerate(shuffled)))
-    assert places is not None
-    assert [shuffled[place] for place in places] == names
+    infos = class_places(names, dict(enumerate(shuffled)))
+    assert infos is not None
+    assert [shuffled[info] for info in infos] == names
 
 
 def test_labels_that_are_not_the_models_name_both_sets(tmp_path):

@@ -21,9 +21,9 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-for place in (str(HERE), str(HERE.parent)):
-    if place not in sys.path:
-        sys.path.insert(0, place)
+for info in (str(HERE), str(HERE.parent)):
+    if info not in sys.path:
+        sys.path.insert(0, info)
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 from support.builders import State, cast, model, state, write  # noqa: E402
@@ -130,9 +130,9 @@ def accelerate_state(folder: Path, source: State) -> Path:
 def megatron(parts: int) -> Callable[[Path, State], Path]:
     def make(folder: Path, source: State) -> Path:
         for part in range(parts):
-            place = folder / f"iter_0000001/mp_rank_{part:02}"
-            place.mkdir(parents=True)
-            torch.save({"model": source, "iteration": 1}, place / "model_optim_rng.pt")
+            info = folder / f"iter_0000001/mp_rank_{part:02}"
+            info.mkdir(parents=True)
+            torch.save({"model": source, "iteration": 1}, info / "model_optim_rng.pt")
         return folder
 
     return make
@@ -321,7 +321,7 @@ def _once(row: Format, dtype: str) -> tuple[str, list[str], str, str]:
         opened = open_checkpoint(tuned)
         pairs = [pair for pair in align(open_checkpoint(base), opened).pairs if pair.in_file]
         kinds = dict.fromkeys(tensor.dtype.name for tensor in opened.tensors.values())
-        biases = sum(pair.place.kind == "bias" for pair in pairs)
+        biases = sum(pair.info.kind == "bias" for pair in pairs)
         weights = len({file.path for file in opened.files if file.path.name != ".metadata"})
     return "yes" if biases else "none stored", list(kinds), "yes" if weights > 1 else "one file", ""
 

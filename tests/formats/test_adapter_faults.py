@@ -174,7 +174,7 @@ def test_a_tied_head_is_altered_as_the_embedding_that_it_is(tmp_path: Path) -> N
     factors = {f"{stem}A.weight": torch.ones(2, 32), f"{stem}B.weight": torch.ones(64, 2)}
     alignment = align(base, open_checkpoint(written(tmp_path / "a", factors)))
     (pair,) = (pair for pair in alignment.pairs if pair.in_file)
-    assert (pair.base.name, pair.place.kind) == ("lm_head.weight", "head")
+    assert (pair.base.name, pair.info.kind) == ("lm_head.weight", "head")
     want = source["transformer.wte.weight"].double().numpy() + 4
     np.testing.assert_allclose(pair.tuned.values(), want, rtol=1e-12)
     assert any(pair.base.name == "transformer.wte.weight" and not pair.in_file for pair in alignment.pairs)

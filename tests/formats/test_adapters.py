@@ -137,7 +137,7 @@ def test_memory_stays_flat_whatever_the_size_of_a_target(tmp_path: Path) -> None
 
     from safetensors.numpy import save_file
 
-    from bitfit_probe.diff.stream import measure
+    from bitfit_probe.comparison.stream import measure
 
     weight = np.zeros((2048, 4096), np.float32)
     save_file({"model.layers.0.self_attn.q_proj.weight": weight}, tmp_path / "base.safetensors")

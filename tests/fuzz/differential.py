@@ -20,7 +20,7 @@ from home import empty
 from oracle import NUMPY, expected, unexplained, values_of
 
 from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.diff import compare
+from bitfit_probe.comparison import compare
 from bitfit_probe.records import Comparison, TensorDelta
 
 __all__ = ["differential"]
@@ -120,14 +120,14 @@ class Made:
         return math.prod(self.shape)
 
 
-Side = dict[str, Made]
+CheckpointInfo = dict[str, Made]
 
 
 def differential(data: bytes) -> None:
     """Make two checkpoints, compare them, and hold every figure against the oracle's."""
     choices = Choices(data)
-    ours: Side = {}
-    theirs: Side = {}
+    ours: CheckpointInfo = {}
+    theirs: CheckpointInfo = {}
     for name in _NAMES[: 1 + choices.pick(len(_NAMES))]:
         ours[name], theirs[name] = _tensors(choices)
     config = {"model_type": "llama", "num_attention_heads": 2, "num_key_value_heads": 1}
@@ -206,7 +206,7 @@ def _tuned(base: Made, kind: str, choices: Choices) -> Made:
         return Made(kind, base.shape, values.astype(held).tobytes())
 
 
-def _add_fused(ours: Side, theirs: Side, how: int, choices: Choices) -> None:
+def _add_fused(ours: CheckpointInfo, theirs: CheckpointInfo, how: int, choices: Choices) -> None:
     """A fused q, k, v of 2 + 1 + 1 heads of 2 on one side; on the other it is fused or split."""
     stem = f"{_LAYER}.self_attn"
     for leaf, inner in (("bias", ()), ("weight", (4,))):
@@ -224,7 +224,7 @@ def _add_fused(ours: Side, theirs: Side, how: int, choices: Choices) -> None:
 # How it is written -----------------------------------------------------------------------------------
 
 
-def _write(folder: Path, side: Side, config: Mapping[str, object], choices: Choices) -> Path:
+def _write(folder: Path, side: CheckpointInfo, config: Mapping[str, object], choices: Choices) -> Path:
     """A checkpoint of one side in some container; the path that is opened."""
     (folder / "config.json").write_text(json.dumps(config))
     torch_can = all(made.kind in _STORAGES for made in side.values())
@@ -248,17 +248,17 @@ def _write(folder: Path, side: Side, config: Mapping[str, object], choices: Choi
     return path
 
 
-def _sharded(folder: Path, stem: str, suffix: str, parts: list[Side], write) -> Path:
-    places = {}
+def _sharded(folder: Path, stem: str, suffix: str, parts: list[CheckpointInfo], write) -> Path:
+    infos = {}
     for number, part in enumerate(parts, 1):
         name = f"{stem}-0000{number}-of-00002.{suffix}"
         (folder / name).write_bytes(write(part))
-        places.update(dict.fromkeys(part, name))
-    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": places}))
+        infos.update(dict.fromkeys(part, name))
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": infos}))
     return folder
 
 
-def _safetensors(side: Side) -> bytes:
+def _safetensors(side: CheckpointInfo) -> bytes:
     header, data = {}, b""
     for name, made in side.items():
         offsets = [len(data), len(data) + len(made.raw)]
@@ -307,7 +307,7 @@ class _Storages:
         return len(raw) // _ITEM[kind]
 
 
-def _torch(side: Side, choices: Choices, folder: Path, *, legacy: bool = False) -> bytes:
+def _torch(side: CheckpointInfo, choices: Choices, folder: Path, *, legacy: bool = False) -> bytes:
     """What torch.save writes, by its opcodes: PyTorch is not asked."""
     from builders import legacy as old
 
@@ -363,7 +363,7 @@ def _ints(values: tuple[int, ...]) -> bytes:
 # What must hold --------------------------------------------------------------------------------------
 
 
-def _check(comparison: Comparison, ours: Side, theirs: Side) -> None:
+def _check(comparison: Comparison, ours: CheckpointInfo, theirs: CheckpointInfo) -> None:
     covered: dict[str, int] = {}
     for row in comparison.tensors:
         base, tuned = _of(row, row.name, ours), _of(row, row.tuned_name, theirs)
@@ -376,7 +376,7 @@ def _check(comparison: Comparison, ours: Side, theirs: Side) -> None:
     assert all(_rounds(ours[name].kind) != _rounds(theirs[name].kind) for name in codes)
     rest = {name: made.size for name, made in theirs.items() if name not in codes}
     assert covered == rest, "every element is in one row, but for floats beside whole numbers"
-    compared = sum(row.parameters for row in comparison.tensors if row.place.kind != "buffer")
+    compared = sum(row.parameters for row in comparison.tensors if row.info.kind != "buffer")
     assert comparison.coverage.compared_parameters == compared
     assert comparison.coverage.enough == (compared >= 0.95 * comparison.coverage.base_parameters)
     _check_verdict(comparison)
@@ -389,7 +389,7 @@ def _rounds(kind: str) -> bool:
 _PARTS = {"q": slice(0, 4), "k": slice(4, 6), "v": slice(6, 8)}
 
 
-def _of(row: TensorDelta, name: str, side: Side) -> Made:
+def _of(row: TensorDelta, name: str, side: CheckpointInfo) -> Made:
     made = side[name]
     if row.part is None or "qkv_proj" not in name:
         return made
@@ -456,7 +456,7 @@ def _check_rounding(row: TensorDelta, base: Made, tuned: Made, changed: int) -> 
 
 
 def _check_verdict(comparison: Comparison) -> None:
-    body = [row for row in comparison.tensors if row.place.kind not in ("head", "buffer")]
+    body = [row for row in comparison.tensors if row.info.kind not in ("head", "buffer")]
     if comparison.verdict == "incomparable":
         assert 2 * sum(row.parameters for row in body) <= comparison.coverage.base_parameters
         return
@@ -465,7 +465,7 @@ def _check_verdict(comparison: Comparison) -> None:
     else:
         assert (comparison.verdict == "identical") == all(row.identical for row in body)
     if comparison.verdict == "bitfit" and not comparison.summary.offenders:
-        assert all(row.place.kind == "bias" for row in body if row.moved)
+        assert all(row.info.kind == "bias" for row in body if row.moved)
     assert comparison.summary.changed_parameters == sum(
         row.parameters for row in comparison.tensors if row.moved
     )

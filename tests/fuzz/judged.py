@@ -15,8 +15,8 @@ from home import Target, empty, parsed, place, write_weights
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.probe import attempts, explanations, probe
-from bitfit_probe.recommend.costs import costs
-from bitfit_probe.report import (
+from bitfit_probe.recommendation.costs import costs
+from bitfit_probe.rendering import (
     check_to_json,
     check_to_sarif,
     check_to_text,
@@ -25,7 +25,7 @@ from bitfit_probe.report import (
     report_to_json,
     report_to_text,
 )
-from bitfit_probe.report.markdown import report_to_markdown
+from bitfit_probe.rendering.markdown import report_to_markdown
 from bitfit_probe.rules import check
 
 __all__ = ["TARGETS"]

@@ -17,7 +17,7 @@ from home import HOME, empty, parsed, write_weights
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.report import patch_to_text, printable
+from bitfit_probe.rendering import patch_to_text, printable
 from bitfit_probe.tuning.fingerprint import digest_of, fingerprint
 from bitfit_probe.tuning.patch import Patch, apply_patch, verify_patch
 from bitfit_probe.tuning.patch.manifest import HASH_KEY, MANIFEST_KEY

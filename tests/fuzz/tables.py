@@ -8,7 +8,7 @@ from home import HOME
 
 from bitfit_probe.data import read_examples, read_texts
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.report import printable
+from bitfit_probe.rendering import printable
 
 __all__ = ["table"]
 

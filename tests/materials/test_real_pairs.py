@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import bitfit_probe as bp
-from bitfit_probe.report import headline
+from bitfit_probe.rendering import headline
 
 pytestmark = pytest.mark.materials
 

@@ -83,8 +83,8 @@ def key_windows(model):
     parameters = dict(model.named_parameters())
     known = recognise(parameters, model.config.to_dict())
     for name, parameter in parameters.items():
-        if parameter.ndim == 1 and known.place(name, 1).kind == "bias":
-            if known.place(name, 1).role in ("k", "xk"):
+        if parameter.ndim == 1 and known.info(name, 1).kind == "bias":
+            if known.info(name, 1).role in ("k", "xk"):
                 yield parameter.data
             for part in known.parts(name, tuple(parameter.shape)):
                 if part.role in ("k", "xk"):

@@ -20,7 +20,7 @@ from support.builders import MODELS, biases, compare, copied, move, state, toy, 
 
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.diff import compare as compare_checkpoints
+from bitfit_probe.comparison import compare as compare_checkpoints
 from bitfit_probe.measures.ranking import rank
 
 
@@ -91,16 +91,16 @@ def vectors(compared):
     """(row, b, t) of each bias: cut by the alignment, read from the state dicts' own values."""
     comparison, alignment = compared
     for row, pair in zip(comparison.tensors, alignment.pairs, strict=True):
-        if row.place.kind == "bias":
+        if row.info.kind == "bias":
             yield row, pair.base.values().reshape(-1), pair.tuned.values().reshape(-1)
 
 
 def group_key(row, by):
-    place = row.place
-    role = place.role or "other"
+    info = row.info
+    role = info.role or "other"
     return {
-        "role": (place.stack, role, None),
-        "role-layer": (place.stack, role, place.layer),
+        "role": (info.stack, role, None),
+        "role-layer": (info.stack, role, info.layer),
         "tensor": (row.name, row.part),
     }[by]
 
@@ -165,14 +165,14 @@ def test_the_exemption_of_the_key_follows_the_architecture(kind, compared):
     row = ROWS[kind]
     comparison = compared(kind)[0]
     exempt = {r.group.role for r in rank(comparison, "role").rows if r.group.no_effect}
-    has = {r.place.role for r in comparison.tensors if r.place.kind == "bias"} & {"k", "xk"}
+    has = {r.info.role for r in comparison.tensors if r.info.kind == "bias"} & {"k", "xk"}
     # Falcon's positions are rotary, which the key bias survives, or ALiBi, which it does not.
     cancels = row.family in CANCELS or bool(row.settings.get("alibi"))
     assert exempt == (has if cancels else set())
     # Layer by layer they are apart too, and nothing else is lost.
     layers = rank(comparison, "layer").rows
     assert {r.group.role for r in layers if r.group.no_effect} == exempt
-    total = sum(r.parameters for r in comparison.tensors if r.place.kind == "bias")
+    total = sum(r.parameters for r in comparison.tensors if r.info.kind == "bias")
     assert sum(r.group.elements for r in layers) == total
 
 
@@ -182,7 +182,7 @@ def test_layers_hold_what_is_not_cancelled(compared):
         parts = [
             (b, t)
             for row, b, t in vectors(compared("bert"))
-            if row.place.layer == layer and row.place.role != "k"
+            if row.info.layer == layer and row.info.role != "k"
         ]
         (found,) = (r for r in rank(comparison, "layer").rows if r.group.layer == layer)
         check(found, *(np.concatenate(side) for side in zip(*parts, strict=True)))

@@ -16,8 +16,8 @@ from transformers import BertConfig, BertForSequenceClassification
 import bitfit_probe as bp
 from bitfit_probe import sample
 from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.comparison import compare
 from bitfit_probe.data import Columns, TaskData, read_examples
-from bitfit_probe.diff import compare
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.measures import reverting
 from bitfit_probe.measures.examples import batches

@@ -12,7 +12,7 @@ from support.builders import move, state, write
 from bitfit_probe import probe
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.diff import compare
+from bitfit_probe.comparison import compare
 from bitfit_probe.measures import spectra as spectra_module
 from bitfit_probe.measures.spectra import RANKS, effective_rank, left_out, spectra
 

@@ -135,9 +135,9 @@ def test_every_command_cuts_texts_for_a_short_table(tmp_path):
     from support.texts import write_rows
 
     from bitfit_probe.data import read_examples
-    from bitfit_probe.distance.encoder import open_encoder
     from bitfit_probe.measures.examples import batches, logits_of, question
     from bitfit_probe.rules import passes
+    from bitfit_probe.task_distance.encoder import open_encoder
 
     folder = roberta(tmp_path / "r", 66)
     rows = [(" ".join(WORDS * 3), "ab"[n % 2]) for n in range(4)]

@@ -84,7 +84,7 @@ def test_data_came_along(python, tmp_path):
         "home = r.files('bitfit_probe')\n"
         "for name in ('report/page.html.j2', 'report/page.css', 'report/page.js', 'py.typed',\n"
         "             'sample/base/model.safetensors', 'architectures/families/bert.toml',\n"
-        "             'distance/reference_en.txt', 'distance/known_tasks.csv'):\n"
+        "             'distance/reference_en.txt', 'distance/reference_tasks.csv'):\n"
         "    assert home.joinpath(name).is_file(), name\n"
     )
     run(python, "-c", code, cwd=tmp_path)

@@ -21,7 +21,7 @@ import bitfit_probe as bp
 from bitfit_probe import sample
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Diff
-from bitfit_probe.report import diff_to_json
+from bitfit_probe.rendering import diff_to_json
 
 MODELS = {"org/base": Path(sample.base_path()), "org/tuned": Path(sample.tuned_path())}
 

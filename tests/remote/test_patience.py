@@ -21,7 +21,7 @@ from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import Patience, asking, paced, unanswered
 from bitfit_probe.cli import _run
 from bitfit_probe.errors import BitfitProbeError, RemoteError, shown
-from bitfit_probe.report import diff_to_json
+from bitfit_probe.rendering import diff_to_json
 
 BASE = Path(sample.base_path()) / "model.safetensors"
 

@@ -16,7 +16,7 @@ import bitfit_probe as bp
 from bitfit_probe import sample
 from bitfit_probe.cli import _run
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.report import diff_to_json
+from bitfit_probe.rendering import diff_to_json
 
 BASE, TUNED = (Path(path()) / "model.safetensors" for path in (sample.base_path, sample.tuned_path))
 

@@ -17,15 +17,15 @@ from zoo.specimens import write
 
 from bitfit_probe.probe import explanations, probe
 from bitfit_probe.records import Finding
-from bitfit_probe.report import (
+from bitfit_probe.rendering import (
     check_to_json,
     check_to_sarif,
     check_to_text,
     report_to_json,
     report_to_text,
 )
-from bitfit_probe.report.html import report_to_html
-from bitfit_probe.report.markdown import report_to_markdown
+from bitfit_probe.rendering.html import report_to_html
+from bitfit_probe.rendering.markdown import report_to_markdown
 
 
 def findings(run: Run, folder: Path, code: str, container: str = "folder") -> list[Finding]:

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 from bitfit_probe.records import (
     Check,
+    CheckpointInfo,
     Comparison,
     Coverage,
     Diff,
     Evidence,
     Finding,
     NotChecked,
-    Place,
     RoleDelta,
-    Side,
     Summary,
     TensorDelta,
+    TensorInfo,
 )
 from bitfit_probe.records.measures import (
     Adequacy,
@@ -54,7 +54,7 @@ def tensor(
         name,
         name,
         None,
-        Place(role, layer, None, kind),  # type: ignore[arg-type]
+        TensorInfo(role, layer, None, kind),  # type: ignore[arg-type]
         (8,),
         "F32",
         "F32",
@@ -94,7 +94,7 @@ def comparison(
     rows += [tensor(f"encoder.layer.{layer}.q.weight", "q", layer, "weight", 0.0) for layer in range(layers)]
     moved = len(ROLES) * layers
     return Comparison(
-        tuned=Side(path, "safetensors", len(rows), 8 * len(rows), moved),
+        tuned=CheckpointInfo(path, "safetensors", len(rows), 8 * len(rows), moved),
         verdict="bitfit",
         summary=Summary(
             changed_tensors=moved,
@@ -244,7 +244,7 @@ def adequacy() -> Adequacy:
 def full_report(layers: int = 4) -> Report:
     """Every section filled."""
     one = comparison(layers)
-    diff = Diff(Side("runs/base", "safetensors", 78, 1_371_906, 34), "bert", "config", (one,))
+    diff = Diff(CheckpointInfo("runs/base", "safetensors", 78, 1_371_906, 34), "bert", "config", (one,))
     measured = Measured(
         rankings=(ranking("role"), replace(ranking(), by="role-layer")),
         adequacy=adequacy(),

@@ -13,7 +13,7 @@ import bitfit_probe as bp
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
 from bitfit_probe.tuning.build import build
-from bitfit_probe.tuning.masters import cast_at_use, master_of, settle
+from bitfit_probe.tuning.master_weights import cast_at_use, master_of, settle
 from bitfit_probe.tuning.settings import Settings
 
 

@@ -120,13 +120,13 @@ CRAFTED: list[tuple[str, list[Any], Any]] = [
 def crafted(manifest: dict[str, Any], at: list[Any], value: Any) -> dict[str, Any]:
     out = copy.deepcopy(manifest)
     *way, last = at
-    place: Any = out
+    info: Any = out
     for step in way:
-        place = place[step]
+        info = info[step]
     if value is GONE:
-        del place[last]
+        del info[last]
     else:
-        place[last] = value
+        info[last] = value
     return out
 
 
@@ -217,10 +217,10 @@ VALUES = st.recursive(
 )
 
 
-def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def infos(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The ways to everything inside a JSON value."""
     keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    return [place for key in keys for place in ((*way, key), *places(value[key], (*way, key)))]
+    return [info for key in keys for info in ((*way, key), *infos(value[key], (*way, key)))]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=SHARED)
@@ -228,7 +228,7 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_what_verify_accepts_apply_applies(made: Path, tmp_path: Path, data: st.DataObject) -> None:
     manifest = manifest_of(made / "patch.safetensors")
     for _ in range(data.draw(st.integers(1, 3))):
-        at = list(data.draw(st.sampled_from(places(manifest))))
+        at = list(data.draw(st.sampled_from(infos(manifest))))
         if data.draw(st.booleans()) and len(at) == 2:  # another name, in objects of names
             at[-1] = data.draw(st.text(max_size=5))
         try:

@@ -20,7 +20,7 @@ from bitfit_probe.errors import (
     OverwriteError,
     SettingsError,
 )
-from bitfit_probe.tuning.workplace import Workplace
+from bitfit_probe.tuning.run_dir import Workplace
 
 HEAD = {"classifier.weight", "classifier.bias"}
 QUICK = {"epochs": 1, "batch": 16, "held_out": 0.0}
@@ -71,7 +71,7 @@ def test_roles_restrict_it_to_those_roles(bases, task, tmp_path):
     }
     assert moved_names(bases("bert"), tmp_path / "out") == expected
     found = comparison(bases("bert"), tmp_path / "out")
-    assert {row.place.role for row in found.tensors if row.moved and row.place.kind == "bias"} == {"q", "m2"}
+    assert {row.info.role for row in found.tensors if row.moved and row.info.kind == "bias"} == {"q", "m2"}
 
 
 def test_a_role_inside_a_fused_bias_moves_alone(bases, task, tmp_path):
@@ -209,10 +209,10 @@ def test_what_a_killed_run_left_before_its_first_checkpoint_goes_with_the_next(t
     (home / "checkpoints/checkpoint-7").mkdir(parents=True)
     (home / "checkpoints/checkpoint-7/trainer_state.json").write_text('{"cut o')
     (home / "run.json").write_text('{"se')
-    with Workplace(tmp_path / "out", {"seed": 2}, resume=False) as place:
+    with Workplace(tmp_path / "out", {"seed": 2}, resume=False) as info:
         assert sorted(path.name for path in home.iterdir()) == ["result", "run.json"]
-        (place.result / "run_card.json").write_text('{"run": {"seed": 2}}')
-        place.publish()
+        (info.result / "run_card.json").write_text('{"run": {"seed": 2}}')
+        info.publish()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

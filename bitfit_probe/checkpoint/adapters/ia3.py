@@ -17,9 +17,9 @@ import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import named_by_end
-from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.expressions import Expression, UnreadExpressionError
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["PEFT_TYPE", "changes", "label", "mine"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.adapters.interface import Changes
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["PEFT_TYPE", "changes", "label", "mine"]
 

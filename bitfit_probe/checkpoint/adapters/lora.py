@@ -17,9 +17,9 @@ import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import NamePatterns
-from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.expressions import UnreadExpressionError
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import AmbiguousError
 
 __all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "mine"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bitfit_probe.checkpoint.adapters.interface import Change
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["Overlay", "lay_over"]
 

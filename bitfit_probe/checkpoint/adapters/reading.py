@@ -14,7 +14,7 @@ from bitfit_probe.checkpoint import adapters
 from bitfit_probe.checkpoint.adapters import tokens
 from bitfit_probe.checkpoint.adapters.interface import Adapter, Method, not_read
 from bitfit_probe.checkpoint.interface import Checkpoint, read_json
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import UnsupportedError
 
 __all__ = ["ADAPTER_FILES", "CONFIG", "as_adapter", "is_adapter"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from bitfit_probe.checkpoint.adapters.interface import Change, not_read
 from bitfit_probe.checkpoint.adapters.patterns import named_by_end
-from bitfit_probe.checkpoint.computed import Float64, computed, rows_of
-from bitfit_probe.checkpoint.tensor import Tensor
+from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["changes", "mine"]
 

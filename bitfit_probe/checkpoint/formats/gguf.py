@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bitfit_probe.checkpoint.computed import RowStorage
-from bitfit_probe.checkpoint.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import Array, File, FileStorage, Tensor
+from bitfit_probe.checkpoint.storage.computed import RowStorage
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
+from bitfit_probe.checkpoint.storage.tensor import Array, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, MissingExtraError, TruncatedError, UnsupportedError
 
 __all__ = ["read", "recognises"]

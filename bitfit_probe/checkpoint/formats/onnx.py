@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from bitfit_probe.checkpoint.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.protobuf import Field, fields, varints
 from bitfit_probe.checkpoint.sharded import inside
-from bitfit_probe.checkpoint.tensor import File, FileStorage, MemoryStorage, Storage, Tensor
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
+from bitfit_probe.checkpoint.storage.tensor import File, FileStorage, MemoryStorage, Storage, Tensor
 from bitfit_probe.errors import CorruptError, MissingShardError, UnsupportedError
 
 __all__ = ["read", "recognises"]

@@ -10,10 +10,10 @@ import math
 from typing import Any
 
 from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.folders.foreign import FLAX_ADVICE, TF_ADVICE
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import MAX_AXES, File, FileStorage, Tensor
+from bitfit_probe.checkpoint.layouts.foreign import FLAX_ADVICE, TF_ADVICE
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.tensor import MAX_AXES, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
 __all__ = ["CODES", "read", "read_metadata", "recognises"]

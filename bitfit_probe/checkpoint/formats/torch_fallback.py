@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bitfit_probe.checkpoint.dtypes import BY_NAME
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import File, MemoryStorage, Tensor
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.tensor import File, MemoryStorage, Tensor
 from bitfit_probe.errors import NoStateDictError, UnsupportedError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import io
 
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import File, FileStorage
-from bitfit_probe.checkpoint.torchstate import needs_torch, storage_dtype, tensors_of, unwrap
-from bitfit_probe.checkpoint.unpickle import Described, StorageRef, describe
+from bitfit_probe.checkpoint.storage.tensor import File, FileStorage
+from bitfit_probe.checkpoint.torch.state import needs_torch, storage_dtype, tensors_of, unwrap
+from bitfit_probe.checkpoint.torch.unpickle import Described, StorageRef, describe
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
 __all__ = ["read", "recognises"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bitfit_probe.checkpoint import torchscript
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.tensor import File
-from bitfit_probe.checkpoint.torcharchive import Archive
-from bitfit_probe.checkpoint.torchstate import needs_torch, tensors_of, unwrap
-from bitfit_probe.checkpoint.trainers import notes_of
+from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.checkpoint.torch import script
+from bitfit_probe.checkpoint.torch.archive import Archive
+from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
+from bitfit_probe.checkpoint.torch.trainers import notes_of
 
 __all__ = ["read", "recognises"]
 
@@ -28,7 +28,7 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     """
     archive = Archive(file)
     if archive.is_script:
-        tensors = tensors_of(torchscript.state_of(archive.root, file.path), archive.storage, file.path)
+        tensors = tensors_of(script.state_of(archive.root, file.path), archive.storage, file.path)
         return Checkpoint(file.path, "TorchScript", tensors, (file,))
     state, notes = unwrap(archive.root, key, file.path)
     if needs_torch(state):

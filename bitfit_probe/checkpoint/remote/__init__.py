@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
-from bitfit_probe.checkpoint.file import File
 from bitfit_probe.checkpoint.formats import safetensors
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.location import HubModel, Url
 from bitfit_probe.checkpoint.remote import hub
 from bitfit_probe.checkpoint.remote.download import DownloadedFile
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import get
 from bitfit_probe.checkpoint.sharded import escapes, is_index, is_plain, join
+from bitfit_probe.checkpoint.source import HubModel, Url
+from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.errors import DeniedError, RemoteError, UnsupportedError, shown
 
 __all__ = ["open_downloaded", "open_ranges"]

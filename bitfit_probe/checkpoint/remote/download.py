@@ -6,8 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from bitfit_probe.checkpoint.file import File
 from bitfit_probe.checkpoint.remote.transport import Get, refusal
+from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.errors import OutputError, TruncatedError
 
 __all__ = ["DownloadedFile"]

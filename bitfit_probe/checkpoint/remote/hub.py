@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
 from bitfit_probe.checkpoint.directory import WEIGHT_FILES, WEIGHT_SUFFIXES
-from bitfit_probe.checkpoint.file import File
-from bitfit_probe.checkpoint.location import HubModel
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import TIMEOUT, Reply, paced, refusal, unanswered
 from bitfit_probe.checkpoint.sharded import is_index, shard_names
+from bitfit_probe.checkpoint.source import HubModel
+from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.errors import (
     AmbiguousError,
     DeniedError,

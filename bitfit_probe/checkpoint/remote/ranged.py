@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bitfit_probe.checkpoint.file import Bytes, File
 from bitfit_probe.checkpoint.remote.multipart import parts_of
 from bitfit_probe.checkpoint.remote.transport import Get, Reply, refusal
+from bitfit_probe.checkpoint.storage.file import Bytes, File
 from bitfit_probe.errors import ChangedError, EmptyError, NoRangesError, RemoteError, TruncatedError
 
 __all__ = ["RangedFile", "merged"]
 
 Range = tuple[int, int]
 #: First byte, the byte behind the last one, and the whole file's size.
-Place = tuple[int, int, int]
+Span = tuple[int, int, int]
 
 #: The first bite: it holds most safetensors headers whole (45 kB for BERT-large).
 _FIRST = 1 << 16
@@ -185,7 +185,7 @@ class RangedFile(File):
             raise self._changed()
         raise refusal(reply.status, self._url)
 
-    def _content_range(self, told: str) -> Place:
+    def _content_range(self, told: str) -> Span:
         match = _CONTENT_RANGE.fullmatch(told.strip())
         if not match:
             raise self._nonsense(f"the content range {told[:80]!r}")

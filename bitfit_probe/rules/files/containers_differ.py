@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.diff import compare
-from bitfit_probe.diff.coverage import in_body
+from bitfit_probe.comparison import compare
+from bitfit_probe.comparison.coverage import in_body
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Comparison, Evidence, Finding
 from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, file_rule
@@ -90,7 +90,7 @@ def _untrained(attempt: Attempt, found: Comparison) -> bool:
     if attempt.case is None or attempt.case.comparison.adapter is not None:
         return False
     at_rest = attempt.case.comparison.verdict in ("identical", "rounding-only", "head-only")
-    return at_rest and any(row.moved and in_body(row.place) for row in found.tensors)
+    return at_rest and any(row.moved and in_body(row.info) for row in found.tensors)
 
 
 def _evidence(found: Comparison, lonely: int) -> tuple[Evidence, ...]:

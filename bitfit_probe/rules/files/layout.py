@@ -155,7 +155,7 @@ def _joined(case: Case, split: _Left, fused: _Left, side: str) -> Iterator[_Grou
     for whole in fused[0]:
         if whole.why != "absent" or len(whole.shape) not in (1, 2):
             continue
-        here = (roles for (layer, _), roles in pieces.items() if layer == whole.place.layer)
+        here = (roles for (layer, _), roles in pieces.items() if layer == whole.info.layer)
         for roles in here:
             tensors = {role: split[1].tensors[name] for role, name in roles.items()}
             windows = _windows(fused[1].tensors[whole.name], tensors)
@@ -173,10 +173,10 @@ def _split(pieces: Sequence[Unmatched]) -> dict[tuple[int | None, str], dict[str
     """Left-over tensors of roles that are often fused, by layer and last component."""
     found: dict[tuple[int | None, str], dict[str, str]] = defaultdict(dict)
     for item in pieces:
-        if item.why == "absent" and any(item.place.role in roles for roles in _TOGETHER):
+        if item.why == "absent" and any(item.info.role in roles for roles in _TOGETHER):
             leaf = item.name.rpartition(".")[2]
-            together = next(roles for roles in _TOGETHER if item.place.role in roles)
-            found[item.place.layer, f"{leaf}-{together[0]}"][str(item.place.role)] = item.name
+            together = next(roles for roles in _TOGETHER if item.info.role in roles)
+            found[item.info.layer, f"{leaf}-{together[0]}"][str(item.info.role)] = item.name
     complete = (key for key, roles in found.items() if len(roles) > 1)
     order = {role: number for roles in _TOGETHER for number, role in enumerate(roles)}
     return {key: dict(sorted(found[key].items(), key=lambda role: order[role[0]])) for key in complete}
@@ -204,8 +204,8 @@ def _side_by_side(case: Case) -> Iterator[_Group]:
     by_layer: dict[tuple[object, ...], dict[str, TensorDelta]] = defaultdict(dict)
     for row in strange:
         for roles in _TOGETHER:
-            if row.place.role in roles:
-                by_layer[row.place.stack, row.place.layer, roles][str(row.place.role)] = row
+            if row.info.role in roles:
+                by_layer[row.info.stack, row.info.layer, roles][str(row.info.role)] = row
         yield from _halves(case, row.name, row.tuned_name)
     for found in by_layer.values():
         base = tuple(case.base.tensors[row.name] for row in found.values())
@@ -215,7 +215,7 @@ def _side_by_side(case: Case) -> Iterator[_Group]:
 
 
 def _strange(row: TensorDelta) -> bool:
-    matrix = row.place.kind == "weight" and row.part is None
+    matrix = row.info.kind == "weight" and row.part is None
     return matrix and row.cosine is not None and row.cosine < SAME
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bitfit_probe.diff.coverage import ENOUGH, in_body
+from bitfit_probe.comparison.coverage import ENOUGH, in_body
 from bitfit_probe.records import Evidence, Finding, Reason, Uncovered
 from bitfit_probe.rules.interface import Case, Rule, rule
 from bitfit_probe.rules.loading import model_class
@@ -65,7 +65,7 @@ def partly_compared(case: Case, this: Rule) -> Iterator[Finding]:
         return
     alone = ("absent", "shape")
     unmatched = case.comparison.unmatched_base
-    names = [item.name for item in unmatched if item.why in alone and in_body(item.place)]
+    names = [item.name for item in unmatched if item.why in alone and in_body(item.info)]
     parts = ", ".join(f"{100 * item.parameters / whole:.1f} % are {_WHY[item.reason]}" for item in lost)
     share = coverage.share or 0.0
     yield this.finding(

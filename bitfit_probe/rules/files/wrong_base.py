@@ -52,7 +52,7 @@ def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
     """
     if is_adapter(case.tuned):
         return
-    rows = [row for row in case.comparison.tensors if row.place.kind == "weight" and row.part is None]
+    rows = [row for row in case.comparison.tensors if row.info.kind == "weight" and row.part is None]
     slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
     if slopes and median(slopes) < UNRELATED:
         yield _unrelated(this, slopes)
@@ -102,7 +102,7 @@ def _trimmed(case: Case, this: Rule) -> Iterator[Finding]:
     cut = [
         item
         for item in case.comparison.unmatched_base
-        if item.why == "rows" and item.place.role == "embedding"
+        if item.why == "rows" and item.info.role == "embedding"
     ]
     cut = [item for item in cut if "position" not in item.name and "wpe" not in item.name]
     if cut:

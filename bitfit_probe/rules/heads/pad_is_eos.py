@@ -56,10 +56,10 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
         return
     generation = case.tuned.read_json("generation_config.json") or {}
     files = {"config.json": config, "generation_config.json": generation}
-    places = [name for name, settings in files.items() if ids_in(settings, "pad") & ids_in(settings, "eos")]
+    infos = [name for name, settings in files.items() if ids_in(settings, "pad") & ids_in(settings, "eos")]
     if tokenizer.special("pad") is not None and tokenizer.special("pad") == tokenizer.special("eos"):
-        places.append("tokenizer_config.json")
-    if not places:
+        infos.append("tokenizer_config.json")
+    if not infos:
         return
     own = tokenizer.special_id("eos")
     end = own if own is not None else min(ids_in(config, "eos") or ids_in(generation, "eos"), default=None)
@@ -67,12 +67,12 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
     silent = stops is not None and stops < STOPS
     known = f"; at the ends of these texts it has a probability of {stops:.2g}" if silent else ""
     yield this.finding(
-        f"Padding is the end-of-text token (id {end}) in {' and '.join(places)}: if the collator masked "
+        f"Padding is the end-of-text token (id {end}) in {' and '.join(infos)}: if the collator masked "
         f"padding, the model never learned to stop{known}.",
         severity="warning" if silent else "info",
-        subjects=tuple(places),
+        subjects=tuple(infos),
         evidence=(
-            Evidence("eos_token_id", end, source=places[0]),
+            Evidence("eos_token_id", end, source=infos[0]),
             Evidence("probability_of_end", stops, about="mean at the ends of the texts"),
         ),
         advice="If answers run on, give padding its own token and train again.",

@@ -57,11 +57,11 @@ def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
     ours = [
         item.name
         for item in case.comparison.unmatched_base
-        if item.place.role == "pooler" and item.why == "absent"
+        if item.info.role == "pooler" and item.why == "absent"
     ]
     task, architecture = task_of(case.tuned.config), architecture_of(case)
     theirs = any(
-        architecture.place(plain_name(name), len(tensor.shape)).role == "pooler"
+        architecture.info(plain_name(name), len(tensor.shape)).role == "pooler"
         for name, tensor in case.tuned.tensors.items()
     )
     if not ours or theirs:

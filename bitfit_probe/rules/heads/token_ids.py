@@ -72,10 +72,10 @@ def _special(case: Case, this: Rule, tokenizer: Tokenizer, purpose: str) -> Iter
         "the tokenizer": set() if own is None else {own},
     }
     said = {where: ids for where, ids in said.items() if ids}
-    places = list(said)
-    for number, one in enumerate(places):
-        for other in places[number + 1 :]:
-            between = [said[third] for third in places if third not in (one, other)]
+    infos = list(said)
+    for number, one in enumerate(infos):
+        for other in infos[number + 1 :]:
+            between = [said[third] for third in infos if third not in (one, other)]
             if said[one] & said[other] or any(ids & said[one] and ids & said[other] for ids in between):
                 continue
             yield this.finding(

@@ -44,7 +44,7 @@ def no_biases(case: Case, this: Rule) -> Iterator[Finding]:
     mlc-ai/mlc-llm#3494, huggingface/peft#3227
     """
     own = len({row.name for row in body(case, "bias")})
-    lost = [item.name for item in case.comparison.unmatched_base if item.place.kind == "bias"]
+    lost = [item.name for item in case.comparison.unmatched_base if item.info.kind == "bias"]
     modules = {row.name.removesuffix(".weight") for row in case.comparison.tensors}
     dropped = [name for name in lost if name.removesuffix(".bias") in modules]
     if dropped and len(dropped) >= MOST * (own + len(lost)):

@@ -50,7 +50,7 @@ def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
         f"The key biases moved by {figure(keys)} on average ({keys / values:.0%} of the value biases'), "
         "which "
         "is noise: softmax cancels what they add.",
-        subjects=tuple(row.name for row in body(case, "bias") if row.place.role == "k"),
+        subjects=tuple(row.name for row in body(case, "bias") if row.info.role == "k"),
         evidence=(
             Evidence("mean_abs_delta", keys, about="key biases"),
             Evidence("mean_abs_delta", values, about="value biases"),

@@ -42,7 +42,7 @@ def norms_in_or_out(case: Case, this: Rule) -> Iterator[Finding]:
     if case.comparison.verdict not in ("bitfit", "bitfit+norm"):
         return
     scales = body(case, "norm")
-    inside = [row for row in body(case, "bias") if row.place.role in NORM_ROLES]
+    inside = [row for row in body(case, "bias") if row.info.role in NORM_ROLES]
     trained = moved(scales)
     if case.comparison.verdict == "bitfit+norm":
         yield this.finding(

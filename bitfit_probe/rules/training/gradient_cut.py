@@ -40,16 +40,16 @@ def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
     locuslab/open-unlearning#178, microsoft/LoRA#120, huggingface/peft#137
     """
     rows = body(case)
-    inside = [row for row in rows if row.place.layer is not None]
-    outside = moved(row for row in rows if row.place.layer is None)
-    if not inside or moved(inside) or all(row.place.kind == "embedding" for row in outside):
+    inside = [row for row in rows if row.info.layer is not None]
+    outside = moved(row for row in rows if row.info.layer is None)
+    if not inside or moved(inside) or all(row.info.kind == "embedding" for row in outside):
         return
-    layers = {(row.place.stack, row.place.layer) for row in inside}
+    layers = {(row.info.stack, row.info.layer) for row in inside}
     names = [row.name for row in outside]
     yield this.finding(
         f"Nothing inside the {plural(len(layers), 'layer')} moved, though {plural(len(names), 'tensor')} "
         f"outside did ({listed(names)}): no gradient reached the layers.",
-        severity="warning" if {row.place.role for row in outside} == {"pooler"} else "error",
+        severity="warning" if {row.info.role for row in outside} == {"pooler"} else "error",
         subjects=tuple(names),
         evidence=(
             Evidence("moved_tensors", 0, "tensors", about="inside the layers"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.checkpoint.file import File
+from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.outputs import Content, new_folder, refuse_taken, write_files
 from bitfit_probe.tuning.patch.reading import Patch, open_patch
 from bitfit_probe.tuning.patch.writing import header_of, safetensors_content
@@ -45,7 +45,7 @@ class _Ready:
 
     @property
     def inputs(self) -> list[Path]:
-        return [self.patch.path, *self.base.places]
+        return [self.patch.path, *self.base.infos]
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where a file is not what it was when it was opened."""

@@ -11,7 +11,7 @@ from bitfit_probe.architectures import ROLES
 from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
 from bitfit_probe.errors import DamagedPatchError, NotBiasOnlyError, PatchError
 from bitfit_probe.outputs import refuse_overlap, write_files
-from bitfit_probe.records import Place
+from bitfit_probe.records import TensorInfo
 from bitfit_probe.tuning.fingerprint import digest_of
 from bitfit_probe.tuning.patch.manifest import Manifest, entries_of
 from bitfit_probe.tuning.patch.reading import Patch, open_patch
@@ -30,7 +30,7 @@ class _Row:
 
     name: str
     base: str | None
-    place: Place
+    info: TensorInfo
     roles: dict[str, int]
 
 
@@ -56,7 +56,7 @@ def extract_patch(
         A checkpoint can't be read, the two don't align, or `out` can't be written.
     """
     out, ours, theirs = Path(out), open_checkpoint(base), open_checkpoint(tuned)
-    inputs = [path for side in (ours, theirs) for path in side.places]
+    inputs = [path for side in (ours, theirs) for path in side.infos]
     refuse_overlap([out], inputs)
     before, after = entries_of(ours), entries_of(theirs)
     rows = _rows(ours, theirs)
@@ -104,22 +104,22 @@ def _rows(base: Checkpoint, tuned: Checkpoint) -> list[_Row]:
     """Every tuned tensor in its order, beside what it was."""
     alignment = align(base, tuned)
     partners: dict[str, str] = {}
-    places: dict[str, Place] = {}
+    infos: dict[str, TensorInfo] = {}
     roles: dict[str, Counter[str]] = {}
     for pair in alignment.pairs:
         name = pair.tuned.name
         # Parts of fused tensors and resized vocabularies are windows; only whole tensors are the same.
         if pair.base.name in base.tensors:
             partners.setdefault(name, pair.base.name)
-        places.setdefault(name, pair.place)
-        roles.setdefault(name, Counter())[pair.place.role or "other"] += pair.tuned.size
+        infos.setdefault(name, pair.info)
+        roles.setdefault(name, Counter())[pair.info.role or "other"] += pair.tuned.size
     for item in alignment.unmatched_tuned:
-        places.setdefault(item.name, item.place)
+        infos.setdefault(item.name, item.info)
     out = []
     for name, tensor in tuned.tensors.items():
-        place = places.get(name, Place(None, None, None, "weight"))
-        counted = roles.get(name, Counter({place.role or "other": tensor.size}))
-        out.append(_Row(name, partners.get(name), place, dict(counted)))
+        info = infos.get(name, TensorInfo(None, None, None, "weight"))
+        counted = roles.get(name, Counter({info.role or "other": tensor.size}))
+        out.append(_Row(name, partners.get(name), info, dict(counted)))
     return out
 
 
@@ -130,7 +130,7 @@ def _refuse_matrices(
     offenders = [
         row.name
         for row in moved
-        if row.place.kind in ("weight", "embedding") and not (row.base is None and row.place.role == "pooler")
+        if row.info.kind in ("weight", "embedding") and not (row.base is None and row.info.role == "pooler")
     ]
     if not offenders:
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.checkpoint.formats.safetensors import read, read_metadata
-from bitfit_probe.checkpoint.tensor import File
+from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.errors import DamagedPatchError, UnreadableError
 from bitfit_probe.tuning.fingerprint import tensor_sha256
 from bitfit_probe.tuning.patch.manifest import Manifest

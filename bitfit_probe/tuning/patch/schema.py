@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.checkpoint.dtypes import BY_NAME
-from bitfit_probe.checkpoint.tensor import MAX_AXES, MAX_ELEMENTS
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
+from bitfit_probe.checkpoint.storage.tensor import MAX_AXES, MAX_ELEMENTS
 from bitfit_probe.tuning.fingerprint import digest_of_rows
 
 __all__ = ["MOST_COPIES", "Entry", "checked"]

@@ -1,0 +1,1 @@
+"""Bytes and what they mean: files, windows on storages, element types."""

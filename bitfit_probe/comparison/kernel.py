@@ -1,0 +1,288 @@
+"""The inner loop: two ranges of elements in, sums out, in blocks that stay in the processor's cache.
+
+Every figure is summed in float64 from exactly widened values, so heavy tails, large offsets and
+cancellation cost no digits; a float32 loop is faster on paper only, since memory sets the pace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
+from bitfit_probe.checkpoint.storage.tensor import Tensor
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = [
+    "BLOCK",
+    "Sums",
+    "Workspace",
+    "add_statistics",
+    "cast_through",
+    "count_above",
+    "count_changed",
+    "same_bytes",
+    "set_nonfinite_apart",
+]
+
+#: Elements a block: with fewer, the time goes into calling numpy rather than into its loops.
+BLOCK = 128 * 1024
+#: Bytes compared at once; the first bite is small, since where all changed it is the only one.
+_FIRST_BITE, _BITE = 64 * 1024, 1024 * 1024
+#: Elements that are rounded at once, so that temporaries stay in cache.
+_PIECE = 128 * 1024
+#: Fewer elements than this may be short in bits by chance; more than the other bring no further proof.
+_ENOUGH_TO_TELL, _PROOF = 64, 4096
+
+Float64: TypeAlias = "npt.NDArray[np.float64]"
+
+
+@dataclass
+class Sums:
+    """What one pass over a pair adds up; ranges of a pair are merged by `add`.
+
+    Values were scaled by 2 to the power of −`exponent` before they were squared or multiplied, differences by
+    2 to that of −`delta_exponent` before they were added up: both are 0 but where float64 ends.
+    """
+
+    count: int = 0
+    base_square: float = 0.0
+    tuned_square: float = 0.0
+    product: float = 0.0
+    delta_square: float = 0.0
+    delta: float = 0.0
+    delta_abs: float = 0.0
+    delta_max: float = 0.0
+    changed: int = 0
+    above_rounding: int = 0
+    sign_flips: int = 0
+    nonfinite_base: int = 0
+    nonfinite_tuned: int = 0
+    exponent: int = 0
+    delta_exponent: int = 0
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Sums:
+        """The sums that `numbers` gave."""
+        return cls(**dict(zip(_NAMES, numbers, strict=True)))  # type: ignore[arg-type]
+
+    def numbers(self) -> list[float]:
+        """All sums in a row, to be sent from one process to another."""
+        return [getattr(self, name) for name in _NAMES]
+
+    def add(self, other: Sums) -> None:
+        """Take in the sums of another range."""
+        if (self.exponent, self.delta_exponent) != (other.exponent, other.delta_exponent):
+            other = replace(other)
+            self._share_scale(other)
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.delta_max = max(self.delta_max, other.delta_max)
+
+    def _share_scale(self, other: Sums) -> None:
+        """Bring both to the larger scale of those that hold something."""
+        both = (self, other)
+        scale = max((sums.exponent for sums in both if sums.base_square or sums.tuned_square), default=0)
+        delta = max((sums.delta_exponent for sums in both if sums.delta_abs), default=0)
+        for sums in both:
+            for name, power in _POWERS.items():
+                lower = sums.delta_exponent - delta if name.startswith("delta") else sums.exponent - scale
+                value = getattr(sums, name)
+                setattr(sums, name, math.ldexp(value, power * lower) if value else 0.0)
+            sums.exponent, sums.delta_exponent = scale, delta
+
+
+_NAMES = tuple(field.name for field in fields(Sums))
+#: How often the scale goes into a sum.
+_POWERS = {
+    "base_square": 2,
+    "tuned_square": 2,
+    "product": 2,
+    "delta_square": 2,
+    "delta": 1,
+    "delta_abs": 1,
+    "delta_max": 1,
+}
+_ADDED = tuple(name for name in _NAMES if name not in ("delta_max", "exponent", "delta_exponent"))
+
+
+class Workspace:
+    """The buffers of one pass, allocated once."""
+
+    def __init__(self) -> None:
+        self.bites = np.empty((2, _BITE), np.uint8)
+        self.raw = np.empty((2, BLOCK * 8), np.uint8)
+        self.base, self.tuned, self.delta, self.scratch = np.empty((4, BLOCK))
+        self.ones = np.ones(BLOCK, np.float32)
+        self.mask = np.empty(BLOCK, np.bool_)
+
+    def load(self, side: int, tensor: Tensor, start: int, stop: int) -> npt.NDArray[Any]:
+        """Elements ``[start, stop)`` of `tensor`, still encoded, in the buffer of one side."""
+        raw = self.raw[side, : (stop - start) * tensor.dtype.itemsize].view(tensor.dtype.storage)
+        tensor.read(start, stop, raw)
+        return raw
+
+
+def same_bytes(base: Tensor, tuned: Tensor, start: int, stop: int, work: Workspace) -> bool:
+    """Whether elements ``[start, stop)`` have the same bits; both tensors have one element type."""
+    item = base.dtype.itemsize
+    at, bite = start, max(_FIRST_BITE // item, 1)
+    while at < stop:
+        end = min(at + bite, stop)
+        one, two = (buffer[: (end - at) * item] for buffer in work.bites)
+        base.read(at, end, one.view(base.dtype.storage))
+        tuned.read(at, end, two.view(tuned.dtype.storage))
+        if not _equal(one, two):
+            return False
+        at, bite = end, _BITE // item
+    return True
+
+
+def _equal(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8]) -> bool:
+    whole = len(one) // 8 * 8  # eight bytes at a time is close to memcmp, one is far from it
+    words = np.array_equal(one[:whole].view(np.uint64), two[:whole].view(np.uint64))
+    return words and np.array_equal(one[whole:], two[whole:])
+
+
+def cast_through(base: Tensor, tuned: Tensor, work: Workspace) -> DType | None:
+    """The coarser type that a float32 tensor went through before it was stored.
+
+    Told from its first elements: all of the tuned values are values of that type, and not all of the base's
+    are. A later element that is none would only be counted as moved, as it should be.
+    """
+    if not (base.dtype.name == tuned.dtype.name == "float32") or base.size < _ENOUGH_TO_TELL:
+        return None
+    stop = min(base.size, _PROOF)
+    ours, theirs = (work.load(side, tensor, 0, stop) for side, tensor in enumerate((base, tuned)))
+    for name in ("bfloat16", "float16"):
+        dtype = BY_NAME[name]
+        few = theirs[:_ENOUGH_TO_TELL]  # mostly these already say no
+        if all(_representable(raw, dtype) for raw in (few, theirs)) and not _representable(ours, dtype):
+            return dtype
+    return None
+
+
+def _representable(raw: npt.NDArray[Any], dtype: DType) -> bool:
+    values = raw.astype(np.float64)
+    return bool(np.array_equal(dtype.round(values), values, equal_nan=True))
+
+
+# Infinite and signalling values are noticed by what they sum to, without a word from numpy.
+@np.errstate(over="ignore", invalid="ignore")
+def add_statistics(
+    sums: Sums,
+    base: Tensor,
+    tuned: Tensor,
+    start: int,
+    stop: int,
+    work: Workspace,
+    cast: DType | None = None,
+    *,
+    exact: bool = False,
+) -> None:
+    """Add elements ``[start, stop)`` of a pair of one shape to `sums`.
+
+    `cast` is the type that the tuned side went through, where that is known to be coarser than the
+    type in which it is stored. A tuned side that is computed from the base is `exact`: nothing of its
+    change is rounding.
+    """
+    target = cast or tuned.dtype
+    rounded = target.name != base.dtype.name and not exact
+    for at in range(start, stop, BLOCK):
+        end = min(at + BLOCK, stop)
+        count = end - at
+        b, t, d = work.base[:count], work.tuned[:count], work.delta[:count]
+        base.dtype.decode(work.load(0, base, at, end), b)
+        tuned.dtype.decode(work.load(1, tuned, at, end), t)
+        squares = _dot(b, b), _dot(t, t)
+        above: int | None = None
+        if not np.isfinite(sum(squares)):
+            changed = count_changed(b, t)
+            above = count_above(b, t, base.dtype, target) if rounded else changed
+            set_nonfinite_apart(sums, b, t)
+            squares = _dot(b, b), _dot(t, t)
+        np.subtract(t, b, out=d)
+        _add_block(sums, b, t, d, squares, work)
+        if above is None:
+            changed = int(np.count_nonzero(np.not_equal(d, 0, out=work.mask[:count])))
+            above = count_above(b, t, base.dtype, target) if rounded and changed else changed
+        sums.changed += changed
+        sums.above_rounding += above
+
+
+def _add_block(
+    sums: Sums, b: Float64, t: Float64, d: Float64, squares: tuple[float, float], work: Workspace
+) -> None:
+    count = len(b)
+    a, mask = work.scratch[:count], work.mask[:count]
+    sums.count += count
+    sums.base_square += squares[0]
+    sums.tuned_square += squares[1]
+    np.multiply(b, t, out=a)
+    sums.product += float(np.add.reduce(a))
+    sums.sign_flips += int(np.count_nonzero(np.less(a, 0, out=mask)))
+    sums.delta_square += _dot(d, d)
+    sums.delta += float(np.add.reduce(d))
+    np.abs(d, out=a)
+    sums.delta_abs += float(np.add.reduce(a))
+    sums.delta_max = max(sums.delta_max, float(np.maximum.reduce(a)))
+
+
+def _dot(one: Float64, two: Float64) -> float:
+    """⟨one, two⟩ through BLAS, which must be kept to one thread: see `bitfit_probe.comparison.stream`."""
+    return float(np.dot(one, two))
+
+
+def count_changed(b: Float64, t: Float64) -> int:
+    """Number of elements with another value, NaN being the value NaN."""
+    return int(np.count_nonzero((b != t) & ~(np.isnan(b) & np.isnan(t))))
+
+
+def count_above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
+    """Number of elements that no cast between the two types explains, in either direction."""
+    if ours.block or theirs.block:
+        step = np.maximum(ours.steps(b), theirs.steps(t))
+        return int(np.count_nonzero(~(np.abs(t - b) <= step) & ~(np.isnan(b) & np.isnan(t))))
+    count = 0
+    for at in range(0, len(b), _PIECE):
+        one, two = b[at : at + _PIECE], t[at : at + _PIECE]
+        rest = theirs.round(one) != two
+        if rest.any():  # nearly always it is the cast of a tensor at rest, and the rest is empty
+            count += _unexplained(one[rest], two[rest], ours, theirs)
+    return count
+
+
+def _unexplained(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
+    cast = (ours.round(t) == b) | (np.isnan(b) & np.isnan(t))
+    cast |= _overflown(b, t, theirs) | _overflown(t, b, ours)
+    if ours.name == "float64":  # torch rounds it to float32 first, numpy doesn't
+        cast |= theirs.round(BY_NAME["float32"].round(b)) == t
+    return int(len(b) - np.count_nonzero(cast))
+
+
+def _overflown(source: Float64, target: Float64, dtype: DType) -> npt.NDArray[np.bool_]:
+    """Where `target` may be a cast of what lies beyond the largest number of a float8 `dtype`.
+
+    PyTorch's casts differ by type and version: the largest number, infinity of the same sign, or NaN.
+    """
+    beyond = np.abs(source) > dtype.largest
+    same_sign = np.signbit(source) == np.signbit(target)
+    ends: npt.NDArray[np.bool_] = np.isnan(target) | (same_sign & (np.abs(target) >= dtype.largest))
+    ends &= beyond
+    return ends
+
+
+def set_nonfinite_apart(sums: Sums, b: Float64, t: Float64) -> None:
+    """Count NaN and infinities, and zero their places on both sides so that no sum sees them."""
+    bad_b, bad_t = ~np.isfinite(b), ~np.isfinite(t)
+    sums.nonfinite_base += int(np.count_nonzero(bad_b))
+    sums.nonfinite_tuned += int(np.count_nonzero(bad_t))
+    bad = bad_b | bad_t
+    b[bad] = t[bad] = 0.0
+    sums.count -= int(np.count_nonzero(bad))

@@ -1,0 +1,125 @@
+"""Several checkpoints of one base side by side: which moved alike, and which is the odd one out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitfit_probe.align import Alignment, Pair
+from bitfit_probe.measures.groups import biases, is_cancelled
+from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records.measures import Likeness
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Matrix = npt.NDArray[np.float64]
+
+__all__ = ["likeness", "odd_one_out", "shared_biases"]
+
+#: A bias that all checkpoints have: its row and pair in each of them.
+Shared = tuple[tuple[TensorDelta, ...], tuple[Pair, ...]]
+
+
+def likeness(
+    alignments: Sequence[Alignment], comparisons: Sequence[Comparison], *, gap: float | None = None
+) -> tuple[Likeness, ...]:
+    """Cosines between bias deltas of every two tuned checkpoints, for all biases and for each role.
+
+    Over the biases that all of them have, the key biases that softmax cancels left out. A bias that moved
+    by rounding only counts as unmoved. Values of one bias at a time are in memory.
+
+    Parameters
+    ----------
+    alignments, comparisons
+        One a tuned checkpoint, against the same base.
+    gap
+        By how much the odd one's mean cosine to the others must lie below theirs; None asks for none.
+
+    Returns
+    -------
+    tuple of Likeness
+        For all biases first, then for each role in the order in which they are met.
+    """
+    count = len(comparisons)
+    products: dict[str, Matrix] = {}
+    for rows, pairs in shared_biases(alignments, comparisons):
+        role = rows[0].info.role or "other"
+        deltas = np.array([_delta(*item) for item in zip(rows, pairs, strict=True)])
+        products[role] = products.get(role, np.zeros((count, count))) + deltas @ deltas.T
+    names = tuple(comparison.tuned.path for comparison in comparisons)
+    everything = sum(products.values(), np.zeros((count, count)))
+    return tuple(
+        Likeness(names, role, cosines, None if gap is None else odd_one_out(cosines, gap))
+        for role, cosines in (
+            (None, _cosines(everything)),
+            *((role, _cosines(product)) for role, product in products.items()),
+        )
+    )
+
+
+def shared_biases(alignments: Sequence[Alignment], comparisons: Sequence[Comparison]) -> Iterator[Shared]:
+    """The biases outside the head that all comparisons have, those that softmax cancels left out."""
+    sides = [dict(_by_name(*side)) for side in zip(alignments, comparisons, strict=True)]
+    for name in sides[0]:
+        items = [side[name] for side in sides if name in side]
+        if len(items) == len(sides) and len({row.shape for row, _ in items}) == 1:
+            yield tuple(row for row, _ in items), tuple(pair for _, pair in items)
+
+
+def _by_name(
+    alignment: Alignment, comparison: Comparison
+) -> Iterator[tuple[tuple[str, str | None], tuple[TensorDelta, Pair]]]:
+    """Biases by the base's name and their role: parts of a fused tensor whatever the tuned side is."""
+    wanted = {id(row) for row in biases(comparison) if not is_cancelled(comparison, row)}
+    for row, pair in zip(comparison.tensors, alignment.pairs, strict=True):
+        if id(row) in wanted and row.l2_delta is not None:
+            yield (row.name, row.info.role), (row, pair)
+
+
+def _delta(row: TensorDelta, pair: Pair) -> Matrix:
+    if not row.moved:
+        return np.zeros(row.parameters)
+    with np.errstate(invalid="ignore"):
+        delta = pair.tuned.values().reshape(-1) - pair.base.values().reshape(-1)
+    return np.where(np.isfinite(delta), delta, 0.0)
+
+
+def _cosines(products: Matrix) -> tuple[tuple[float | None, ...], ...]:
+    norms = np.sqrt(np.diag(products))
+    return tuple(
+        tuple(
+            1.0 if i == j and norms[i] else _cosine(products[i, j], norms[i], norms[j])
+            for j in range(len(norms))
+        )
+        for i in range(len(norms))
+    )
+
+
+def _cosine(product: float, one: float, two: float) -> float | None:
+    return float(np.clip(product / one / two, -1, 1)) if one and two else None
+
+
+def odd_one_out(cosines: Sequence[Sequence[float | None]], gap: float) -> int | None:
+    """Index of the one whose mean cosine to the others lies more than `gap` below theirs to each other.
+
+    Theirs is the lowest mean cosine of one of the others to the rest of them, without the odd one.
+    None with fewer than three that moved, and where nobody stands out, or more than one does.
+    """
+    moved = [i for i in range(len(cosines)) if cosines[i][i] is not None]
+    found = [odd for odd in moved if len(moved) >= 3 and _stands_out(cosines, odd, moved, gap)]
+    return found[0] if len(found) == 1 else None
+
+
+def _stands_out(
+    cosines: Sequence[Sequence[float | None]], odd: int, moved: Sequence[int], gap: float
+) -> bool:
+    others = [i for i in moved if i != odd]
+    theirs = min(_mean_to(cosines, i, [j for j in others if j != i]) for i in others)
+    return _mean_to(cosines, odd, others) < theirs - gap
+
+
+def _mean_to(cosines: Sequence[Sequence[float | None]], one: int, others: Sequence[int]) -> float:
+    return sum(cosines[one][other] or 0.0 for other in others) / len(others)

@@ -1,0 +1,243 @@
+"""Was it trained enough? From how far the fastest element moved, beside what the trainer logged.
+
+Adam's steps are about as long as the learning rate while a gradient keeps its sign (Kingma & Ba 2015, §2.1),
+so max|Δ| tells the least sum of learning rates that it took. Other optimisers have no such bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records.measures import Adequacy, State
+
+__all__ = ["Limits", "adequacy", "said_lr_times_steps"]
+
+Answer = tuple[State, tuple[str, ...]]
+
+_BIASES_ONLY = ("bitfit", "bitfit+norm")
+#: A step count beyond this is none.
+_MOST_STEPS = 1 << 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What counts as too little, too much, or something else; values in `bitfit_probe.rules.adequacy`.
+
+    Attributes
+    ----------
+    adam_factor
+        The most that max|Δ| exceeds the sum of learning rates by, with Adam.
+    least_bias_lr_steps, least_full_lr_steps
+        The least lr × steps for a run that trains biases (and norms) only, and for others.
+    least_share_of_said, most_share_of_said
+        The least and most share of the logged sum of learning rates that the fastest element moves.
+    decayed_cosine
+        From which cosine between Δ and −b on it was decay that moved the biases.
+    most_max_abs_delta, most_loss_growth
+        From which max|Δ|, or ratio of last to first loss, on it went wrong.
+    """
+
+    adam_factor: float
+    least_bias_lr_steps: float
+    least_full_lr_steps: float
+    least_share_of_said: float
+    most_share_of_said: float
+    decayed_cosine: float
+    most_max_abs_delta: float
+    most_loss_growth: float
+
+
+@dataclass(frozen=True)
+class _Figures:
+    verdict: str
+    moved: bool
+    unchecked: bool
+    peak: float | None
+    lr_steps: float | None
+    said: float | None
+    decay_cosine: float | None
+    losses: tuple[float, ...]
+    nonfinite: bool
+
+
+def adequacy(comparison: Comparison, trainer_state: Mapping[str, Any] | None, *, limits: Limits) -> Adequacy:
+    """Tell from the change itself, and from trainer_state.json where there is one, whether it trained enough.
+
+    Parameters
+    ----------
+    comparison
+        What was compared.
+    trainer_state
+        The content of transformers' trainer_state.json; None where there is none.
+    limits
+        What counts as too little or too much.
+    """
+    moved = [row for row in comparison.tensors if row.moved and row.info.kind not in ("head", "buffer")]
+    peak = max((row.max_abs_delta for row in moved if row.max_abs_delta is not None), default=None)
+    figures = _Figures(
+        verdict=comparison.verdict,
+        moved=bool(moved),
+        unchecked=comparison.summary.judged_by["not-checked"] > 0,
+        peak=peak,
+        lr_steps=None if peak is None else peak / limits.adam_factor,
+        said=None if trainer_state is None else said_lr_times_steps(trainer_state),
+        decay_cosine=_decay_cosine([row for row in moved if row.info.kind == "bias"]),
+        losses=tuple(loss for _, loss in _logged(trainer_state or {}, "loss")),
+        nonfinite=any((row.nonfinite_tuned or 0) > (row.nonfinite_base or 0) for row in moved),
+    )
+    state, reasons = _judge(figures, limits)
+    return Adequacy(
+        max_abs_delta=figures.peak,
+        lr_times_steps=figures.lr_steps,
+        said_lr_times_steps=figures.said,
+        state=state,
+        reasons=reasons,
+        decay_cosine=figures.decay_cosine,
+    )
+
+
+def _decay_cosine(rows: Sequence[TensorDelta]) -> float | None:
+    """Cosine between Δ and −b over `rows` end to end, from norms: −⟨Δ, b⟩ = (‖b‖² + ‖Δ‖² − ‖t‖²) / 2."""
+    norms = [(row.base_l2, row.tuned_l2, row.l2_delta) for row in rows]
+    known = [(b, t, d) for b, t, d in norms if b is not None and t is not None and d is not None]
+    unit = max(map(max, known), default=0.0)
+    if not unit or len(known) < len(norms):
+        return None
+    base, tuned, delta = (math.fsum((norm / unit) ** 2 for norm in side) for side in zip(*known, strict=True))
+    if not base or not delta:
+        return None
+    return max(-1.0, min(1.0, (base + delta - tuned) / 2 / math.sqrt(base) / math.sqrt(delta)))
+
+
+# What the trainer says ----------------------------------------------------------------------------
+
+
+def said_lr_times_steps(trainer_state: Mapping[str, Any]) -> float | None:
+    """Σ lr over the steps up to ``global_step``, from the learning rates in ``log_history``.
+
+    The logged rates are joined by straight lines; the first and the last line go on to step 0 and to
+    ``global_step``, not below 0. None where the rate was logged at fewer than two steps.
+
+    Examples
+    --------
+    >>> log = [{"step": 10, "learning_rate": 9e-4}, {"step": 100, "learning_rate": 0.0}]
+    >>> round(said_lr_times_steps({"global_step": 100, "log_history": log}), 6)
+    0.05
+    """
+    points = list(_logged(trainer_state, "learning_rate"))
+    if len(points) < 2 or not all(0 <= rate < math.inf for _, rate in points):
+        return None
+    last = trainer_state.get("global_step")
+    stop = max(float(last or 0), points[-1][0]) if _is_step(last) else points[-1][0]
+    start = (0.0, _extended(points[0], points[1], 0.0))
+    end = (stop, _extended(points[-1], points[-2], stop))
+    line = [start, *points, end]
+    return math.fsum((b - a) * (x + y) / 2 for (a, x), (b, y) in pairwise(line))
+
+
+def _extended(near: tuple[float, float], far: tuple[float, float], step: float) -> float:
+    slope = (near[1] - far[1]) / (near[0] - far[0])
+    return max(near[1] + slope * (step - near[0]), 0.0)
+
+
+def _logged(trainer_state: Mapping[str, Any], key: str) -> Iterator[tuple[float, float]]:
+    """(step, value) of each entry that has `key`, in the order of the steps, one a step."""
+    history = trainer_state.get("log_history")
+    entries = [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []
+    found = {
+        float(entry["step"]): float(entry[key])
+        for entry in entries
+        if _is_step(entry.get("step")) and (isinstance(entry.get(key), float) or _is_step(entry.get(key)))
+    }
+    yield from sorted(found.items())
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_STEPS
+
+
+# The judgement ------------------------------------------------------------------------------------
+
+
+def _judge(figures: _Figures, limits: Limits) -> Answer:
+    for ask in (_nothing, _blown_up, _no_adam, _decayed, _too_little, _too_far):
+        answer = ask(figures, limits)
+        if answer is not None:
+            return answer
+    logged = () if figures.said is None else (f"{figures.said:.2g} logged",)
+    return "healthy", (f"max|Δ| {figures.peak:.2g} takes Adam lr × steps ≥ {figures.lr_steps:.2g}", *logged)
+
+
+def _nothing(figures: _Figures, limits: Limits) -> Answer | None:
+    if not figures.moved:
+        if figures.unchecked:
+            return "inconclusive", ("nothing that was checked moved, and not all was checked",)
+        return "untrained", ("nothing outside the head moved by more than rounding",)
+    if figures.peak is None:
+        return "inconclusive", ("values of these types can't be subtracted",)
+    return None
+
+
+def _blown_up(figures: _Figures, limits: Limits) -> Answer | None:
+    reasons = []
+    if figures.nonfinite:
+        reasons.append("values became NaN or infinite")
+    if figures.peak and figures.peak > limits.most_max_abs_delta:
+        reasons.append(f"max|Δ| {figures.peak:.2g}")
+    if figures.losses and not math.isfinite(figures.losses[-1]):
+        reasons.append("the logged loss ended as NaN or infinite")
+    elif figures.losses:
+        first, last = _mean(figures.losses[: _tenth(figures)]), _mean(figures.losses[-_tenth(figures) :])
+        if last > limits.most_loss_growth * first > 0:
+            reasons.append(f"the logged loss went from {first:.3g} to {last:.3g}")
+    return ("blown-up", tuple(reasons)) if reasons else None
+
+
+def _tenth(figures: _Figures) -> int:
+    """A tenth of the logged losses, since that of a single step says little."""
+    return max(len(figures.losses) // 10, 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _no_adam(figures: _Figures, limits: Limits) -> Answer | None:
+    if figures.verdict in ("merged-lora", "adapter", "incomparable"):
+        return "inconclusive", ("a product of factors, or too little to compare: its size tells no steps",)
+    return None
+
+
+def _decayed(figures: _Figures, limits: Limits) -> Answer | None:
+    """Only where biases are what was trained: beside matrices that learned, they may decay as they like."""
+    cosine = figures.decay_cosine
+    if cosine is not None and cosine >= limits.decayed_cosine and figures.verdict in _BIASES_ONLY:
+        return "decayed", (f"the biases shrank: cosine of Δ and −b is {cosine:.3f}",)
+    return None
+
+
+def _too_little(figures: _Figures, limits: Limits) -> Answer | None:
+    few = figures.verdict in _BIASES_ONLY
+    least = limits.least_bias_lr_steps if few else limits.least_full_lr_steps
+    peak, said, reasons = figures.peak or 0.0, figures.said, []
+    if peak < least:
+        reasons.append(f"max|Δ| {peak:.2g}, where {least:.2g} is little")
+    if said is not None and said < least:
+        reasons.append(f"lr × steps {said:.2g} logged, where {least:.2g} is little")
+    if said and peak < limits.least_share_of_said * said:
+        reasons.append(f"max|Δ| {peak:.2g} in spite of lr × steps {said:.2g} logged")
+    return ("under-trained", tuple(reasons)) if reasons else None
+
+
+def _too_far(figures: _Figures, limits: Limits) -> Answer | None:
+    said, peak = figures.said, figures.peak or 0.0
+    if said is not None and peak > limits.most_share_of_said * said:
+        return "inconclusive", (
+            f"max|Δ| {peak:.2g}, further than Adam goes with the lr × steps {said:.2g} logged",
+        )
+    return None

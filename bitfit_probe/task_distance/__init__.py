@@ -1,0 +1,235 @@
+"""How far a task lies from what a model already knows, and what training could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitfit_probe.align import align
+from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.data import TaskData
+from bitfit_probe.records import Evidence
+from bitfit_probe.records.distance import Distance, LayerProbe
+from bitfit_probe.task_distance.data_validation import (
+    notes_on,
+    require_reference,
+    require_sampled,
+    require_usable,
+)
+from bitfit_probe.task_distance.encoder import Encoder, Pooling, open_encoder
+from bitfit_probe.task_distance.explainable import explained_by, layer_inputs
+from bitfit_probe.task_distance.kernel_forecast import head_kernel, reach, score_kernel, targets_of
+from bitfit_probe.task_distance.kernels import DEFAULT, Settings
+from bitfit_probe.task_distance.labels import h_score, log_evidence, nearest_neighbours, probe
+from bitfit_probe.task_distance.language import language_losses, loss_gap
+from bitfit_probe.task_distance.reference_tasks import reading
+from bitfit_probe.task_distance.text import (
+    Spelling,
+    frechet,
+    maximum_mean_discrepancy,
+    proxy_a_distance,
+    spelling,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
+
+__all__ = ["DEFAULT", "Progress", "Settings", "english_reference", "measure_distance"]
+
+#: Called with what is being done, and the part of it done and to do.
+Progress = Callable[[str, int, int], None]
+
+#: Language-model losses are a pass a text; this many say enough.
+_MOST_FOR_LOSSES = 100
+
+
+def english_reference() -> tuple[str, ...]:
+    """Sentences of State of the Union addresses since 1950: public domain, a stand-in for general English."""
+    file = resources.files(__package__).joinpath("reference_en.txt")
+    return tuple(file.read_text(encoding="utf-8").splitlines())
+
+
+def measure_distance(
+    model: str | Path,
+    data: TaskData,
+    reference: Sequence[str],
+    *,
+    reference_name: str,
+    examples: int = 300,
+    tuned: str | Path | None = None,
+    settings: Settings | None = DEFAULT,
+    pooling: Pooling | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Distance:
+    """Measure a task against a frozen model.
+
+    Parameters
+    ----------
+    model
+        Model directory.
+    data
+        Labelled examples; `examples` of them are taken at random.
+    reference
+        Texts like those the model was pretrained on; an empty sequence leaves text distances out.
+    reference_name
+        What to call them.
+    examples
+        At most so many.
+    tuned
+        A checkpoint tuned from the model: how much of its change biases could have done.
+    settings
+        Of the kernels behind reach; None leaves reach out.
+    pooling
+        How a text's vector is made; guessed from the model.
+    seed
+        Of sampling, folds and directions.
+    progress
+        Told about each stage.
+
+    Raises
+    ------
+    DataError
+        The data can't be used.
+    ModelError
+        The model can't be loaded.
+    """
+    require_usable(data)
+    require_reference(len(reference), reference_name)
+    notes = notes_on(data)
+    data = data.sample(examples, seed)
+    require_sampled(data)
+    encoder = open_encoder(model, pooling)
+    tell = progress or (lambda stage, done, total: None)
+    features = encoder.features(data, lambda done, total: tell("features", done, total))
+    layers = _by_layer(features, data, seed)
+    evidence = [*_labels(features[-1], data, layers, seed)]
+    if reference:
+        evidence += _texts(encoder, features[-1], data, reference, reference_name, seed, tell)
+    else:
+        notes = (*notes, "text distances were not measured: no reference text fits (--reference)")
+    foreseen = None
+    if settings is not None:
+        foreseen = reach(
+            encoder,
+            data,
+            settings,
+            progress=lambda done, total: tell("reach", done, total),
+            final=features[-1],
+        )
+        if foreseen.uncovered:
+            notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
+    encoder.checkpoint.check_unchanged()
+    return Distance(
+        model=str(model),
+        data=data.path,
+        examples=len(data),
+        classes=len(data.label_names),
+        evidence=tuple(evidence),
+        layers=layers,
+        reach=foreseen,
+        explained_after=_explained_after(encoder, tuned, data) if tuned is not None else (),
+        notes=notes,
+    )
+
+
+def _explained_after(
+    encoder: Encoder, tuned: str | Path, data: TaskData
+) -> tuple[tuple[str, int | None, float], ...]:
+    alignment = align(encoder.checkpoint, open_checkpoint(tuned))
+    found = explained_by(alignment, layer_inputs(encoder, data))
+    return tuple((role, layer, share) for (role, layer), share in found.items())
+
+
+def _by_layer(features: Floats, data: TaskData, seed: int) -> tuple[LayerProbe, ...]:
+    """Leave-one-out ridge on each layer's features: closed form, so that depth costs nothing."""
+    out = []
+    for layer, states in enumerate(features):
+        score, interval, _ = score_kernel(head_kernel(states.astype(np.float64)), None, data, seed)
+        out.append(LayerProbe(layer, score, interval))
+    return tuple(out)
+
+
+def _labels(final: Floats, data: TaskData, layers: tuple[LayerProbe, ...], seed: int) -> list[Evidence]:
+    score, interval = probe(final, np.asarray(data.labels), regression=data.task == "regression", seed=seed)
+    metric = "accuracy" if data.task == "classification" else "R²"
+    folds = "logistic regression, five folds" if data.task == "classification" else "ridge, five folds"
+    out = [
+        Evidence("linear_probe", score, metric, interval, "last layer", folds, reading("linear_probe", score))
+    ]
+    best = max(layers, key=lambda layer: layer.score)
+    out.append(Evidence("best_layer", best.layer, "layer", None, f"probe {best.score:.3f}", "probe by layer"))
+    out.append(
+        Evidence(
+            "log_me", log_evidence(final, targets_of(data)), "nats", None, "last layer", "You et al. 2021"
+        )
+    )
+    if data.task == "classification":
+        labels = np.asarray(data.labels)
+        score, interval = nearest_neighbours(final, labels, seed=seed)
+        out.append(Evidence("nearest_neighbours", score, "accuracy", interval, "last layer", "k = 5, cosine"))
+        out.append(Evidence("h_score", h_score(final, labels), "", None, "last layer", "Ibrahim et al. 2022"))
+        chance = float(np.bincount(labels).max() / len(labels))
+        out.append(Evidence("majority", chance, "share", None, "most frequent class", "label column"))
+    return out
+
+
+def _texts(
+    encoder: Encoder,
+    final: Floats,
+    data: TaskData,
+    reference: Sequence[str],
+    name: str,
+    seed: int,
+    tell: Progress,
+) -> list[Evidence]:
+    random = np.random.default_rng(seed)
+    chosen = sorted(random.permutation(len(reference))[: len(data)])
+    other = TaskData(tuple(reference[i] for i in chosen), None, None, (), "unlabelled", data.columns)
+    theirs = encoder.features(other, lambda done, total: tell("reference", done, total))[-1]
+    about = f"against {name}"
+    distance, interval = proxy_a_distance(final, theirs, seed=seed)
+    discrepancy, chance = maximum_mean_discrepancy(final, theirs, seed=seed)
+    out = [
+        Evidence(
+            "proxy_a_distance",
+            distance,
+            "0 to 2",
+            interval,
+            about,
+            "Ben-David et al. 2007",
+            reading("proxy_a_distance", distance),
+        ),
+        Evidence("frechet", frechet(final, theirs), "", None, about, "Dowson & Landau 1982"),
+        Evidence("mmd", discrepancy, f"p = {chance:.3f}", None, about, "Gretton et al. 2012"),
+    ]
+    ours, others = spelling(encoder.tokenizer, data.texts), spelling(encoder.tokenizer, other.texts)
+    out += _spelling(ours, others, about)
+    samples = (sample.texts[:_MOST_FOR_LOSSES] for sample in (data, other))
+    losses = language_losses(encoder, *samples, seed=seed)
+    if losses is not None:
+        gap, interval = loss_gap(*losses, seed=seed)
+        kind = "causal" if encoder.pooling == "last" else "masked"
+        out.append(
+            Evidence("language_loss_gap", gap, "nats a token", interval, about, f"{kind} language model")
+        )
+    return out
+
+
+def _spelling(ours: Spelling, others: Spelling, about: str) -> list[Evidence]:
+    out = []
+    for measure, unit in (
+        ("tokens_per_word", "tokens"),
+        ("unknown_share", "share"),
+        ("length", "tokens"),
+    ):
+        value, interval = getattr(ours, measure)
+        beside = f"{getattr(others, measure)[0]:.3g} in the reference"
+        out.append(Evidence(measure, value, unit, interval, about, beside, reading(measure, value)))
+    return out
