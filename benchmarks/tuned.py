@@ -57,7 +57,7 @@ def reference() -> ModuleType:
 
 def with_tune(base: Path, train: TaskData, test: TaskData, run: Run) -> float:
     import bitfit_probe as bp
-    from bitfit_probe.models import load_model, load_tokenizer
+    from bitfit_probe.inference import load_model, load_tokenizer
 
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "tuned"
@@ -107,7 +107,7 @@ def with_probe(base: Path, train: TaskData, test: TaskData, run: Run) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from bitfit_probe.models import load_model, load_tokenizer
+    from bitfit_probe.inference import load_model, load_tokenizer
 
     model, tokenizer = load_model(base, purpose="features").model, load_tokenizer(base)
 

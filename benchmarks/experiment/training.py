@@ -22,7 +22,7 @@ from benchmarks.recommend.plan import MAX_LENGTH, folder_of
 from benchmarks.recommend.training import fit_head, given_to_head, half, over
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.models import load_tokenizer, quietly
+from bitfit_probe.inference import load_tokenizer, quietly
 from bitfit_probe.tuning.build import Built, build
 from bitfit_probe.tuning.encode import encode
 from bitfit_probe.tuning.fingerprint import examples_sha256

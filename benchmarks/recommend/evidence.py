@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.distances import rows_of
 from benchmarks.recommend.plan import Cell, examples_of, folder_of, split
-from bitfit_probe.models import quietly
+from bitfit_probe.inference import quietly
 from bitfit_probe.task_distance import english_reference, measure_distance
 
 __all__ = ["FIELDS", "measure"]

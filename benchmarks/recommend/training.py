@@ -25,7 +25,7 @@ from benchmarks.recommend.plan import (
 )
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.models import load_tokenizer, quietly
+from bitfit_probe.inference import load_tokenizer, quietly
 from bitfit_probe.tuning.build import Built, build
 from bitfit_probe.tuning.encode import encode
 from bitfit_probe.tuning.settings import Settings

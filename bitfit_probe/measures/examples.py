@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.models import Purpose, longest_text, running
+from bitfit_probe.inference import Purpose, longest_text, running
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,9 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.data.labels import listed, number
 from bitfit_probe.errors import ModelError
+from bitfit_probe.inference import Loaded, load_model, load_tokenizer, open_config
 from bitfit_probe.measures.examples import Question, purpose_of, question
 from bitfit_probe.measures.live import plainly_named
-from bitfit_probe.models import Loaded, load_model, load_tokenizer, open_config
 
 __all__ = ["Runnable", "runnable"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bitfit_probe.data import TaskData
-    from bitfit_probe.models import Loaded, Purpose
+    from bitfit_probe.inference import Loaded, Purpose
 
 __all__ = [
     "examples",
@@ -59,7 +59,7 @@ def live(checkpoint: Checkpoint, purpose: Purpose) -> Loaded:
     CannotTell
         It does not load.
     """
-    from bitfit_probe.models import load_model
+    from bitfit_probe.inference import load_model
 
     try:
         loaded = load_model(checkpoint, purpose=purpose)
@@ -78,7 +78,7 @@ def tokenizer(case: Case) -> Any:
     CannotTell
         There is none.
     """
-    from bitfit_probe.models import load_tokenizer
+    from bitfit_probe.inference import load_tokenizer
 
     for side in (case.tuned, case.base):
         try:
@@ -97,7 +97,7 @@ def told(loaded: Loaded) -> Iterator[None]:
     CannotTell
         With the reason.
     """
-    from bitfit_probe.models import running
+    from bitfit_probe.inference import running
 
     try:
         with running(loaded.model):
@@ -108,7 +108,7 @@ def told(loaded: Loaded) -> Iterator[None]:
 
 def longest(loaded: Loaded, words: Any, most: int = _TOKENS) -> int:
     """Tokens at which texts are cut: `most`, or what tokenizer and positions allow."""
-    from bitfit_probe.models import longest_text
+    from bitfit_probe.inference import longest_text
 
     with told(loaded):
         return longest_text(loaded.model, words, most)

@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model, longest_text, padding_tokenizer, running
+from bitfit_probe.inference import load_model, longest_text, padding_tokenizer, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt

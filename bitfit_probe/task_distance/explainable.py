@@ -9,7 +9,7 @@ import numpy as np
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.data import TaskData
-from bitfit_probe.models import running
+from bitfit_probe.inference import running
 from bitfit_probe.task_distance.encoder import Encoder
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import numpy as np
 
 from bitfit_probe.architectures import recognise
 from bitfit_probe.data import TaskData
-from bitfit_probe.models import running
+from bitfit_probe.inference import running
 from bitfit_probe.task_distance.encoder import Encoder, Progress
 
 if TYPE_CHECKING:

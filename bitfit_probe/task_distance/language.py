@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model, running
+from bitfit_probe.inference import load_model, running
 from bitfit_probe.task_distance.encoder import Encoder
 
 if TYPE_CHECKING:

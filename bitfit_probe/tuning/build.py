@@ -8,7 +8,7 @@ from typing import Any
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.models import Purpose, load_model
+from bitfit_probe.inference import Purpose, load_model
 from bitfit_probe.tuning.master_weights import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from bitfit_probe.models import running
+from bitfit_probe.inference import running
 from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 from bitfit_probe.align import unwrapped
 from bitfit_probe.errors import PatchError, WrongBaseError
-from bitfit_probe.models import to_torch
+from bitfit_probe.inference import to_torch
 from bitfit_probe.tuning.patch import Patch, open_patch
 
 __all__ = ["patched"]

@@ -13,7 +13,7 @@ from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import longest_text, padding_tokenizer, quietly, running
+from bitfit_probe.inference import longest_text, padding_tokenizer, quietly, running
 from bitfit_probe.tuning.build import Built, build, objective_for
 from bitfit_probe.tuning.callback import BitFitProbeCallback
 from bitfit_probe.tuning.card import make_card

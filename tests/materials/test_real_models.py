@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import Purpose, load_model, load_tokenizer
+from bitfit_probe.inference import Purpose, load_model, load_tokenizer
 
 pytestmark = pytest.mark.materials
 

@@ -19,13 +19,13 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.comparison import compare
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import DataError, ModelError
+from bitfit_probe.inference import load_tokenizer
 from bitfit_probe.measures import reverting
 from bitfit_probe.measures.examples import batches
 from bitfit_probe.measures.groups import grouped
 from bitfit_probe.measures.intervals import looks
 from bitfit_probe.measures.live import live_biases, put_back
 from bitfit_probe.measures.runnable import runnable
-from bitfit_probe.models import load_tokenizer
 
 
 @pytest.fixture(scope="module")

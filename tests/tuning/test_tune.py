@@ -293,7 +293,7 @@ def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
     from reference import accuracy
 
     from bitfit_probe.data import read_examples
-    from bitfit_probe.models import load_model
+    from bitfit_probe.inference import load_model
     from bitfit_probe.tuning.encode import split
 
     out = tmp_path / "out"

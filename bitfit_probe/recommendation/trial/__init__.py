@@ -11,7 +11,7 @@ from pathlib import Path
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import NoBiasesError, SettingsError
-from bitfit_probe.models import quietly
+from bitfit_probe.inference import quietly
 from bitfit_probe.recommendation.trial.journal import Journal
 from bitfit_probe.recommendation.trial.plan import Plan, middle_rate, sweep_size
 from bitfit_probe.recommendation.trial.result import Outcome

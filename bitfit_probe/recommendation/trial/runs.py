@@ -12,7 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
-from bitfit_probe.models import longest_text, padding_tokenizer, running
+from bitfit_probe.inference import longest_text, padding_tokenizer, running
 from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, objective_for

@@ -10,9 +10,9 @@ from bitfit_probe.architectures import recognise
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models.libraries import last_line
-from bitfit_probe.models.limits import check_counts
-from bitfit_probe.models.settings import LABELS, class_of, plain_settings
+from bitfit_probe.inference.libraries import last_line
+from bitfit_probe.inference.limits import check_counts
+from bitfit_probe.inference.settings import LABELS, class_of, plain_settings
 
 __all__ = ["build_config", "open_config"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models.config import open_config
-from bitfit_probe.models.libraries import first_line, is_panic, quietly, transformers_library
-from bitfit_probe.models.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings, stage
+from bitfit_probe.inference.config import open_config
+from bitfit_probe.inference.libraries import first_line, is_panic, quietly, transformers_library
+from bitfit_probe.inference.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings, stage
 from bitfit_probe.outputs import scratch_folder
 
 __all__ = ["load_tokenizer", "padding_tokenizer"]

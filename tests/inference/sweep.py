@@ -117,7 +117,7 @@ def altered() -> Iterator[tuple[str, dict[str, Any]]]:
 def configs(folder: Path) -> dict[str, Any]:
     """Load the model and its tokenizer under every change; count how each ended."""
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.models import load_model, load_tokenizer
+    from bitfit_probe.inference import load_model, load_tokenizer
 
     own = json.loads((folder / "config.json").read_text())
     ends: dict[str, str] = {}

@@ -10,9 +10,9 @@ import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models.config import build_config
-from bitfit_probe.models.libraries import first_line, quietly, torch_library, transformers_library
-from bitfit_probe.models.limits import within
+from bitfit_probe.inference.config import build_config
+from bitfit_probe.inference.libraries import first_line, quietly, torch_library, transformers_library
+from bitfit_probe.inference.limits import within
 
 if TYPE_CHECKING:
     import torch

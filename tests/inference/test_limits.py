@@ -11,8 +11,8 @@ from support.texts import WORDS, write_tokenizer
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model, load_tokenizer, longest_text, running
-from bitfit_probe.models.limits import within
+from bitfit_probe.inference import load_model, load_tokenizer, longest_text, running
+from bitfit_probe.inference.limits import within
 
 HUGE = 10**12
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bitfit_probe.errors import MissingExtraError
-from bitfit_probe.models.offline import offline
+from bitfit_probe.inference.offline import offline
 
 __all__ = ["first_line", "is_panic", "last_line", "quietly", "torch_library", "transformers_library"]
 

@@ -4,11 +4,11 @@ What a directory says goes through an allow-list (`settings`, `tokenizers`), wha
 its own tensors (`limits`), and no connection is opened meanwhile (`offline`).
 """
 
-from bitfit_probe.models.config import open_config
-from bitfit_probe.models.libraries import quietly
-from bitfit_probe.models.loading import Loaded, Purpose, load_model, to_torch
-from bitfit_probe.models.running import longest_text, running
-from bitfit_probe.models.tokenizers import load_tokenizer, padding_tokenizer
+from bitfit_probe.inference.config import open_config
+from bitfit_probe.inference.libraries import quietly
+from bitfit_probe.inference.loading import Loaded, Purpose, load_model, to_torch
+from bitfit_probe.inference.running import longest_text, running
+from bitfit_probe.inference.tokenizer import load_tokenizer, padding_tokenizer
 
 __all__ = [
     "Loaded",

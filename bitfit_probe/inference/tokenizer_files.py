@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.models.tokenizer_json import check_tokenizer_json
+from bitfit_probe.inference.tokenizer_json import check_tokenizer_json
 
 __all__ = ["is_tokenizer_class", "plain_tokenizer_settings", "stage"]
 

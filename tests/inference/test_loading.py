@@ -13,7 +13,7 @@ from support.builders import MODELS, cast, config_of, model, state, write
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import ModelError, UnsafeError
-from bitfit_probe.models import load_model, to_torch
+from bitfit_probe.inference import load_model, to_torch
 
 PURPOSES = {
     "bert": "classify",

@@ -17,8 +17,8 @@ from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_model
-from bitfit_probe.models.settings import plain_settings
+from bitfit_probe.inference import load_model
+from bitfit_probe.inference.settings import plain_settings
 
 HOME = Path("m")
 TEXT = sorted(

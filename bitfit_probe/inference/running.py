@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models.libraries import first_line, is_panic, quietly
+from bitfit_probe.inference.libraries import first_line, is_panic, quietly
 
 __all__ = ["longest_text", "running"]
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models.libraries import transformers_library
-from bitfit_probe.models.limits import check_number
+from bitfit_probe.inference.libraries import transformers_library
+from bitfit_probe.inference.limits import check_number
 
 __all__ = ["LABELS", "class_of", "plain_settings"]
 

@@ -9,7 +9,7 @@ from support.texts import SPECIAL, write_tokenizer
 
 from bitfit_probe import sample
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_tokenizer
+from bitfit_probe.inference import load_tokenizer
 
 PIECES = (*SPECIAL, "the", "cat", "##s", "sat")
 

@@ -10,8 +10,8 @@ from support.texts import SPECIAL, WORDS, write_tokenizer
 
 from bitfit_probe import sample
 from bitfit_probe.errors import ModelError
-from bitfit_probe.models import load_tokenizer
-from bitfit_probe.models.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings
+from bitfit_probe.inference import load_tokenizer
+from bitfit_probe.inference.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings
 
 
 def changed(folder: Path, name: str, **changes) -> Path:
