@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
+    from bitfit_probe.pair import Pair
     from bitfit_probe.recommendation.answer import Known
     from bitfit_probe.records import Evidence
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.recommendation import Recommended, Trial
     from bitfit_probe.records.report import Report
-    from bitfit_probe.rules import Attempt
 
 __all__ = ["distance", "recommend", "with_recommendation"]
 
@@ -125,7 +125,7 @@ def recommend(
     from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.data import as_examples
     from bitfit_probe.outputs import refuse_overlap
-    from bitfit_probe.probe import attempts
+    from bitfit_probe.pair import open_pairs
     from bitfit_probe.recommendation.answer import recommendation
     from bitfit_probe.recommendation.trial.journal import JOURNAL
     from bitfit_probe.records.recommendation import Recommended
@@ -134,13 +134,13 @@ def recommend(
         given = [item for item in (model, data, reference, *tuned) if isinstance(item, str | Path)]
         refuse_overlap([Path(work) / JOURNAL], map(Path, given))
     read = as_examples(data, columns)
-    tried = attempts(model, tuned, data=read) if tuned else []
-    opened = next((attempt.path for attempt in tried if attempt.case is not None), None)
+    pairs = open_pairs(model, tuned, data=read) if tuned else ()
+    opened = next((pair.path for pair in pairs if pair.compared), None)
     measured = distance(
         model, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
     )
     runs = None if trial is None else _trial(model, read, trial, work, seed, progress)
-    known, evidence = _known(tried, read.sample(examples, seed), runs, progress)
+    known, evidence = _known(pairs, read.sample(examples, seed), runs, progress)
     checkpoint = open_checkpoint(model)
     return Recommended(
         recommendation(checkpoint, read, measured, margin=margin, known=known),
@@ -210,20 +210,20 @@ def _trial(
 
 
 def _known(
-    tried: list[Attempt], data: TaskData, trial: Trial | None, progress: Progress | None
+    pairs: Sequence[Pair], data: TaskData, trial: Trial | None, progress: Progress | None
 ) -> tuple[Known, tuple[Evidence, ...]]:
     """What tuned checkpoints tell: findings, scores, and the rank of what changed."""
     from bitfit_probe.recommendation.afterwards import look
     from bitfit_probe.recommendation.answer import Known
     from bitfit_probe.rules import check
 
-    if not tried:
+    if not pairs:
         return Known(trial), ()
     looks = []
-    for number, attempt in enumerate(tried):
+    for number, pair in enumerate(pairs):
         if progress is not None:
-            progress("tuned", number, len(tried))
-        looks.append(look(attempt, data))
-    return Known.of(looks, check(tried), trial), tuple(
+            progress("tuned", number, len(pairs))
+        looks.append(look(pair, data))
+    return Known.of(looks, check(pairs), trial), tuple(
         evidence for item in looks for evidence in item.evidence
     )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.comparison import Progress, compare, side
-from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.records import Check, Comparison, Diff, Explanation
+from bitfit_probe.comparison import Progress, side
+from bitfit_probe.pair import Pair, Reading, open_pairs
+from bitfit_probe.records import Check, Diff, Explanation
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
-    from bitfit_probe.rules import Attempt
 
-__all__ = ["attempts", "check", "diff", "explain", "explanations", "probe"]
+__all__ = ["check", "diff", "explain", "explanations", "probe"]
 
 
 def diff(
@@ -65,8 +63,7 @@ def diff(
     >>> report.comparisons[0].verdict
     'bitfit'
     """
-    ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
-    return _as_diff(ours, sides)
+    return _as_diff(_compared(base, tuned, Reading(key, biases_only, trust_checksums, progress)))
 
 
 def probe(
@@ -132,68 +129,48 @@ def probe(
     from bitfit_probe.records.report import Report
     from bitfit_probe.version import __version__
 
-    ours, sides = _compared(base, tuned, key, biases_only, trust_checksums, progress)
-    updates = align(ours, open_checkpoint(adapter)) if spectra and adapter is not None else None
+    pairs = _compared(base, tuned, Reading(key, biases_only, trust_checksums, progress), data)
+    updates = align(pairs[0].base, open_checkpoint(adapter)) if spectra and adapter is not None else None
     groupings = (by,) if isinstance(by, str) else by
-    measured = [_measured(item, groupings, paper, spectra, updates, spectra_progress) for item in sides]
-    several = len(sides) > 1
+    measured = [_measured(pair, groupings, paper, spectra, updates, spectra_progress) for pair in pairs]
+    several = len(pairs) > 1
     report = Report(
-        diff=_as_diff(ours, sides),
+        diff=_as_diff(pairs),
         measured=tuple(measured),
-        check=_judged(ours, sides, data) if judge else None,
-        likeness=_likeness(sides) if several else (),
-        trajectory=_trajectory(sides) if several and trajectory else None,
-        files=_hashes([ours, *(item.checkpoint for item in sides)]) if hashes else (),
+        check=_judged(pairs) if judge else None,
+        likeness=_likeness(pairs) if several else (),
+        trajectory=_trajectory(pairs) if several and trajectory else None,
+        files=_hashes([pairs[0].base, *(pair.tuned for pair in pairs)]) if hashes else (),
         version=__version__,
     )
-    for checkpoint in (ours, *(item.checkpoint for item in sides)):
-        checkpoint.check_unchanged()
+    for pair in pairs:
+        pair.check_unchanged()
     return report
 
 
-@dataclass(frozen=True)
-class _Side:
-    checkpoint: Checkpoint
-    alignment: Alignment
-    comparison: Comparison
-
-
 def _compared(
-    base: str | Path,
-    tuned: Sequence[str | Path],
-    key: str | None,
-    biases_only: bool,
-    trust_checksums: bool,
-    progress: Progress | None,
-) -> tuple[Checkpoint, list[_Side]]:
-    if not tuned:
-        raise ValueError("give at least one tuned checkpoint")
-    ours, sides = open_checkpoint(base, key, biases_only=biases_only), []
-    for path in tuned:
-        theirs = open_checkpoint(path, key, biases_only=biases_only)
-        comparison, alignment = compare(
-            ours,
-            theirs,
-            biases_only=biases_only,
-            trust_checksums=trust_checksums,
-            progress=progress,
-        )
-        sides.append(_Side(theirs, alignment, comparison))
-    return ours, sides
+    base: str | Path, tuned: Sequence[str | Path], reading: Reading, data: TaskData | str | Path | None = None
+) -> tuple[Pair, ...]:
+    """Pairs that could be opened and compared; raises why the first one could not."""
+    pairs = open_pairs(base, tuned, reading, data=_examples(data))
+    for pair in sorted(pairs, key=lambda pair: pair.opened):  # before any is compared
+        if pair.error is not None:
+            raise pair.error
+    return pairs
 
 
-def _as_diff(ours: Checkpoint, sides: Sequence[_Side]) -> Diff:
-    alignment = sides[-1].alignment
+def _as_diff(pairs: Sequence[Pair]) -> Diff:
+    base, alignment = pairs[-1].base, pairs[-1].alignment
     return Diff(
-        base=side(ours, alignment, tuned_side=False),
+        base=side(base, alignment, tuned_side=False),
         architecture=alignment.architecture.family,
         architecture_known_from=alignment.architecture.known_from,
-        comparisons=tuple(item.comparison for item in sides),
+        comparisons=tuple(pair.comparison for pair in pairs),
     )
 
 
 def _measured(
-    item: _Side,
+    pair: Pair,
     by: Sequence[By],
     paper: bool,
     with_spectra: bool,
@@ -205,51 +182,38 @@ def _measured(
     from bitfit_probe.records.report import Measured
     from bitfit_probe.rules.adequacy import LIMITS
 
-    rankings = tuple(rank(item.comparison, each, paper=paper) for each in by)
-    state = item.checkpoint.read_json("trainer_state.json")
-    enough = adequacy(item.comparison, state, limits=LIMITS)
+    rankings = tuple(rank(pair.comparison, each, paper=paper) for each in by)
+    state = pair.read_json("trainer_state.json")
+    enough = adequacy(pair.comparison, state, limits=LIMITS)
     if not with_spectra:
         return Measured(rankings, enough)
     from bitfit_probe.measures.spectra import left_out, spectra
 
-    found = spectra(item.alignment, item.comparison, adapter=updates, progress=progress)
-    return Measured(rankings, enough, found, no_spectrum=left_out(item.comparison))
+    found = spectra(pair.alignment, pair.comparison, adapter=updates, progress=progress)
+    return Measured(rankings, enough, found, no_spectrum=left_out(pair.comparison))
 
 
-def _likeness(sides: Sequence[_Side]) -> tuple[Likeness, ...]:
+def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:
     from bitfit_probe.measures.delta_similarity import likeness
     from bitfit_probe.rules.adequacy import ODD_GAP
 
-    alignments, comparisons = [item.alignment for item in sides], [item.comparison for item in sides]
+    alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
     return likeness(alignments, comparisons, gap=ODD_GAP)
 
 
-def _trajectory(sides: Sequence[_Side]) -> Trajectory:
+def _trajectory(pairs: Sequence[Pair]) -> Trajectory:
     from bitfit_probe.measures.trajectory import order, trajectory
     from bitfit_probe.rules.adequacy import STILL
 
-    steps, known_from = order([item.checkpoint for item in sides])
-    alignments, comparisons = [item.alignment for item in sides], [item.comparison for item in sides]
+    steps, known_from = order([pair.tuned for pair in pairs])
+    alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
     return trajectory(alignments, comparisons, steps, still=STILL, steps_from=known_from)
 
 
-def _judged(ours: Checkpoint, sides: Sequence[_Side], data: TaskData | str | Path | None) -> Check:
-    from bitfit_probe.rules import Attempt, Case
+def _judged(pairs: Sequence[Pair]) -> Check:
     from bitfit_probe.rules import check as find
 
-    examples, tuned = _examples(data), [item.checkpoint for item in sides]
-    made = [
-        Attempt(
-            ours,
-            item.checkpoint.path,
-            item.checkpoint,
-            case=Case(
-                ours, item.checkpoint, item.alignment, item.comparison, examples, tuple(tuned[number:])
-            ),
-        )
-        for number, item in enumerate(sides, 1)
-    ]
-    return find(made)
+    return find(pairs)
 
 
 def _examples(data: TaskData | str | Path | None) -> TaskData | None:
@@ -306,8 +270,8 @@ def check(
     """
     from bitfit_probe.rules import check as judge
 
-    tried = attempts(base, tuned, data=data, key=key, progress=progress)
-    return judge(tried, select=select, ignore=ignore)
+    pairs = open_pairs(base, tuned, Reading(key, progress=progress), data=_examples(data))
+    return judge(pairs, select=select, ignore=ignore)
 
 
 def explain(code: str) -> Explanation:
@@ -334,56 +298,3 @@ def explanations() -> tuple[Explanation, ...]:
     from bitfit_probe.rules import all_rules
 
     return tuple(rule.explanation for rule in all_rules().values())
-
-
-def attempts(
-    base: str | Path,
-    tuned: Sequence[str | Path],
-    *,
-    data: TaskData | str | Path | None = None,
-    key: str | None = None,
-    progress: Progress | None = None,
-) -> list[Attempt]:
-    """Open and compare what can be, for the rules to look at: one attempt a tuned checkpoint.
-
-    Raises
-    ------
-    BitfitProbeError
-        The base or the data can't be read.
-    """
-    if not tuned:
-        raise ValueError("give at least one tuned checkpoint")
-    ours = open_checkpoint(base, key)
-    examples = _examples(data)
-    tried = [_opened(ours, Path(path), key) for path in tuned]
-    sides = [attempt.tuned for attempt in tried]
-    return [
-        _attempted(attempt, examples, tuple(side for side in sides[number:] if side is not None), progress)
-        for number, attempt in enumerate(tried, 1)
-    ]
-
-
-def _opened(base: Checkpoint, path: Path, key: str | None) -> Attempt:
-    from bitfit_probe.rules import Attempt
-
-    try:
-        return Attempt(base, path, open_checkpoint(path, key))
-    except BitfitProbeError as error:
-        return Attempt(base, path, error=error)
-
-
-def _attempted(
-    attempt: Attempt,
-    data: TaskData | None,
-    others: tuple[Checkpoint, ...],
-    progress: Progress | None,
-) -> Attempt:
-    from bitfit_probe.rules import Case
-
-    if attempt.tuned is None:
-        return attempt
-    try:
-        comparison, alignment = compare(attempt.base, attempt.tuned, progress=progress)
-    except BitfitProbeError as error:
-        return replace(attempt, error=error)
-    return replace(attempt, case=Case(attempt.base, attempt.tuned, alignment, comparison, data, others))

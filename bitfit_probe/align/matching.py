@@ -16,11 +16,11 @@ from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import Bytes, ComputedStorage
 from bitfit_probe.records import Part, TensorInfo, Unmatched
 
-__all__ = ["Matcher", "Names", "Pair"]
+__all__ = ["Matcher", "Names", "TensorPair"]
 
 
 @dataclass(frozen=True)
-class Pair:
+class TensorPair:
     """A tensor of the base and the one that it became: windows of the same shape.
 
     `part` names the part of a fused tensor that the windows show, or is None. `in_file` is false where the
@@ -71,7 +71,7 @@ class Matcher:
         self.ours, self.theirs = ours, theirs
         self.left = dict(ours.tensors)
         self.right = dict(theirs.tensors)
-        self.found: dict[str, list[Pair]] = {}
+        self.found: dict[str, list[TensorPair]] = {}
         self.extra: tuple[list[Unmatched], list[Unmatched]] = ([], [])
         self.vocabulary: set[tuple[int, int]] = set()
 
@@ -85,13 +85,13 @@ class Matcher:
             elif self._resized(base, tuned, info):
                 self._take_rows(key, base, tuned, info)
 
-    def _parts(self, key: str, base: Tensor, tuned: Tensor, info: TensorInfo) -> Iterator[Pair]:
+    def _parts(self, key: str, base: Tensor, tuned: Tensor, info: TensorInfo) -> Iterator[TensorPair]:
         """A fused bias as one pair a part; matrices stay whole, since their parts are no separate rows."""
         parts = self.ours.parts(key) if len(base.shape) == 1 else ()
         if not parts:
-            yield Pair(base, tuned, info)
+            yield TensorPair(base, tuned, info)
         for part in parts:
-            yield Pair(base.part(part), tuned.part(part), replace(info, role=part.role), part.role)
+            yield TensorPair(base.part(part), tuned.part(part), replace(info, role=part.role), part.role)
 
     def _resized(self, base: Tensor, tuned: Tensor, info: TensorInfo) -> bool:
         if not base.shape or base.shape[1:] != tuned.shape[1:]:
@@ -104,7 +104,7 @@ class Matcher:
 
     def _take_rows(self, key: str, base: Tensor, tuned: Tensor, info: TensorInfo) -> None:
         common = min(base.shape[0], tuned.shape[0])
-        self._take(key, key, [Pair(base.rows(common), tuned.rows(common), info)])
+        self._take(key, key, [TensorPair(base.rows(common), tuned.rows(common), info)])
         longer, side = (base, 0) if base.shape[0] > common else (tuned, 1)
         rest = (longer.shape[0] - common, *longer.shape[1:])
         self.extra[side].append(Unmatched(longer.name, rest, info, "rows"))
@@ -118,7 +118,7 @@ class Matcher:
                 continue
             base, tuned = self.left[key], self.right[other]
             if base.shape == tuned.shape:
-                self._take(key, other, [Pair(base, tuned, self.ours.info(key))])
+                self._take(key, other, [TensorPair(base, tuned, self.ours.info(key))])
 
     def match_weight_norm(self) -> None:
         """Pair a plain weight with the product that weight_norm keeps in two tensors."""
@@ -132,7 +132,9 @@ class Matcher:
                 if product.shape != one[plain].shape:
                     continue
                 info = (self.ours if plain in self.ours.tensors else self.theirs).info(plain)
-                pair = Pair(product, one[plain], info) if swap else Pair(one[plain], product, info)
+                pair = (
+                    TensorPair(product, one[plain], info) if swap else TensorPair(one[plain], product, info)
+                )
                 self.found[pair.base.name] = [pair]
                 for taken in (key, direction):
                     other.pop(taken)
@@ -167,7 +169,7 @@ class Matcher:
                 self.found[tensor.name] = [replace(pair, in_file=False) for pair in pairs]
                 self.left.pop(key)
 
-    def _take(self, ours: str, theirs: str, pairs: list[Pair]) -> None:
+    def _take(self, ours: str, theirs: str, pairs: list[TensorPair]) -> None:
         self.left.pop(ours)
         self.right.pop(theirs)
         self.found[pairs[0].base.name] = pairs
@@ -183,7 +185,7 @@ class Matcher:
                     for side, tensor in enumerate((pair.base, pair.tuned)):
                         self.extra[side].append(Unmatched(tensor.name, tensor.shape, pair.info, "codes"))
 
-    def pairs_in_order(self) -> tuple[Pair, ...]:
+    def pairs_in_order(self) -> tuple[TensorPair, ...]:
         """All pairs, in the order in which the base holds its tensors."""
         order = {tensor.name: number for number, tensor in enumerate(self.ours.tensors.values())}
         groups = sorted(self.found.values(), key=lambda pairs: order.get(pairs[0].base.name, len(order)))
@@ -215,7 +217,7 @@ def _uncontained(key: str) -> str:
 
 def _split_pairs(
     names: Names, key: str, tensor: Tensor, split: dict[str, Tensor], swap: bool
-) -> Iterator[Pair]:
+) -> Iterator[TensorPair]:
     roles = names.split_names(key)
     parts = {part.role: part for part in names.parts(key)}
     if not roles or roles.keys() != parts.keys():
@@ -226,7 +228,7 @@ def _split_pairs(
     for role, other in roles.items():
         info = replace(names.info(key), role=role)
         one, two = windows[role], split[other]
-        yield Pair(two, one, info, role) if swap else Pair(one, two, info, role)
+        yield TensorPair(two, one, info, role) if swap else TensorPair(one, two, info, role)
 
 
 def _product(gain: Tensor, direction: Tensor) -> Tensor:

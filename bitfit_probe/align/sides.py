@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bitfit_probe.align.matching import Pair
+from bitfit_probe.align.matching import TensorPair
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.records import Unmatched
@@ -30,7 +30,7 @@ class Alignment:
     """
 
     architecture: Architecture
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TensorPair, ...]
     unmatched_base: tuple[Unmatched, ...]
     unmatched_tuned: tuple[Unmatched, ...]
     notes: tuple[str, ...] = ()

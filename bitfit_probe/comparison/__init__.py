@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bitfit_probe.align import Alignment, Pair, align
+from bitfit_probe.align import Alignment, TensorPair, align
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.comparison.adapter import facts
 from bitfit_probe.comparison.coverage import coverage
@@ -105,7 +105,7 @@ def _low_rank(measured: Sequence[Measured], rows: Sequence[TensorDelta]) -> bool
         for item, row in zip(measured, rows, strict=True)
         if row.moved and row.info.kind == "weight" and len(row.shape) >= 2 and row.l2_delta is not None
     ]
-    picks: list[Pair] = moved[:: max(len(moved) // _RANK_SAMPLES, 1)][:_RANK_SAMPLES]
+    picks: list[TensorPair] = moved[:: max(len(moved) // _RANK_SAMPLES, 1)][:_RANK_SAMPLES]
     return bool(picks) and all(is_low_rank(pair) for pair in picks)
 
 

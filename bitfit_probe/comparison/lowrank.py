@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from bitfit_probe.align import Pair
+from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.computed import rows_of
 
 __all__ = ["is_low_rank"]
@@ -24,7 +24,7 @@ _MOST = 0.95
 _ELEMENTS_A_BLOCK = 1 << 18
 
 
-def is_low_rank(pair: Pair) -> bool:
+def is_low_rank(pair: TensorPair) -> bool:
     """Whether Δ = t − b equals a matrix of rank at most min(128, smaller side / 4) up to rounding.
 
     What the sketch leaves over must be no more than rounding t to its type can add, u²·‖t‖², and Δ
@@ -34,7 +34,7 @@ def is_low_rank(pair: Pair) -> bool:
         return _is_low_rank(pair)
 
 
-def _is_low_rank(pair: Pair) -> bool:
+def _is_low_rank(pair: TensorPair) -> bool:
     rows, columns = pair.base.shape[0], math.prod(pair.base.shape[1:])
     rank = min(_MAX_RANK, min(rows, columns) // 4)
     if rank < 1:

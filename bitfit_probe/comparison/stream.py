@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bitfit_probe.align import Pair
+from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.tensor import expect
 from bitfit_probe.comparison.careful import careful_statistics, needs_care
@@ -37,7 +37,7 @@ _WORTH_A_PROCESS = 1 << 24
 class Measured:
     """What is known of a pair after the pass."""
 
-    pair: Pair
+    pair: TensorPair
     judged_by: JudgedBy = "compared"
     identical: bool | None = None
     sums: Sums | None = None
@@ -45,9 +45,9 @@ class Measured:
 
 
 def measure(
-    pairs: Sequence[Pair],
+    pairs: Sequence[TensorPair],
     *,
-    only: Callable[[Pair], bool] | None = None,
+    only: Callable[[TensorPair], bool] | None = None,
     trust_checksums: bool = False,
     progress: Progress | None = None,
 ) -> list[Measured]:
@@ -110,11 +110,11 @@ def _one_blas_thread() -> Iterator[None]:
         yield
 
 
-def _same_type(pair: Pair) -> bool:
+def _same_type(pair: TensorPair) -> bool:
     return pair.base.dtype.name == pair.tuned.dtype.name
 
 
-def _checksums_agree(pair: Pair) -> bool:
+def _checksums_agree(pair: TensorPair) -> bool:
     crc = pair.base.crc32
     return crc is not None and crc == pair.tuned.crc32 and _same_type(pair)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.align import Alignment, Pair
+from bitfit_probe.align import Alignment, TensorPair
 from bitfit_probe.measures.groups import biases, is_cancelled
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import Likeness
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["likeness", "odd_one_out", "shared_biases"]
 
 #: A bias that all checkpoints have: its row and pair in each of them.
-Shared = tuple[tuple[TensorDelta, ...], tuple[Pair, ...]]
+Shared = tuple[tuple[TensorDelta, ...], tuple[TensorPair, ...]]
 
 
 def likeness(
@@ -71,7 +71,7 @@ def shared_biases(alignments: Sequence[Alignment], comparisons: Sequence[Compari
 
 def _by_name(
     alignment: Alignment, comparison: Comparison
-) -> Iterator[tuple[tuple[str, str | None], tuple[TensorDelta, Pair]]]:
+) -> Iterator[tuple[tuple[str, str | None], tuple[TensorDelta, TensorPair]]]:
     """Biases by the base's name and their role: parts of a fused tensor whatever the tuned side is."""
     wanted = {id(row) for row in biases(comparison) if not is_cancelled(comparison, row)}
     for row, pair in zip(comparison.tensors, alignment.pairs, strict=True):
@@ -79,7 +79,7 @@ def _by_name(
             yield (row.name, row.info.role), (row, pair)
 
 
-def _delta(row: TensorDelta, pair: Pair) -> Matrix:
+def _delta(row: TensorDelta, pair: TensorPair) -> Matrix:
     if not row.moved:
         return np.zeros(row.parameters)
     with np.errstate(invalid="ignore"):

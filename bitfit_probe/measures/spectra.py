@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.align import Alignment, Pair
+from bitfit_probe.align import Alignment, TensorPair
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.measures.groups import tensor_label
 from bitfit_probe.records import Comparison, TensorDelta, TensorInfo
@@ -83,7 +83,7 @@ def left_out(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     return tuple((tensor_label(row), why) for row, why in reasons if why is not None)
 
 
-def _by_base_name(adapter: Alignment | None) -> dict[str, Pair]:
+def _by_base_name(adapter: Alignment | None) -> dict[str, TensorPair]:
     """The matrices that an adapter changes, by the base's name; what it leaves alone is the base's own."""
     pairs = adapter.pairs if adapter is not None else ()
     changed = (pair for pair in pairs if pair.tuned.storage is not pair.base.storage and pair.part is None)
@@ -113,7 +113,7 @@ def _why_not(row: TensorDelta) -> str | None:
     return None
 
 
-def _spectrum(pair: Pair, row: TensorDelta, update: Pair | None) -> Spectrum:
+def _spectrum(pair: TensorPair, row: TensorDelta, update: TensorPair | None) -> Spectrum:
     pass_ = _one_pass(pair, update)
     values = pass_.singular_values
     squares = values**2
@@ -168,7 +168,7 @@ class _Pass:
     merge_strength: float | None
 
 
-def _one_pass(pair: Pair, update: Pair | None) -> _Pass:
+def _one_pass(pair: TensorPair, update: TensorPair | None) -> _Pass:
     """Everything that takes the values, block of rows by block of rows.
 
     A tall matrix is reduced by QR block after block (Demmel et al. 2012, TSQR), which keeps all digits of all
@@ -215,7 +215,7 @@ def _largest_root(gram: Matrix) -> float:
 class _Strength:
     """α* = ⟨Δ, s·B·A⟩ / ‖s·B·A‖², the least-squares share of the adapter's update in Δ, block by block."""
 
-    def __init__(self, update: Pair | None) -> None:
+    def __init__(self, update: TensorPair | None) -> None:
         self._update = update
         self._product = self._size = 0.0
 

@@ -15,9 +15,9 @@ from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.scoring import score
 from bitfit_probe.measures.spectra import spectra
 from bitfit_probe.measures.trajectory import steps_in
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence
 from bitfit_probe.records.measures import Spectrum
-from bitfit_probe.rules import Attempt, Case
 from bitfit_probe.task_distance.intervals import bootstrap_mean
 
 __all__ = ["Look", "look", "middle_rank", "steps_taken"]
@@ -37,18 +37,18 @@ class Look:
     evidence: tuple[Evidence, ...] = ()
 
 
-def look(attempt: Attempt, data: TaskData) -> Look:
+def look(pair: Pair, data: TaskData) -> Look:
     """Score a tuned checkpoint on `data`, and say what moved in it.
 
     What can't be read or run is left out: the findings say why.
     """
-    path, case = str(attempt.path), attempt.case
-    if case is None:
+    path = str(pair.path)
+    if not pair.compared:
         return Look(path)
-    evidence = [_moved(path, case)]
+    evidence = [_moved(path, pair)]
     value = None
     try:
-        each = np.asarray(score(case.tuned, case.base, data))
+        each = np.asarray(score(pair.tuned, pair.base, data))
     except BitfitProbeError as error:
         evidence.append(Evidence("tuned_score", None, about=path, source=str(error)))
     else:
@@ -56,12 +56,12 @@ def look(attempt: Attempt, data: TaskData) -> Look:
         unit = "accuracy" if data.task == "classification" else "R²"
         source = "the given examples, which it may have been trained on"
         evidence.append(Evidence("tuned_score", value, unit, interval, path, source))
-    found = spectra(case.alignment, case.comparison)
+    found = spectra(pair.alignment, pair.comparison)
     middle = middle_rank(found)
     if middle is not None:
         source = f"median of {len(found)} matrices"
         evidence.append(Evidence("effective_rank", middle, "", None, path, source))
-    return Look(path, value, middle, steps_taken(attempt.path), tuple(evidence))
+    return Look(path, value, middle, steps_taken(pair.path), tuple(evidence))
 
 
 def steps_taken(path: Path) -> int | None:
@@ -74,9 +74,9 @@ def middle_rank(spectra: Sequence[Spectrum]) -> float | None:
     return float(np.median([item.effective_rank for item in spectra])) if spectra else None
 
 
-def _moved(path: str, case: Case) -> Evidence:
+def _moved(path: str, pair: Pair) -> Evidence:
     """The verdict, and the roles whose biases moved most."""
-    rows = [row for row in rank(case.comparison, "role").rows if row.mean_abs_delta][:_NAMED]
+    rows = [row for row in rank(pair.comparison, "role").rows if row.mean_abs_delta][:_NAMED]
     roles = ", ".join(str(row.group.label) for row in rows)
     moved = f"biases moved most: {roles}" if roles else "no bias moved"
-    return Evidence("verdict", case.comparison.verdict, "", None, path, moved)
+    return Evidence("verdict", pair.comparison.verdict, "", None, path, moved)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bitfit_probe.rules.interface import Attempt, CannotTell, Case, Rule, all_rules, file_rule, rule
-from bitfit_probe.rules.judging import check, matching
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = [
-    "Attempt",
-    "CannotTell",
-    "Case",
-    "Rule",
-    "all_rules",
-    "check",
-    "file_rule",
-    "matching",
-    "rule",
-]
+from bitfit_probe.pair import Pair
+from bitfit_probe.records import Check
+from bitfit_probe.rules.catalogue import all_rules
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.engine.runner import run
+
+__all__ = ["CannotTell", "Rule", "all_rules", "check", "rule"]
+
+
+def check(pairs: Sequence[Pair], **options: Any) -> Check:
+    """Run every rule there is; see `bitfit_probe.rules.engine.runner.run`."""
+    return run(all_rules(), pairs, **options)

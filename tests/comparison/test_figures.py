@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from support.builders import compare, row, toy
 
-from bitfit_probe.align import Pair
+from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import MemoryStorage, Tensor
 from bitfit_probe.comparison import _figures, stream
@@ -48,7 +48,7 @@ def windows(tensor: torch.Tensor, name: str = "w") -> Tensor:
 
 
 def measured(base: torch.Tensor, tuned: torch.Tensor) -> tuple[stream.Measured, dict[str, Any]]:
-    pair = Pair(windows(base), windows(tuned), TensorInfo(None, None, None, "weight"))
+    pair = TensorPair(windows(base), windows(tuned), TensorInfo(None, None, None, "weight"))
     (item,) = stream.measure([pair])
     return item, _figures(item)
 

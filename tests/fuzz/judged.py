@@ -14,7 +14,8 @@ from home import Target, empty, parsed, place, write_weights
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.probe import attempts, explanations, probe
+from bitfit_probe.pair import open_pairs
+from bitfit_probe.probe import explanations, probe
 from bitfit_probe.recommendation.costs import costs
 from bitfit_probe.rendering import (
     check_to_json,
@@ -132,7 +133,7 @@ def _look(base: Path, *tuned: Path, measure: bool = False) -> None:
 
 
 def _judge(base: Path, *tuned: Path) -> str:
-    found = check(attempts(base, tuned), strict=True)
+    found = check(open_pairs(base, tuned), strict=True)
     codes = {finding.code for finding in found.findings}
     sarif = check_to_sarif(found, [rule for rule in explanations() if rule.code in codes], version="0")
     return check_to_text(found) + check_to_json(found) + sarif

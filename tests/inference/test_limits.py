@@ -136,16 +136,17 @@ def test_every_command_cuts_texts_for_a_short_table(tmp_path):
 
     from bitfit_probe.data import read_examples
     from bitfit_probe.measures.examples import batches, logits_of, question
-    from bitfit_probe.rules import passes
+    from bitfit_probe.pair import load_frozen
+    from bitfit_probe.rules import running
     from bitfit_probe.task_distance.encoder import open_encoder
 
     folder = roberta(tmp_path / "r", 66)
     rows = [(" ".join(WORDS * 3), "ab"[n % 2]) for n in range(4)]
     data = read_examples(write_rows(tmp_path / "d.csv", rows))
     assert open_encoder(folder).features(data).shape == (3, 4, 32)
-    loaded = passes.live(open_checkpoint(folder), "classify")
+    loaded = load_frozen(open_checkpoint(folder), "classify")
     tokenizer = load_tokenizer(folder)
-    assert passes.logits(loaded, tokenizer, data).shape == (4, 2)
+    assert running.logits(loaded, tokenizer, data).shape == (4, 2)
     for batch in batches(data, question(data, loaded.model.config, "masked-lm"), tokenizer, loaded.model):
         assert batch.inputs["input_ids"].shape[1] == 64
         assert logits_of(loaded.model, batch).shape[1] == 2

@@ -249,9 +249,9 @@ def test_the_loss_is_what_numpy_says(tmp_path, saved):
     name = "bert.encoder.layer.0.attention.self.query.weight"
     update = 0.003 * (saved[2][name] - state("bert-mlm")[name]).double()
     rest = tuned[name].double() - base[name].double() - update
-    from bitfit_probe.probe import attempts
-    from bitfit_probe.rules.merges import strengths
+    from bitfit_probe.pair import Pair
+    from bitfit_probe.rules.merge_strength import strengths
 
     ours, theirs = merge(tmp_path, saved, tuned, size=0.003, base=base)
-    found = {item.name: item for item in strengths(attempts(ours, [theirs])[0].case)}
+    found = {item.name: item for item in strengths(Pair.open(ours, theirs))}
     assert found[name].lost == pytest.approx(float(rest.norm() / update.norm()), rel=1e-3)

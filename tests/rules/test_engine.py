@@ -7,19 +7,19 @@ from support.pairs import bitfit, write_pair
 
 import bitfit_probe
 from bitfit_probe.errors import EmptyError, PointerError
-from bitfit_probe.probe import attempts
+from bitfit_probe.pair import open_pairs
 from bitfit_probe.records import Finding
-from bitfit_probe.rules import CannotTell, all_rules, check, file_rule, judging, matching, rule
+from bitfit_probe.rules import CannotTell, all_rules, rule
+from bitfit_probe.rules.engine.runner import matching, run
 
 HEADINGS = ["What it means", "Why it matters", "How it is recognised", "What to do", "References"]
 
 
-def finder(code, severity="error", *, explains=(), raises=None, times=1, files=False):
+def finder(code, severity="error", *, explains=(), raises=None, times=1, needs=("comparison",)):
     """A rule that always finds something, or always raises."""
-    make = file_rule if files else rule
 
-    @make(code, f"rule-{code}", severity, explains=explains)
-    def found(case, this):
+    @rule(code, f"rule-{code}", severity, needs=needs, explains=explains)
+    def found(pair, this):
         """Found.
 
         What to do
@@ -41,7 +41,7 @@ def finder(code, severity="error", *, explains=(), raises=None, times=1, files=F
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory):
-    return attempts(*_paths(tmp_path_factory.mktemp("pair")))
+    return open_pairs(*_paths(tmp_path_factory.mktemp("pair")))
 
 
 def _paths(folder):
@@ -50,13 +50,12 @@ def _paths(folder):
 
 
 @pytest.fixture
-def with_rules(monkeypatch, tried):
-    def run(*rules, **options):
-        known = {item.code: item for item in sorted(rules, key=lambda item: item.code)}
-        monkeypatch.setattr(judging, "all_rules", lambda: known)
-        return check(tried, **options)
+def with_rules(tried):
+    return lambda *rules, **options: run(by_code(*rules), tried, **options)
 
-    return run
+
+def by_code(*rules):
+    return {item.code: item for item in sorted(rules, key=lambda item: item.code)}
 
 
 def codes(found):
@@ -128,10 +127,11 @@ def test_an_error_of_the_package_is_a_reason(with_rules):
 
 
 def test_matching_by_beginnings():
-    assert matching(["bp201"]) == {"BP201"}
-    assert {"BP501", "BP511"} <= matching(["BP5"])
+    known = ["BP201", "BP202", "BP501", "BP511"]
+    assert matching(known, ["bp201"]) == {"BP201"}
+    assert matching(known, ["BP5"]) == {"BP501", "BP511"}
     with pytest.raises(ValueError, match="BP9"):
-        matching(["BP2", "BP9"])
+        matching(known, ["BP2", "BP9"])
 
 
 def pointer(folder):
@@ -145,29 +145,52 @@ def test_a_file_that_no_rule_explains_stays_an_error(tmp_path):
         bitfit_probe.check(*pointer(tmp_path))
 
 
-def test_a_rule_on_files_speaks_where_nothing_opens(tmp_path, monkeypatch):
-    known = {item.code: item for item in (finder("BP104", files=True), finder("BP201"))}
-    monkeypatch.setattr(judging, "all_rules", lambda: known)
+def test_a_rule_that_needs_nothing_speaks_where_nothing_opens(tmp_path):
+    rules = by_code(finder("BP104", needs=()), finder("BP108", needs=("tuned",)), finder("BP201"))
     base, tuned = pointer(tmp_path)
-    found = check(attempts(base, [tuned]))
+    found = run(rules, open_pairs(base, [tuned]))
     assert codes(found) == ["BP104"]
-    (left,) = found.not_checked
-    assert (left.code, left.why) == ("BP201", "the two could not be compared")
+    assert [(left.code, left.why) for left in found.not_checked] == [
+        ("BP108", "the tuned checkpoint can't be opened"),
+        ("BP201", "the two could not be compared"),
+    ]
 
 
-def test_a_note_does_not_stand_for_the_error(tmp_path, monkeypatch):
-    known = {"BP104": finder("BP104", "info", files=True)}
-    monkeypatch.setattr(judging, "all_rules", lambda: known)
+def test_a_note_does_not_stand_for_the_error(tmp_path):
     base, tuned = pointer(tmp_path)
     with pytest.raises(PointerError):
-        check(attempts(base, [tuned]))
+        run(by_code(finder("BP104", "info", needs=())), open_pairs(base, [tuned]))
+
+
+@pytest.mark.parametrize(
+    ("need", "why"),
+    [
+        ("data", "no --data given"),
+        ("adapter", "there is no adapter"),
+        ("merged-adapter", "no adapter lies beside merged weights"),
+        ("tokenizer", "no tokenizer lies beside the weights"),
+        ("trainer-state", "there is no trainer_state.json"),
+    ],
+)
+def test_a_rule_does_not_look_without_what_it_needs(with_rules, need, why):
+    found = with_rules(finder("BP101", needs=("comparison", need), raises=KeyError("looked")))
+    assert [(left.code, left.why) for left in found.not_checked] == [("BP101", why)]
+
+
+def test_a_rule_looks_where_what_it_needs_is_there(tmp_path):
+    base, tuned = write_pair(tmp_path, *bitfit())
+    (tuned / "trainer_state.json").write_text('{"global_step": 1}')
+    (tuned / "vocab.txt").write_text("[PAD]\nword\n")
+    needs = ("tuned", "comparison", "trainer-state", "tokenizer")
+    found = run(by_code(finder("BP101", needs=needs)), open_pairs(base, [tuned]))
+    assert (codes(found), found.not_checked) == (["BP101"], ())
 
 
 def test_others_are_those_given_later(tmp_path):
     base, tuned = write_pair(tmp_path, *bitfit())
-    first, second = attempts(base, [tuned, base])
-    assert [other.path for other in first.case.others] == [base]
-    assert second.case.others == ()
+    first, second = open_pairs(base, [tuned, base])
+    assert [other.path for other in first.others] == [base]
+    assert second.others == ()
 
 
 def test_no_tuned_checkpoint_is_a_mistake(tmp_path):
@@ -223,7 +246,7 @@ def test_a_finding_is_frozen():
 
 def test_a_message_stays_short_however_long_the_names_are(with_rules):
     @rule("BP101", "long", "error")
-    def long(case, this):
+    def long(pair, this):
         """Long."""
         yield this.finding("x" * 299 + "yz")
 

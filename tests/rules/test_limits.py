@@ -171,12 +171,13 @@ def test_the_loss_is_that_of_the_model_itself(sample_copies, questions):
     import transformers
 
     from bitfit_probe.checkpoint import open_checkpoint
-    from bitfit_probe.rules import passes
+    from bitfit_probe.pair import load_frozen
+    from bitfit_probe.rules import running
 
     texts = read(questions).texts
     words = transformers.AutoTokenizer.from_pretrained(sample_copies["base"])
-    ours = passes.language_loss(
-        passes.live(open_checkpoint(sample_copies["base"]), "masked-lm"), words, texts, "masked-lm"
+    ours = running.language_loss(
+        load_frozen(open_checkpoint(sample_copies["base"]), "masked-lm"), words, texts, "masked-lm"
     )
     model = transformers.AutoModelForMaskedLM.from_pretrained(sample_copies["base"]).eval()
     import numpy as np
@@ -200,16 +201,16 @@ def test_the_loss_is_that_of_the_model_itself(sample_copies, questions):
 def test_what_transformers_loads_is_the_file(sample_copies, questions, monkeypatch):
     paths = sample_copies["base"], sample_copies["tuned"]
     assert "BP112" in run_rules(*paths, data=read(questions)).checked
-    from bitfit_probe.rules import passes
+    from bitfit_probe import pair
 
-    load = passes.live
+    load = pair.load_frozen
 
     def careless(checkpoint, purpose):
         loaded = load(checkpoint, purpose)
         loaded.model.bert.embeddings.LayerNorm.weight.fill_(1)
         return loaded
 
-    monkeypatch.setattr(passes, "live", careless)
+    monkeypatch.setattr(pair, "load_frozen", careless)
     assert only(*paths, data=read(questions), code="BP112").subjects == (NORM,)
 
 

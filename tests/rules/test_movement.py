@@ -113,10 +113,10 @@ def test_the_cosine_from_norms_is_that_of_the_vectors(tmp_path):
 
 
 def run_case(folder, base, tuned):
-    from bitfit_probe.probe import attempts
+    from bitfit_probe.pair import Pair
 
     ours, theirs = write_pair(folder, base, tuned)
-    return attempts(ours, [theirs])[0].case
+    return Pair.open(ours, theirs)
 
 
 # Statistics and keys ------------------------------------------------------------------------------

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bitfit_probe.probe import attempts
+from bitfit_probe.data import as_examples
+from bitfit_probe.pair import open_pairs
 from bitfit_probe.records import Check, Finding
 from bitfit_probe.rules import check
 
 
 def run_rules(base: Path, *tuned: Path, data: Any = None, **options: Any) -> Check:
     """`bitfit_probe.check`, but a rule that fails fails the test."""
-    return check(attempts(base, tuned, data=data), strict=True, **options)
+    examples = None if data is None else as_examples(data)
+    return check(open_pairs(base, tuned, data=examples), strict=True, **options)
 
 
 def codes(base: Path, *tuned: Path, **options: Any) -> list[str]:

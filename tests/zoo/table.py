@@ -12,8 +12,9 @@ from pathlib import Path
 from zoo.beds import EVERY, healthy
 from zoo.specimens import Built, Specimen, each_bed, write
 
+from bitfit_probe.data import as_examples
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.probe import attempts
+from bitfit_probe.pair import open_pairs
 from bitfit_probe.records import Finding
 from bitfit_probe.rules import check
 
@@ -40,7 +41,8 @@ class Seen:
 def look(built: Built) -> Seen:
     """Check a written pair; an error that no rule explains is kept as text."""
     try:
-        found = check(attempts(built.base, built.tuned, data=built.data), strict=True)
+        examples = None if built.data is None else as_examples(built.data)
+        found = check(open_pairs(built.base, built.tuned, data=examples), strict=True)
     except BitfitProbeError as error:
         return Seen((), f"{error.code} {error.what}")
     return Seen(found.findings)

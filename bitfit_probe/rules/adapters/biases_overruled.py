@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, moved, plural
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["biases_overruled"]
 
 
-@rule("BP503", "bias-setting-overruled", "warning", catalogue=(4,))
-def biases_overruled(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP503", "bias-setting-overruled", "warning", needs=("comparison", "adapter"), catalogue=(4,))
+def biases_overruled(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The configuration trains biases, but no bias moved.
 
     What it means
@@ -37,8 +39,8 @@ def biases_overruled(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     unslothai/unsloth#2343
     """
-    setting = adapter_of(case).config.get("bias")
-    biases = body(case, "bias")
+    setting = adapter_of(pair).config.get("bias")
+    biases = body(pair, "bias")
     if setting not in ("all", "lora_only") or not biases or moved(biases):
         return
     held = sum(row.judged_by != "not-in-file" for row in biases)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import listed, plural
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["dead_weights"]
 
@@ -17,8 +18,15 @@ __all__ = ["dead_weights"]
 _ROWS = 64
 
 
-@rule("BP511", "adapter-on-dead-weights", "error", explains=("BP107",), catalogue=(52,))
-def dead_weights(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP511",
+    "adapter-on-dead-weights",
+    "error",
+    needs=("comparison", "adapter"),
+    explains=("BP107",),
+    catalogue=(52,),
+)
+def dead_weights(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The adapter changes matrices of the base that are all zero.
 
     What it means
@@ -43,8 +51,8 @@ def dead_weights(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     cactus-compute/needle#53
     """
-    adapter_of(case)
-    targets = [pair.base for pair in case.alignment.pairs if pair.computed and len(pair.base.shape) >= 2]
+    adapter_of(pair)
+    targets = [match.base for match in pair.alignment.pairs if match.computed and len(match.base.shape) >= 2]
     dead = [
         tensor.name for tensor in targets if not np.any(tensor.rows(min(tensor.shape[0], _ROWS)).values())
     ]
@@ -52,7 +60,7 @@ def dead_weights(case: Case, this: Rule) -> Iterator[Finding]:
         yield this.finding(
             f"{plural(len(dead), 'matrix', 'matrices')} of the {len(targets)} that the adapter changes are "
             "all "
-            f"zero in the base: {listed(dead, 2)}.",
+            f"zero in the base: {join_names(dead, 2)}.",
             subjects=tuple(dead),
             evidence=(Evidence("zero_matrices", len(dead), "matrices", about="in the base"),),
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import listed, plural
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["empty_adapter"]
 
@@ -17,10 +18,11 @@ __all__ = ["empty_adapter"]
     "BP502",
     "adapter-empty",
     "error",
+    needs=("comparison", "adapter"),
     explains=("BP203", "BP501", "BP503", "BP505", "BP506", "BP401"),
     catalogue=(2,),
 )
-def empty_adapter(case: Case, this: Rule) -> Iterator[Finding]:
+def empty_adapter(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The adapter file holds nothing, or not all of the factors that its configuration promises.
 
     What it means
@@ -45,36 +47,36 @@ def empty_adapter(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#24551, mikeybellissimo/LoRA-MPT#5, hiyouga/LlamaFactory#852
     """
-    adapter = adapter_of(case)
-    size = sum(file.size for file in case.tuned.files)
+    adapter = adapter_of(pair)
+    size = sum(file.size for file in pair.tuned.files)
     file = Evidence("file_size", size, "bytes")
     if not adapter.altered and not adapter.stored:
         what = "no tensors" if not adapter.incomplete else "no module with both factors"
         yield this.finding(
             f"The adapter is empty: its file has {size:,} bytes and holds {what}.",
             subjects=adapter.incomplete,
-            evidence=(file, Evidence("tensors", len(case.tuned.tensors), "tensors")),
+            evidence=(file, Evidence("tensors", len(pair.tuned.tensors), "tensors")),
         )
         return
     if adapter.incomplete:
         yield this.finding(
             f"The adapter lacks a factor in {plural(len(adapter.incomplete), 'module')}: "
-            f"{listed(adapter.incomplete, 2)}.",
+            f"{join_names(adapter.incomplete, 2)}.",
             subjects=adapter.incomplete,
             evidence=(file, Evidence("incomplete_modules", len(adapter.incomplete), "modules")),
         )
         return
-    absent = _absent(case, adapter)
+    absent = _absent(pair, adapter)
     if absent:
         yield this.finding(
             f"The adapter lacks {plural(len(absent), 'module')} that its configuration targets in this base: "
-            f"{listed(absent, 2)}.",
+            f"{join_names(absent, 2)}.",
             subjects=tuple(absent),
             evidence=(file, Evidence("absent_modules", len(absent), "modules")),
         )
 
 
-def _absent(case: Case, adapter: Adapter) -> list[str]:
+def _absent(pair: Pair, adapter: Adapter) -> list[str]:
     """Modules of the base that the configuration targets by name, but which nothing alters."""
     targets = adapter.config.get("target_modules")
     restricted = any(
@@ -85,11 +87,11 @@ def _absent(case: Case, adapter: Adapter) -> list[str]:
         return []
     wanted = {
         row.name: row.name.removesuffix(".weight")
-        for row in case.comparison.tensors
+        for row in pair.comparison.tensors
         if row.name.endswith(".weight") and len(row.shape) >= 2
     }
     targeted = {str(target) for target in targets}
-    altered = {pair.base.name for pair in case.alignment.pairs if pair.computed}
+    altered = {match.base.name for match in pair.alignment.pairs if match.computed}
     if not altered:
         return []  # its paths match nothing: another finding
     return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import listed
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import join_names
 
 __all__ = ["kept_outside"]
 
@@ -20,8 +21,8 @@ _BESIDE = (
 )
 
 
-@rule("BP505", "trained-outside-adapter", "error", catalogue=(14,))
-def kept_outside(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP505", "trained-outside-adapter", "error", needs=("comparison", "adapter"), catalogue=(14,))
+def kept_outside(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Trained tensors lie outside the adapter, or were promised and not saved.
 
     What it means
@@ -47,18 +48,18 @@ def kept_outside(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     JIA-Lab-research/LongLoRA#53, JIA-Lab-research/LongLoRA#86
     """
-    adapter = adapter_of(case)
-    files = [name for name in _BESIDE if (case.tuned.folder / name).is_file()]
+    adapter = adapter_of(pair)
+    files = [name for name in _BESIDE if (pair.tuned.folder / name).is_file()]
     if files:
         yield this.finding(
-            f"Trained tensors lie beside the adapter in {listed(files)}, which loading the adapter does not "
-            "read.",
+            f"Trained tensors lie beside the adapter in {join_names(files)}, which loading the adapter does "
+            "not read.",
             subjects=tuple(files),
             evidence=(Evidence("files_beside", len(files), "files"),),
         )
     promised = adapter.config.get("modules_to_save")
     held = {part for name in adapter.stored for part in name.split(".")}
-    modules = {part for name in case.base.tensors for part in name.split(".")[:-1]}
+    modules = {part for name in pair.base.tensors for part in name.split(".")[:-1]}
     lost = [
         name
         for name in (promised if isinstance(promised, list) else ())
@@ -66,8 +67,8 @@ def kept_outside(case: Case, this: Rule) -> Iterator[Finding]:
     ]
     if lost:
         yield this.finding(
-            f"The configuration saves {listed(lost)} with the adapter (modules_to_save), but the file has no "
-            "tensor of it.",
+            f"The configuration saves {join_names(lost)} with the adapter (modules_to_save), but the file "
+            "has no tensor of it.",
             subjects=tuple(lost),
             evidence=(Evidence("promised_modules_absent", len(lost), "modules"),),
         )

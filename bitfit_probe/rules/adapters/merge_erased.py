@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.merges import strengths
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.merge_strength import strengths
 
 __all__ = ["merge_erased"]
 
@@ -17,8 +18,15 @@ ERASED = 0.5
 LEVELS = 16
 
 
-@rule("BP509", "merge-erased", "error", explains=("BP107", "BP203"), catalogue=(31,))
-def merge_erased(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP509",
+    "merge-erased",
+    "error",
+    needs=("comparison", "merged-adapter"),
+    explains=("BP107", "BP203"),
+    catalogue=(31,),
+)
+def merge_erased(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The weights changed, but the adapter's update is not in them: quantisation erased it.
 
     What it means
@@ -44,7 +52,7 @@ def merge_erased(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     ARahim3/mlx-tune#15, huggingface/transformers#31293, huggingface/peft#2321
     """
-    found = strengths(case)
+    found = strengths(pair)
     alpha = statistics.median(item.alpha for item in found)
     moved = statistics.median(item.moved for item in found)
     if abs(alpha) >= ERASED or not moved:

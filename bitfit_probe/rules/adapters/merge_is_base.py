@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import is_the_base, plural
-from bitfit_probe.rules.merges import claims_merge, strengths
+from bitfit_probe.rules.adapter_files import adapter_beside
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.rows import is_the_base
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["merge_is_base"]
 
@@ -16,7 +19,7 @@ EXPLAINED_BY_ROUNDING = 0.9
 
 
 @rule("BP504", "merge-is-base", "error", explains=("BP201", "BP204"), catalogue=(8,))
-def merge_is_base(case: Case, this: Rule) -> Iterator[Finding]:
+def merge_is_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The "merged" folder holds the base's weights; the adapter lies beside them, unmerged.
 
     What it means
@@ -40,12 +43,12 @@ def merge_is_base(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     verl-project/verl#7285, unslothai/unsloth#869, huggingface/diffusers#12448
     """
-    if claims_merge(case.tuned) is None or not is_the_base(case):
+    if adapter_beside(pair.tuned) is None or not is_the_base(pair):
         return
-    found = strengths(case)
+    found = strengths(pair)
     if min(item.rounded for item in found) > EXPLAINED_BY_ROUNDING:
         return
-    count = case.comparison.summary.compared_tensors
+    count = pair.comparison.summary.compared_tensors
     yield this.finding(
         f"An adapter lies beside the weights, but all {plural(count, 'tensor')} are bit for bit the "
         "base's: it "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import figure
-from bitfit_probe.rules.merges import strengths
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["merge_rounded"]
 
@@ -24,10 +25,11 @@ _HALF = ("bfloat16", "float16")
     "BP508",
     "merge-rounded-away",
     "warning",
+    needs=("comparison", "merged-adapter"),
     explains=("BP107", "BP201", "BP203", "BP204", "BP504", "BP509"),
     catalogue=(30,),
 )
-def merge_rounded(case: Case, this: Rule) -> Iterator[Finding]:
+def merge_rounded(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The merge was rounded to half precision, and a good part of the update was lost.
 
     What it means
@@ -52,7 +54,7 @@ def merge_rounded(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1388, QwenLM/Qwen#1168
     """
-    found = [item for item in strengths(case) if case.rows[_tuned(case, item.name)].tuned_dtype in _HALF]
+    found = [item for item in strengths(pair) if pair.rows[_tuned(pair, item.name)].tuned_dtype in _HALF]
     if not found:
         return
     lost = statistics.median(item.lost for item in found)
@@ -60,10 +62,9 @@ def merge_rounded(case: Case, this: Rule) -> Iterator[Finding]:
     if statistics.median(item.rounded for item in found) < ROUNDED or lost < LOST:
         return
     yield this.finding(
-        f"Rounding took {figure(100 * min(lost, 1.0))} % of the merged update's length: the update is as "
-        "small as "
-        f"the steps of {case.rows[_tuned(case, found[0].name)].tuned_dtype} ({moved:.0%} of the elements "
-        "moved).",
+        f"Rounding took {format_number(100 * min(lost, 1.0))} % of the merged update's length: the update "
+        f"is as small as the steps of {pair.rows[_tuned(pair, found[0].name)].tuned_dtype} ({moved:.0%} of "
+        "the elements moved).",
         subjects=tuple(item.name for item in found),
         evidence=(
             Evidence("update_lost", lost, "share of its length", about=f"median of {len(found)} matrices"),
@@ -72,5 +73,5 @@ def merge_rounded(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _tuned(case: Case, name: str) -> str:
-    return next(row.tuned_name for row in case.comparison.tensors if row.name == name and row.part is None)
+def _tuned(pair: Pair, name: str) -> str:
+    return next(row.tuned_name for row in pair.comparison.tensors if row.name == name and row.part is None)

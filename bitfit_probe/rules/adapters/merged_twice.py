@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.merges import strengths
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.merge_strength import strengths
 
 __all__ = ["merged_twice"]
 
@@ -15,8 +16,15 @@ __all__ = ["merged_twice"]
 TWICE = 1.5
 
 
-@rule("BP507", "merged-more-than-once", "error", explains=("BP107", "BP508"), catalogue=(29,))
-def merged_twice(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP507",
+    "merged-more-than-once",
+    "error",
+    needs=("comparison", "merged-adapter"),
+    explains=("BP107", "BP508"),
+    catalogue=(29,),
+)
+def merged_twice(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The adapter was merged into the weights more than once.
 
     What it means
@@ -40,7 +48,7 @@ def merged_twice(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1355, huggingface/peft#3111
     """
-    found = strengths(case)
+    found = strengths(pair)
     alpha = statistics.median(item.alpha for item in found)
     if alpha < TWICE:
         return

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, file_rule
-from bitfit_probe.rules.looking import figure, listed, plural, trainer_state
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.run_logs import trainer_state
+from bitfit_probe.rules.wording import format_number, join_names, plural
 
 __all__ = ["nested"]
 
@@ -23,14 +25,15 @@ _NESTED = re.compile(
 )
 
 
-@file_rule(
+@rule(
     "BP510",
     "adapter-nested",
     "error",
+    needs=("tuned",),
     explains=("BP203", "BP502", "BP505", "BP506", "BP501", "BP401", "BP402"),
     catalogue=(33,),
 )
-def nested(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+def nested(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Resuming put a new adapter over or in place of the old one.
 
     What it means
@@ -56,18 +59,16 @@ def nested(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/lerobot#3459, huggingface/peft#2390
     """
-    if attempt.tuned is None:
-        raise CannotTell("the tuned checkpoint can't be opened")
-    names = [name for name in attempt.tuned.tensors if _NESTED.search(name)]
+    names = [name for name in pair.tuned.tensors if _NESTED.search(name)]
     if names:
         yield this.finding(
             f"{plural(len(names), 'tensor')} carry the names of an adapter on an adapter: "
-            f"{listed(names, 2)}.",
+            f"{join_names(names, 2)}.",
             subjects=tuple(names),
             evidence=(Evidence("nested_names", len(names), "tensors"),),
         )
         return
-    yield from _reset(attempt.tuned, this)
+    yield from _reset(pair.tuned, this)
 
 
 def _reset(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
@@ -78,9 +79,8 @@ def _reset(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
     largest = max(float(np.max(np.abs(change.b.values()), initial=0.0)) for change in factors.values())
     if 0 < largest <= TINY_B:
         yield this.finding(
-            f"After {steps:,} steps no element of any B is above {figure(largest)}: the adapter was begun "
-            "anew "
-            "shortly before the save.",
+            f"After {steps:,} steps no element of any B is above {format_number(largest)}: the adapter was "
+            "begun anew shortly before the save.",
             evidence=(
                 Evidence("max_abs_b", largest),
                 Evidence("global_step", steps, "steps", source="trainer_state.json"),

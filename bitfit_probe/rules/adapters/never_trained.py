@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import listed, plural
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["never_trained"]
 
@@ -17,8 +18,15 @@ __all__ = ["never_trained"]
 MOST = 0.5
 
 
-@rule("BP501", "adapter-never-trained", "error", explains=("BP203",), catalogue=(1,))
-def never_trained(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP501",
+    "adapter-never-trained",
+    "error",
+    needs=("comparison", "adapter"),
+    explains=("BP203",),
+    catalogue=(1,),
+)
+def never_trained(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The adapter is as it was initialised: every B is zero.
 
     What it means
@@ -44,7 +52,7 @@ def never_trained(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1402, tloen/alpaca-lora#357, huggingface/peft#1259
     """
-    factors = {name: change for name, change in adapter_of(case).low_rank.items() if change.b.size}
+    factors = {name: change for name, change in adapter_of(pair).low_rank.items() if change.b.size}
     if not factors:
         raise CannotTell("the adapter has no low-rank factors")
     still = [name for name, change in factors.items() if not np.any(change.b.values())]
@@ -54,7 +62,7 @@ def never_trained(case: Case, this: Rule) -> Iterator[Finding]:
     yield this.finding(
         f"The adapter never trained: B is zero in {'all' if every else len(still)} of its "
         f"{plural(len(factors), 'module')}, so it changes nothing {'' if every else 'there '}"
-        f"({listed([name.removesuffix('.weight') for name in still], 2)}).",
+        f"({join_names([name.removesuffix('.weight') for name in still], 2)}).",
         severity="error" if every else "warning",
         subjects=tuple(still),
         evidence=(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bitfit_probe.align import Pair
+from bitfit_probe.align import TensorPair
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import plural
-from bitfit_probe.rules.merges import adapter_of
+from bitfit_probe.rules.adapter_files import adapter_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["paths_match_nothing"]
 
@@ -16,8 +17,15 @@ __all__ = ["paths_match_nothing"]
 _BODIES = ("model", "transformer")
 
 
-@rule("BP506", "adapter-matches-nothing", "error", explains=("BP203", "BP503", "BP505"), catalogue=(25,))
-def paths_match_nothing(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP506",
+    "adapter-matches-nothing",
+    "error",
+    needs=("comparison", "adapter"),
+    explains=("BP203", "BP503", "BP505"),
+    catalogue=(25,),
+)
+def paths_match_nothing(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The paths in the adapter lead to no module of this base.
 
     What it means
@@ -43,10 +51,10 @@ def paths_match_nothing(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     vllm-project/vllm#34186, vllm-project/vllm#39278
     """
-    adapter = adapter_of(case)
-    lost = [item.name for item in case.comparison.unmatched_tuned if item.name in adapter.altered]
-    found = [pair for pair in case.alignment.pairs if pair.computed]
-    moved = {pair.tuned.name: where for pair in found if (where := _elsewhere(pair, case)) is not None}
+    adapter = adapter_of(pair)
+    lost = [item.name for item in pair.comparison.unmatched_tuned if item.name in adapter.altered]
+    found = [match for match in pair.alignment.pairs if match.computed]
+    moved = {match.tuned.name: where for match in found if (where := _elsewhere(match, pair)) is not None}
     if len(lost) + len(moved) == 0:
         return
     every = len(moved) == len(found)
@@ -73,13 +81,13 @@ def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _elsewhere(pair: Pair, case: Case) -> str | None:
+def _elsewhere(match: TensorPair, pair: Pair) -> str | None:
     """The base's name of a tensor that the adapter finds under another path; None where both agree."""
-    ours, theirs = (tensor.name.split(".") for tensor in (pair.base, pair.tuned))
+    ours, theirs = (tensor.name.split(".") for tensor in (match.base, match.tuned))
     while ours and theirs and ours[-1] == theirs[-1]:
         ours.pop()
         theirs.pop()
-    own = {*_BODIES, case.alignment.architecture.family}
+    own = {*_BODIES, pair.alignment.architecture.family}
     # A bare encoder lacks the prefix that the same encoder has below a head.
     known = not (ours and theirs) and len(ours) + len(theirs) <= 1 and {*ours, *theirs} <= own
-    return None if known else pair.base.name
+    return None if known else match.base.name

@@ -9,15 +9,15 @@ from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.comparison import compare
 from bitfit_probe.comparison.coverage import in_body
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Comparison, Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, file_rule
-from bitfit_probe.rules.loading import opened
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 
 __all__ = ["containers_differ"]
 
 
-@file_rule("BP115", "containers-differ", "warning", catalogue=(54,))
-def containers_differ(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+@rule("BP115", "containers-differ", "warning", needs=("tuned",), catalogue=(54,))
+def containers_differ(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The folder holds its weights twice, and the two are not the same.
 
     What it means
@@ -44,11 +44,11 @@ def containers_differ(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/diffusers#14769
     """
-    tuned = opened(attempt)
+    tuned = pair.tuned
     for path in tuned.siblings:
         other = _other(path)
         if other is not None:
-            yield from _difference(attempt, tuned, path, other, this)
+            yield from _difference(pair, tuned, path, other, this)
 
 
 def _other(path: Path) -> Checkpoint | None:
@@ -60,7 +60,7 @@ def _other(path: Path) -> Checkpoint | None:
 
 
 def _difference(
-    attempt: Attempt, tuned: Checkpoint, path: Path, other: Checkpoint, this: Rule
+    pair: Pair, tuned: Checkpoint, path: Path, other: Checkpoint, this: Rule
 ) -> Iterator[Finding]:
     read = tuned.files[0].path.name
     try:
@@ -74,7 +74,7 @@ def _difference(
     parts = [f"{moved} of {found.summary.compared_tensors} tensors differ"] if moved else []
     parts += [f"{len(lonely)} are in one of them only or of another shape"] if lonely else []
     names = [*dict.fromkeys(row.name for row in found.tensors if row.moved), *lonely]
-    untrained = _untrained(attempt, found)
+    untrained = _untrained(pair, found)
     more = " What is read has the body of the base: what was trained lies in the other." if untrained else ""
     yield this.finding(
         f"'{read}', which is read, and '{path.name}' beside it hold different weights: "
@@ -85,11 +85,11 @@ def _difference(
     )
 
 
-def _untrained(attempt: Attempt, found: Comparison) -> bool:
+def _untrained(pair: Pair, found: Comparison) -> bool:
     """Whether the body that is read is the base's, and that of the other container is not."""
-    if attempt.case is None or attempt.case.comparison.adapter is not None:
+    if not pair.compared or pair.comparison.adapter is not None:
         return False
-    at_rest = attempt.case.comparison.verdict in ("identical", "rounding-only", "head-only")
+    at_rest = pair.comparison.verdict in ("identical", "rounding-only", "head-only")
     return at_rest and any(row.moved and in_body(row.info) for row in found.tensors)
 
 

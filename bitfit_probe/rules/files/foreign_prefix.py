@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bitfit_probe.architectures import Architecture
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import architecture_of, is_adapter
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import architecture_of, is_adapter
 
 __all__ = ["foreign_prefix"]
 
@@ -20,7 +21,7 @@ _USUAL_BODIES = ("model.", "transformer.", "decoder.", "model.decoder.", "encode
 
 
 @rule("BP102", "foreign-prefix", "error", explains=("BP401", "BP405", "BP412"), catalogue=(23,))
-def foreign_prefix(case: Case, this: Rule) -> Iterator[Finding]:
+def foreign_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
     """All names stand behind a prefix that loaders don't know.
 
     What it means
@@ -47,10 +48,10 @@ def foreign_prefix(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#4028, vllm-project/vllm#11802
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    names = list(case.tuned.tensors)
-    prefix = _prefix(case, names)
+    names = list(pair.tuned.tensors)
+    prefix = _prefix(pair, names)
     if not prefix:
         return
     having = sum(name.startswith(prefix) or f".{prefix}" in name for name in names)
@@ -69,14 +70,14 @@ def foreign_prefix(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _prefix(case: Case, names: list[str]) -> str:
+def _prefix(pair: Pair, names: list[str]) -> str:
     """What stands before the names and should not; empty where nothing does."""
     if sum(name.startswith(_PEFT) for name in names) >= CONSTANT * len(names):
-        return "" if next(iter(case.base.tensors)).startswith(_PEFT) else _PEFT
-    architecture = architecture_of(case)
+        return "" if next(iter(pair.base.tensors)).startswith(_PEFT) else _PEFT
+    architecture = architecture_of(pair)
     if architecture.family == "generic":
-        return _between(case)
-    ours = case.alignment.architecture.prefix
+        return _between(pair)
+    ours = pair.alignment.architecture.prefix
     if architecture.prefix == ours or architecture.prefix in _tolerated(architecture):
         return ""
     return _outer(architecture)
@@ -96,13 +97,13 @@ def _outer(architecture: Architecture) -> str:
     return prefix
 
 
-def _between(case: Case) -> str:
+def _between(pair: Pair) -> str:
     """For an unknown architecture: what the tuned names have before the base's."""
     found = Counter(
-        pair.tuned.name.removesuffix(pair.base.name)
-        for pair in case.alignment.pairs
-        if pair.tuned.name.endswith(pair.base.name)
+        match.tuned.name.removesuffix(match.base.name)
+        for match in pair.alignment.pairs
+        if match.tuned.name.endswith(match.base.name)
     )
     prefix, count = found.most_common(1)[0] if found else ("", 0)
-    constant = prefix.endswith(".") and count >= CONSTANT * len(case.alignment.pairs)
+    constant = prefix.endswith(".") and count >= CONSTANT * len(pair.alignment.pairs)
     return prefix if constant and "." in prefix else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.architectures.names import looks_like_norm, modern_leaf
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import is_adapter
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["gamma_beta"]
 
@@ -16,7 +17,7 @@ _RENAMED = "LayerNorm"
 
 
 @rule("BP103", "gamma-beta", "error", catalogue=(24,))
-def gamma_beta(case: Case, this: Rule) -> Iterator[Finding]:
+def gamma_beta(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Norms are saved under their TensorFlow names.
 
     What it means
@@ -44,12 +45,12 @@ def gamma_beta(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#11809, huggingface/transformers#35615
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
     old = [
-        pair.tuned.name
-        for pair in case.alignment.pairs
-        if _is_old(pair.tuned.name) and not _is_old(pair.base.name)
+        match.tuned.name
+        for match in pair.alignment.pairs
+        if _is_old(match.tuned.name) and not _is_old(match.base.name)
     ]
     if not old:
         return

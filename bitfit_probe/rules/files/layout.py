@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, Part, TensorDelta, Unmatched
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import architecture_of, is_adapter, plain_name
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import architecture_of, is_adapter, plain_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -46,7 +47,7 @@ class _Group:
 
 
 @rule("BP105", "layout-differs", "error", explains=("BP107", "BP308"), catalogue=(27,))
-def layout(case: Case, this: Rule) -> Iterator[Finding]:
+def layout(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Matrices are fused on one side only, or stand in another order.
 
     What it means
@@ -74,15 +75,15 @@ def layout(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     vllm-project/vllm#36997, NVIDIA-NeMo/Megatron-Bridge#4706, arcee-ai/mergekit#692
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    groups = [*_known(case), *_concatenated(case), *_side_by_side(case)]
+    groups = [*_known(pair), *_concatenated(pair), *_side_by_side(pair)]
     orders = [(group, group.order()) for group in groups]
     swapped = [(g, o) for g, o in orders if o is not None and o != tuple(range(len(g.names)))]
     if swapped:
         yield _swapped(this, swapped)
     elif any(group.fused for group in groups):
-        yield _fused(case, this, [group for group in groups if group.fused])
+        yield _fused(pair, this, [group for group in groups if group.fused])
 
 
 def _swapped(this: Rule, swapped: Sequence[tuple[_Group, tuple[int, ...]]]) -> Finding:
@@ -105,11 +106,11 @@ def _swapped(this: Rule, swapped: Sequence[tuple[_Group, tuple[int, ...]]]) -> F
     )
 
 
-def _fused(case: Case, this: Rule, groups: Sequence[_Group]) -> Finding:
+def _fused(pair: Pair, this: Rule, groups: Sequence[_Group]) -> Finding:
     group = groups[0]
     names = ", ".join(map(_long, group.names))
     sides = ("one tensor", "several") if group.fused == "tuned" else ("several tensors", "one")
-    ours, theirs = case.base.config.get("model_type"), case.tuned.config.get("model_type")
+    ours, theirs = pair.base.config.get("model_type"), pair.tuned.config.get("model_type")
     severity = "warning" if not theirs else "error" if ours in (theirs, None) else "info"
     return this.finding(
         f"{names} stand in {sides[0]} in the tuned checkpoint and in {sides[1]} in the base, in "
@@ -125,13 +126,13 @@ def _long(role: str) -> str:
     return {"q": "queries", "k": "keys", "v": "values", "gate": "gate", "m2": "up"}.get(role, role)
 
 
-def _known(case: Case) -> Iterator[_Group]:
+def _known(pair: Pair) -> Iterator[_Group]:
     """Parts that the alignment already paired across layouts."""
     by_base, by_tuned = defaultdict(set), defaultdict(set)
-    parts = [pair for pair in case.alignment.pairs if pair.part is not None]
-    for pair in parts:
-        by_base[pair.base.name].add(pair.tuned.name)
-        by_tuned[pair.tuned.name].add(pair.base.name)
+    parts = [match for match in pair.alignment.pairs if match.part is not None]
+    for match in parts:
+        by_base[match.base.name].add(match.tuned.name)
+        by_tuned[match.tuned.name].add(match.base.name)
     fused = [(name, "tuned") for name, split in by_tuned.items() if len(split) > 1]
     fused += [(name, "base") for name, split in by_base.items() if len(split) > 1]
     for name, side in fused:
@@ -140,17 +141,17 @@ def _known(case: Case) -> Iterator[_Group]:
         yield _Group(name, roles, tuple(p.base for p in group), tuple(p.tuned for p in group), side)
 
 
-def _concatenated(case: Case) -> Iterator[_Group]:
+def _concatenated(pair: Pair) -> Iterator[_Group]:
     """A tensor left over on one side that has the size and the values of several of the other."""
-    ours, theirs = case.alignment.unmatched_base, case.alignment.unmatched_tuned
-    yield from _joined(case, (ours, case.base), (theirs, case.tuned), "tuned")
-    yield from _joined(case, (theirs, case.tuned), (ours, case.base), "base")
+    ours, theirs = pair.alignment.unmatched_base, pair.alignment.unmatched_tuned
+    yield from _joined(pair, (ours, pair.base), (theirs, pair.tuned), "tuned")
+    yield from _joined(pair, (theirs, pair.tuned), (ours, pair.base), "base")
 
 
 _Left = tuple[Sequence[Unmatched], Checkpoint]
 
 
-def _joined(case: Case, split: _Left, fused: _Left, side: str) -> Iterator[_Group]:
+def _joined(pair: Pair, split: _Left, fused: _Left, side: str) -> Iterator[_Group]:
     pieces = _split(split[0])
     for whole in fused[0]:
         if whole.why != "absent" or len(whole.shape) not in (1, 2):
@@ -198,18 +199,18 @@ def _windows(whole: Tensor, pieces: dict[str, Tensor]) -> tuple[Tensor, ...] | N
     return None
 
 
-def _side_by_side(case: Case) -> Iterator[_Group]:
+def _side_by_side(pair: Pair) -> Iterator[_Group]:
     """Matrices of one layer of which the base's and the tuned one have little in common."""
-    strange = [row for row in case.comparison.tensors if _strange(row)]
+    strange = [row for row in pair.comparison.tensors if _strange(row)]
     by_layer: dict[tuple[object, ...], dict[str, TensorDelta]] = defaultdict(dict)
     for row in strange:
         for roles in _TOGETHER:
             if row.info.role in roles:
                 by_layer[row.info.stack, row.info.layer, roles][str(row.info.role)] = row
-        yield from _halves(case, row.name, row.tuned_name)
+        yield from _halves(pair, row.name, row.tuned_name)
     for found in by_layer.values():
-        base = tuple(case.base.tensors[row.name] for row in found.values())
-        tuned = tuple(case.tuned.tensors[row.tuned_name] for row in found.values())
+        base = tuple(pair.base.tensors[row.name] for row in found.values())
+        tuned = tuple(pair.tuned.tensors[row.tuned_name] for row in found.values())
         if len(found) > 1 and len({tensor.shape for tensor in (*base, *tuned)}) == 1:
             yield _Group(next(iter(found.values())).tuned_name, tuple(found), base, tuned, None)
 
@@ -219,10 +220,10 @@ def _strange(row: TensorDelta) -> bool:
     return matrix and row.cosine is not None and row.cosine < SAME
 
 
-def _halves(case: Case, base_name: str, tuned_name: str) -> Iterator[_Group]:
+def _halves(pair: Pair, base_name: str, tuned_name: str) -> Iterator[_Group]:
     """The parts of a matrix that both sides store fused."""
-    base, tuned = case.base.tensors[base_name], case.tuned.tensors[tuned_name]
-    parts = architecture_of(case).parts(plain_name(tuned_name), tuned.shape)
+    base, tuned = pair.base.tensors[base_name], pair.tuned.tensors[tuned_name]
+    parts = architecture_of(pair).parts(plain_name(tuned_name), tuned.shape)
     sizes = {part.stop - part.start for part in parts}
     if len(parts) > 1 and len(sizes) == 1 and base.is_contiguous and tuned.is_contiguous:
         names = tuple(part.role for part in parts)

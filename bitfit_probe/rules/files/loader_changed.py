@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules import passes
+from bitfit_probe.rules import running
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.files.ranks_diverged import rank_of
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import listed, plural
 from bitfit_probe.rules.samples import differing
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["loader_changed"]
 
@@ -24,7 +25,7 @@ _ELEMENTS = 1 << 14
 
 
 @rule("BP112", "loader-changed-weights", "error", catalogue=(50,))
-def loader_changed(case: Case, this: Rule) -> Iterator[Finding]:
+def loader_changed(pair: Pair, this: Rule) -> Iterator[Finding]:
     """A second copy of the same weights, such as a dump of the running model, differs from the file.
 
     What it means
@@ -51,26 +52,26 @@ def loader_changed(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#46620, huggingface/transformers#48154
     """
-    others = [other for other in case.others if rank_of(other) is None]
-    if not others and case.data is None:
+    others = [other for other in pair.others if rank_of(other) is None]
+    if not others and pair.data is None:
         raise CannotTell("only one copy of the tuned weights was given")
-    yield from _dumped(case, others, this)
-    if case.data is not None:
-        yield from _loaded(case, this)
+    yield from _dumped(pair, others, this)
+    if pair.data is not None:
+        yield from _loaded(pair, this)
 
 
-def _dumped(case: Case, others: Sequence[Checkpoint], this: Rule) -> Iterator[Finding]:
-    trained = {row.tuned_name for row in case.comparison.tensors if row.moved}
+def _dumped(pair: Pair, others: Sequence[Checkpoint], this: Rule) -> Iterator[Finding]:
+    trained = {row.tuned_name for row in pair.comparison.tensors if row.moved}
     for other in others:
-        if other.tensors.keys() != case.tuned.tensors.keys():
+        if other.tensors.keys() != pair.tuned.tensors.keys():
             continue
-        names = differing(case.tuned, other)
+        names = differing(pair.tuned, other)
         kept = trained - set(names)
         if not names or not trained or len(kept) < MOST_KEPT * len(trained):
             continue
         yield this.finding(
             f"{plural(len(names), 'tensor')} in {other.path.name} differ from the file, though the other "
-            f"{len(kept)} trained ones agree: {listed(names)}. A loader changed them.",
+            f"{len(kept)} trained ones agree: {join_names(names)}. A loader changed them.",
             subjects=tuple(names),
             evidence=(
                 Evidence("differing_tensors", len(names), "tensors"),
@@ -79,15 +80,15 @@ def _dumped(case: Case, others: Sequence[Checkpoint], this: Rule) -> Iterator[Fi
         )
 
 
-def _loaded(case: Case, this: Rule) -> Iterator[Finding]:
+def _loaded(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Compare what transformers makes of the file with the file."""
-    live = passes.live(case.tuned, passes.purpose_of(case.tuned)).model.state_dict()
-    both = [name for name in live if name in case.tuned.tensors]
-    names = [name for name in both if not _agree(case.tuned.tensors[name], live[name])]
+    live = running.live(pair, "tuned", running.purpose_of(pair.tuned)).model.state_dict()
+    both = [name for name in live if name in pair.tuned.tensors]
+    names = [name for name in both if not _agree(pair.tuned.tensors[name], live[name])]
     if names:
         yield this.finding(
             f"transformers changed {plural(len(names), 'tensor')} of {len(both)} while it loaded the file: "
-            f"{listed(names)}.",
+            f"{join_names(names)}.",
             subjects=tuple(names),
             evidence=(Evidence("differing_tensors", len(names), "tensors"),),
         )

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.errors import MissingShardError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, Rule, file_rule
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["missing_shard"]
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
-@file_rule("BP110", "missing-shard", "error", catalogue=(42,))
-def missing_shard(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+@rule("BP110", "missing-shard", "error", needs=(), catalogue=(42,))
+def missing_shard(pair: Pair, this: Rule) -> Iterator[Finding]:
     """A shard is missing, or is another one.
 
     What it means
@@ -39,17 +40,17 @@ def missing_shard(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     noonghunna/club-3090#1042, filipstrand/mflux#603
     """
-    if not isinstance(attempt.error, MissingShardError) or attempt.tuned is not None:
+    if not isinstance(pair.error, MissingShardError) or pair.opened:
         return
-    index = next((index for name in _INDEXES if (index := attempt.read_json(name))), {})
+    index = next((index for name in _INDEXES if (index := pair.read_json(name))), {})
     names = index.get("weight_map")
     shards = sorted(set(names.values())) if isinstance(names, dict) else []
-    absent = [name for name in shards if not (attempt.folder / str(name)).is_file()]
+    absent = [name for name in shards if not (pair.folder / str(name)).is_file()]
     lost = sum(shard in absent for shard in names.values()) if isinstance(names, dict) else 0
     count = f" ({len(absent)} of {len(shards)} shards absent, {lost} tensors)" if absent else ""
     yield this.finding(
-        f"The sharded checkpoint is incomplete: {attempt.error.what}{count}.",
-        subjects=tuple(absent) or (str(attempt.path),),
+        f"The sharded checkpoint is incomplete: {pair.error.what}{count}.",
+        subjects=tuple(absent) or (str(pair.path),),
         evidence=(Evidence("absent_shards", len(absent), "files"), Evidence("shards", len(shards), "files")),
         advice="Copy the shard again, with the index of the same save.",
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, Rule, file_rule
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["partial_save"]
 
@@ -23,14 +24,15 @@ _HALF = (0.45, 0.55)
 _MAX_METADATA = 64 << 20
 
 
-@file_rule(
+@rule(
     "BP109",
     "partial-save",
     "error",
+    needs=(),
     explains=("BP101", "BP102", "BP107", "BP114", "BP401", "BP404", "BP405", "BP412", "BP601"),
     catalogue=(41,),
 )
-def partial_save(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+def partial_save(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Only a part of a distributed save is there.
 
     What it means
@@ -57,10 +59,10 @@ def partial_save(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     Lightning-AI/pytorch-lightning#17566, huggingface/transformers#31034
     """
-    yield from _distributed(attempt.folder, this)
-    if attempt.tuned is not None:
-        yield from _flat(attempt.tuned, this)
-        yield from _shrunk(attempt, attempt.tuned, this)
+    yield from _distributed(pair.folder, this)
+    if pair.opened:
+        yield from _flat(pair.tuned, this)
+        yield from _shrunk(pair, pair.tuned, this)
 
 
 def _flat(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
@@ -111,13 +113,13 @@ def _text(path: Path) -> str:
         return file.read(_MAX_METADATA).decode("latin-1")
 
 
-def _shrunk(attempt: Attempt, tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
-    own = _STEP.match(attempt.folder.name)
+def _shrunk(pair: Pair, tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
+    own = _STEP.match(pair.folder.name)
     if not own or len({tensor.dtype.name for tensor in tuned.tensors.values()}) != 1:
         return
     now = int(own.group(1))
-    size = _bytes(attempt.folder)
-    for step, path in sorted(_steps(attempt.folder.resolve().parent)):
+    size = _bytes(pair.folder)
+    for step, path in sorted(_steps(pair.folder.resolve().parent)):
         before = _bytes(path) if step < now else 0
         if before and _lost(size / before):
             yield this.finding(

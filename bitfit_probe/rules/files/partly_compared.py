@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bitfit_probe.comparison.coverage import ENOUGH, in_body
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, Reason, Uncovered
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import model_class
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import model_class
 
 __all__ = ["partly_compared"]
 
@@ -28,7 +29,7 @@ _ADVICE: dict[Reason, str] = {
 
 
 @rule("BP114", "partly-compared", "error", catalogue=(53,))
-def partly_compared(case: Case, this: Rule) -> Iterator[Finding]:
+def partly_compared(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Most of what can be said is not about the whole model: a part of the base has no counterpart.
 
     What it means
@@ -58,20 +59,20 @@ def partly_compared(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#31034, Lightning-AI/pytorch-lightning#17566
     """
-    coverage = case.comparison.coverage
+    coverage = pair.comparison.coverage
     lost = [item for item in coverage.rest if item.reason in _WHY]
     whole = coverage.base_parameters
     if sum(item.parameters for item in lost) <= (1 - ENOUGH) * whole:
         return
     alone = ("absent", "shape")
-    unmatched = case.comparison.unmatched_base
+    unmatched = pair.comparison.unmatched_base
     names = [item.name for item in unmatched if item.why in alone and in_body(item.info)]
     parts = ", ".join(f"{100 * item.parameters / whole:.1f} % are {_WHY[item.reason]}" for item in lost)
     share = coverage.share or 0.0
     yield this.finding(
         f"Only {100 * share:.1f} % of the base's parameters could be compared: {parts}, such as "
         f"'{names[0]}'.",
-        severity="info" if _asked_for(case, lost) else "error",
+        severity="info" if _asked_for(pair, lost) else "error",
         subjects=tuple(names)[:10],
         evidence=(
             Evidence("compared_share_of_base", share, "share"),
@@ -81,7 +82,7 @@ def partly_compared(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _asked_for(case: Case, lost: Sequence[Uncovered]) -> bool:
+def _asked_for(pair: Pair, lost: Sequence[Uncovered]) -> bool:
     """Whether the tuned side's class has no place for the parts that are absent."""
-    ours, theirs = model_class(case.base.config), model_class(case.tuned.config)
+    ours, theirs = model_class(pair.base.config), model_class(pair.tuned.config)
     return theirs is not None and ours != theirs and {item.reason for item in lost} == {"part-absent"}

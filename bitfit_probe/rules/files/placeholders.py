@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from bitfit_probe.align import unwrapped
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, Rule, file_rule
-from bitfit_probe.rules.loading import opened
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["placeholders"]
 
@@ -16,14 +16,15 @@ __all__ = ["placeholders"]
 _SHAPES = ((0,), (1,))
 
 
-@file_rule(
+@rule(
     "BP108",
     "zero-placeholders",
     "error",
+    needs=("tuned",),
     explains=("BP101", "BP102", "BP103", "BP107", "BP111", "BP401", "BP404", "BP405", "BP412", "BP601"),
     catalogue=(40,),
 )
-def placeholders(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+def placeholders(pair: Pair, this: Rule) -> Iterator[Finding]:
     """ZeRO-3 placeholders stand where weights should be.
 
     What it means
@@ -49,8 +50,8 @@ def placeholders(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#20082, microsoft/DeepSpeed#1394
     """
-    tuned = opened(attempt)
-    sizes = _sizes(attempt.base.tensors)
+    tuned = pair.tuned
+    sizes = _sizes(pair.base.tensors)
     hollow = [
         name
         for name, tensor in tuned.tensors.items()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.errors import QuantisedError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Coverage, Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, Rule, file_rule
-from bitfit_probe.rules.loading import opened
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["quantised"]
 
@@ -16,14 +16,15 @@ _WHOLE_NUMBERS = ("int8", "uint8", "int32")
 _ADVICE = "Call model.dequantize() and save, or compare the weights from before quantising."
 
 
-@file_rule(
+@rule(
     "BP111",
     "quantised-against-float",
     "warning",
+    needs=(),
     explains=("BP105", "BP107", "BP301", "BP307", "BP308", "BP412", "BP404", "BP601", "BP602"),
     catalogue=(43,),
 )
-def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+def quantised(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tuned weights are quantised, the base's are not.
 
     What it means
@@ -51,21 +52,21 @@ def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     ----------
     bitsandbytes-foundation/bitsandbytes#1946
     """
-    if isinstance(attempt.error, QuantisedError):
+    if isinstance(pair.error, QuantisedError):
         yield this.finding(
-            f"The tuned checkpoint can't be compared: it holds {attempt.error.what}.",
+            f"The tuned checkpoint can't be compared: it holds {pair.error.what}.",
             severity="error",
-            subjects=(str(attempt.path),),
-            evidence=(Evidence("quantised_tensors", attempt.error.tensors, "tensors"),),
+            subjects=(str(pair.path),),
+            evidence=(Evidence("quantised_tensors", pair.error.tensors, "tensors"),),
             advice=_ADVICE,
         )
         return
-    tuned = opened(attempt)
-    codes = [name for name, tensor in tuned.tensors.items() if _is_code(name, tensor, attempt.base)]
-    coverage = None if attempt.case is None else attempt.case.comparison.coverage
+    tuned = pair.tuned
+    codes = [name for name, tensor in tuned.tensors.items() if _is_code(name, tensor, pair.base)]
+    coverage = pair.comparison.coverage if pair.compared else None
     lost = 0 if coverage is None else coverage.lacking("quantised")
     if coverage is not None and lost:
-        yield _partly(this, attempt, coverage)
+        yield _partly(this, pair, coverage)
     elif codes:
         yield this.finding(
             f"The tuned checkpoint is quantised ({len(codes)} tensors of whole numbers such as '{codes[0]}') "
@@ -77,9 +78,8 @@ def quantised(attempt: Attempt, this: Rule) -> Iterator[Finding]:
         )
 
 
-def _partly(this: Rule, attempt: Attempt, coverage: Coverage) -> Finding:
-    assert attempt.case is not None
-    lost = [item.name for item in attempt.case.comparison.unmatched_base if item.why == "codes"]
+def _partly(this: Rule, pair: Pair, coverage: Coverage) -> Finding:
+    lost = [item.name for item in pair.comparison.unmatched_base if item.why == "codes"]
     share = coverage.lacking("quantised") / coverage.base_parameters
     return this.finding(
         f"{100 * share:.0f} % of the base's parameters are quantised on one side and floats on the other "

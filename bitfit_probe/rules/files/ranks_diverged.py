@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import listed, plural
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.samples import differing
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["rank_of", "ranks_diverged"]
 
@@ -20,7 +21,7 @@ _SHARES = re.compile(r"mp_rank|pp_rank|tp_rank|shard|optim", re.IGNORECASE)
 
 
 @rule("BP113", "ranks-diverged", "error", explains=("BP112",), catalogue=(51,))
-def ranks_diverged(case: Case, this: Rule) -> Iterator[Finding]:
+def ranks_diverged(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Two ranks of one data-parallel job hold different weights.
 
     What it means
@@ -46,17 +47,17 @@ def ranks_diverged(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     pytorch/pytorch#128949
     """
-    own = rank_of(case.tuned)
-    copies = list(_copies(case)) if own is not None else []
+    own = rank_of(pair.tuned)
+    copies = list(_copies(pair)) if own is not None else []
     if not copies:
         raise CannotTell("the files of two ranks are needed")
     for other in copies:
-        names = differing(case.tuned, other)
+        names = differing(pair.tuned, other)
         if names:
             yield this.finding(
                 f"Ranks {own} and {rank_of(other)} hold different weights: {plural(len(names), 'tensor')} of "
-                f"{len(case.tuned.tensors)} differ ({listed(names, 2)}).",
-                subjects=(case.tuned.path.name, other.path.name),
+                f"{len(pair.tuned.tensors)} differ ({join_names(names, 2)}).",
+                subjects=(pair.tuned.path.name, other.path.name),
                 evidence=(Evidence("differing_tensors", len(names), "tensors"),),
             )
 
@@ -67,11 +68,11 @@ def rank_of(checkpoint: Checkpoint) -> int | None:
     return int(found[1]) if found and not _SHARES.search(checkpoint.path.name) else None
 
 
-def _copies(case: Case) -> Iterator[Checkpoint]:
+def _copies(pair: Pair) -> Iterator[Checkpoint]:
     """Other ranks: those that were given after this one, else those beside it with a higher number."""
-    given = [other for other in case.others if rank_of(other) is not None]
-    for other in given or _beside(case.tuned):
-        if other.tensors.keys() == case.tuned.tensors.keys():
+    given = [other for other in pair.others if rank_of(other) is not None]
+    for other in given or _beside(pair.tuned):
+        if other.tensors.keys() == pair.tuned.tensors.keys():
             yield other
 
 

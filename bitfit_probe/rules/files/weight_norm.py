@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,7 +27,7 @@ _SPELLINGS = {
 
 
 @rule("BP104", "weight-norm-renamed", "warning", explains=("BP301",), catalogue=(26,))
-def weight_norm(case: Case, this: Rule) -> Iterator[Finding]:
+def weight_norm(pair: Pair, this: Rule) -> Iterator[Finding]:
     """weight_norm is spelled otherwise than in the base.
 
     What it means
@@ -56,13 +57,13 @@ def weight_norm(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#26796, huggingface/transformers#32433; Salimans & Kingma 2016
     """
-    ours, theirs = _spelled(case.base.tensors), _spelled(case.tuned.tensors)
-    differing = [(m, t) for t in theirs if (m := _same_module(t, ours, case)) and _differ(m, t, ours, theirs)]
-    differing += [(m, m) for m in ours if m not in theirs and f"{m}weight" in case.tuned.tensors]
+    ours, theirs = _spelled(pair.base.tensors), _spelled(pair.tuned.tensors)
+    differing = [(m, t) for t in theirs if (m := _same_module(t, ours, pair)) and _differ(m, t, ours, theirs)]
+    differing += [(m, m) for m in ours if m not in theirs and f"{m}weight" in pair.tuned.tensors]
     if not differing:
         return
     module, other = differing[0]
-    changes = [_change(case, mine, yours, ours, theirs) for mine, yours in differing]
+    changes = [_change(pair, mine, yours, ours, theirs) for mine, yours in differing]
     added = all(mine not in ours for mine, _ in differing)
     yield this.finding(
         f"weight_norm of {len(differing)} module(s), such as '{module.rstrip('.')}', is spelled "
@@ -85,21 +86,21 @@ def _spelled(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _same_module(module: str, ours: dict[str, str], case: Case) -> str | None:
+def _same_module(module: str, ours: dict[str, str], pair: Pair) -> str | None:
     """The base's module of that name, under weight_norm or plain."""
     found = [m for m in ours if m == module or m.endswith(f".{module}") or module.endswith(f".{m}")]
     if found:
         return found[0]
-    return module if f"{module}weight" in case.base.tensors else None
+    return module if f"{module}weight" in pair.base.tensors else None
 
 
 def _differ(mine: str, yours: str, ours: dict[str, str], theirs: dict[str, str]) -> bool:
     return ours.get(mine) != theirs.get(yours)
 
 
-def _change(case: Case, mine: str, yours: str, ours: dict[str, str], theirs: dict[str, str]) -> float:
-    before = _weight(case.base.tensors, mine, ours.get(mine))
-    after = _weight(case.tuned.tensors, yours, theirs.get(yours))
+def _change(pair: Pair, mine: str, yours: str, ours: dict[str, str], theirs: dict[str, str]) -> float:
+    before = _weight(pair.base.tensors, mine, ours.get(mine))
+    after = _weight(pair.tuned.tensors, yours, theirs.get(yours))
     if before.shape != after.shape:
         return float("nan")
     return float(np.linalg.norm(after - before) / max(float(np.linalg.norm(before)), np.finfo(float).tiny))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import heads, is_adapter, plain_name, task_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import task_of
+from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
 
 __all__ = ["wrapped_head"]
 
@@ -17,7 +19,7 @@ _FIRST = re.compile(
 
 
 @rule("BP106", "wrapped-head", "error", explains=("BP401", "BP412"), catalogue=(28,))
-def wrapped_head(case: Case, this: Rule) -> Iterator[Finding]:
+def wrapped_head(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head is wrapped in a container of one.
 
     What it means
@@ -43,18 +45,18 @@ def wrapped_head(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     shibing624/MedicalGPT#213
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    theirs = heads(case)
+    theirs = heads(pair)
     wrapped = {name: found for name in theirs if (found := _FIRST.match(plain_name(name)))}
     several = {
         found["head"] for found in wrapped.values() if any(f"{found['head']}.1." in name for name in theirs)
     }
-    known = task_of(case.tuned.config) is not None
+    known = task_of(pair.tuned.config) is not None
     names = [
         name
         for name, found in wrapped.items()
-        if found["head"] not in several and (known or _unwrapped(found) in case.base.tensors)
+        if found["head"] not in several and (known or _unwrapped(found) in pair.base.tensors)
     ]
     if names:
         plain = _unwrapped(wrapped[names[0]])

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bitfit_probe.align import unwrapped
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Attempt, Rule, file_rule
-from bitfit_probe.rules.loading import is_adapter, opened
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["wrapper_prefix"]
 
@@ -16,8 +17,15 @@ __all__ = ["wrapper_prefix"]
 _PEFT = frozenset({"base_model", "model", "base_layer"})
 
 
-@file_rule("BP101", "wrapper-prefix", "error", explains=("BP102", "BP401", "BP405", "BP412"), catalogue=(22,))
-def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP101",
+    "wrapper-prefix",
+    "error",
+    needs=("tuned",),
+    explains=("BP102", "BP401", "BP405", "BP412"),
+    catalogue=(22,),
+)
+def wrapper_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Names carry what a wrapper added.
 
     What it means
@@ -46,7 +54,7 @@ def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
     karpathy/nanoGPT#325, eole-nlp/eole#179, huggingface/transformers#29659,
     rwightman/pytorch-image-models#1566
     """
-    tuned = opened(attempt)
+    tuned = pair.tuned
     if is_adapter(tuned):
         return
     added = {name: found for name in tuned.tensors if (found := _added(name))}
@@ -54,7 +62,7 @@ def wrapper_prefix(attempt: Attempt, this: Rule) -> Iterator[Finding]:
         return
     wrappers = Counter(part for parts in added.values() for part in set(parts))
     shown = " and ".join(f"'{part}.'" for part in wrappers)
-    both = all(name in attempt.base.tensors for name in added)
+    both = all(name in pair.base.tensors for name in added)
     whose = " in both checkpoints" if both else ""
     yield this.finding(
         f"{len(added)} of {len(tuned.tensors)} tensor names carry {shown}{whose}, which a wrapper added; "

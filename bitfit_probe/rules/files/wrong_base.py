@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta, Unmatched
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import adapter_settings, is_adapter
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import adapter_settings
+from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["wrong_base"]
 
@@ -21,7 +23,7 @@ _MATRICES = ("weight", "embedding")
 
 
 @rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
-def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
+def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Another base than the one that it was tuned from, or a vocabulary that was cut.
 
     What it means
@@ -50,15 +52,15 @@ def wrong_base(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     axolotl-ai-cloud/axolotl#2277
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    rows = [row for row in case.comparison.tensors if row.info.kind == "weight" and row.part is None]
+    rows = [row for row in pair.comparison.tensors if row.info.kind == "weight" and row.part is None]
     slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
     if slopes and median(slopes) < UNRELATED:
         yield _unrelated(this, slopes)
-    elif targets := _targets(case):
+    elif targets := _targets(pair):
         yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
-    yield from _trimmed(case, this)
+    yield from _trimmed(pair, this)
 
 
 def _slope(row: TensorDelta) -> float | None:
@@ -79,8 +81,8 @@ def _unrelated(this: Rule, slopes: list[float]) -> Finding:
     )
 
 
-def _targets(case: Case) -> dict[str, None]:
-    found = adapter_settings(case.tuned).get("target_modules")
+def _targets(pair: Pair) -> dict[str, None]:
+    found = adapter_settings(pair.tuned).get("target_modules")
     return dict.fromkeys(str(name) for name in found) if isinstance(found, list) else {}
 
 
@@ -98,16 +100,16 @@ def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: dict[str, No
         )
 
 
-def _trimmed(case: Case, this: Rule) -> Iterator[Finding]:
+def _trimmed(pair: Pair, this: Rule) -> Iterator[Finding]:
     cut = [
         item
-        for item in case.comparison.unmatched_base
+        for item in pair.comparison.unmatched_base
         if item.why == "rows" and item.info.role == "embedding"
     ]
     cut = [item for item in cut if "position" not in item.name and "wpe" not in item.name]
     if cut:
         lost = max(cut, key=_rows)
-        before = case.base.tensors[lost.name].shape[0]
+        before = pair.base.tensors[lost.name].shape[0]
         yield this.finding(
             f"The vocabulary was cut: '{lost.name}' has {before - _rows(lost):,} rows instead of the base's "
             f"{before:,}; adapters and token ids made for the base no longer fit.",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.heads.tokenizers import tokenizer_of
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import is_adapter, word_embedding
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import is_adapter, word_embedding
+from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,7 +30,7 @@ _MOST_ROWS = 4096
 
 
 @rule("BP407", "added-rows-untrained", "warning", catalogue=(34,))
-def added_rows(case: Case, this: Rule) -> Iterator[Finding]:
+def added_rows(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Rows that were added to the embedding never trained.
 
     What it means
@@ -57,21 +58,21 @@ def added_rows(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#2898, huggingface/peft#1457
     """
-    table = word_embedding(case.tuned)
-    if is_adapter(case.tuned) or table is None:
+    table = word_embedding(pair.tuned)
+    if is_adapter(pair.tuned) or table is None:
         return
     extra = next(
-        (i for i in case.comparison.unmatched_tuned if i.name == table.name and i.why == "rows"), None
+        (i for i in pair.comparison.unmatched_tuned if i.name == table.name and i.why == "rows"), None
     )
     if extra is None:
         return
     before = table.shape[0] - extra.shape[0]
-    tokens = tokenizer_of(case.tuned).count
+    tokens = tokenizer_of(pair.tuned).count
     used = min(tokens or table.shape[0], table.shape[0]) - before
     if used <= 0:
         return
     new, old = _rows(table, before, before + min(used, _MOST_ROWS)), _rows(table, 0, min(before, _MOST_ROWS))
-    how = _untrained(new, old.mean(axis=0), _expected(case))
+    how = _untrained(new, old.mean(axis=0), _expected(pair))
     if how is None:
         return
     what, evidence = how
@@ -95,8 +96,8 @@ def _rows(table: Tensor, start: int, stop: int) -> npt.NDArray[np.float64]:
     return out.reshape(stop - start, width)
 
 
-def _expected(case: Case) -> float:
-    value = case.tuned.config.get("initializer_range")
+def _expected(pair: Pair) -> float:
+    value = pair.tuned.config.get("initializer_range")
     return float(value) if isinstance(value, int | float) and value > 0 else _INITIALIZER_RANGE
 
 

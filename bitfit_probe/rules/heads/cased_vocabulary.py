@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.heads.tokenizers import Tokenizer, tokenizer_of
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tokenizer_files import Tokenizer, tokenizer_of
 
 __all__ = ["cased_vocabulary"]
 
@@ -15,8 +16,8 @@ __all__ = ["cased_vocabulary"]
 CASED = 0.02
 
 
-@rule("BP409", "cased-vocabulary-lower-cased", "warning", catalogue=(36,))
-def cased_vocabulary(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP409", "cased-vocabulary-lower-cased", "warning", needs=("comparison", "tokenizer"), catalogue=(36,))
+def cased_vocabulary(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tokenizer lower-cases text that its vocabulary has capitals for.
 
     What it means
@@ -42,9 +43,7 @@ def cased_vocabulary(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     dmis-lab/biobert#163, huggingface/transformers#3823
     """
-    tokenizer = tokenizer_of(case.tuned)
-    if not tokenizer.tokens:
-        raise CannotTell("no tokenizer lies beside the weights")
+    tokenizer = tokenizer_of(pair.tuned)
     if tokenizer.lower_cases is None:
         return
     plain = [token for token in tokenizer.tokens if not _special(token, tokenizer)]

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import is_adapter, is_delta, model_class, plain_name, task_of, word_embedding
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import model_class, task_of
+from bitfit_probe.rules.tensors import is_adapter, is_delta, plain_name, word_embedding
 
 __all__ = ["embedding_lost"]
 
@@ -34,7 +36,7 @@ _ROWS = 64
 
 
 @rule("BP412", "embedding-lost", "error", explains=("BP114",), catalogue=(39,))
-def embedding_lost(case: Case, this: Rule) -> Iterator[Finding]:
+def embedding_lost(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The input or the output embedding is not in the file, and no other tensor stands for it.
 
     What it means
@@ -61,12 +63,12 @@ def embedding_lost(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#34759, huggingface/transformers#43159
     """
-    if is_adapter(case.tuned) or is_delta(case) or task_of(case.tuned.config) in _NO_TEXT:
+    if is_adapter(pair.tuned) or is_delta(pair) or task_of(pair.tuned.config) in _NO_TEXT:
         return
-    table, before = word_embedding(case.tuned), word_embedding(case.base)
-    output, ours = _output(case.tuned.tensors), _output(case.base.tensors)
-    speaks = _speaks(case, output is not None or ours is not None)
-    tied = case.tuned.config.get("tie_word_embeddings")
+    table, before = word_embedding(pair.tuned), word_embedding(pair.base)
+    output, ours = _output(pair.tuned.tensors), _output(pair.base.tensors)
+    speaks = _speaks(pair, output is not None or ours is not None)
+    tied = pair.tuned.config.get("tie_word_embeddings")
     if table is None and before is not None and not (output is not None and tied is not False):
         both = speaks and output is None
         yield this.finding(
@@ -97,11 +99,11 @@ def _output(tensors: Mapping[str, Tensor]) -> Tensor | None:
     return next((tensor for tensor in found if len(tensor.shape) == 2), None)
 
 
-def _speaks(case: Case, has_output: bool) -> bool:
+def _speaks(pair: Pair, has_output: bool) -> bool:
     """Whether the tuned model is a language model: its class says so, or no class and no other head does."""
-    if model_class(case.tuned.config) is not None:
-        return task_of(case.tuned.config) in _LANGUAGE_MODELS
-    return has_output and case.comparison.summary.head != "new"
+    if model_class(pair.tuned.config) is not None:
+        return task_of(pair.tuned.config) in _LANGUAGE_MODELS
+    return has_output and pair.comparison.summary.head != "new"
 
 
 def _needs_output(tied: object, table: Tensor | None, output: Tensor | None) -> bool:

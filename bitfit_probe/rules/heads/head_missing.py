@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import (
-    adapter_settings,
-    heads,
-    is_adapter,
-    is_delta,
-    model_class,
-    plain_name,
-    task_of,
-)
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import adapter_settings, model_class, task_of
+from bitfit_probe.rules.tensors import heads, is_adapter, is_delta, plain_name
 
 __all__ = ["head_missing"]
 
@@ -36,7 +30,7 @@ _ADAPTER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 
 
 @rule("BP401", "head-missing", "error", explains=("BP403", "BP405", "BP205"), catalogue=(16,))
-def head_missing(case: Case, this: Rule) -> Iterator[Finding]:
+def head_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head that the architecture needs is not in the file.
 
     What it means
@@ -64,13 +58,13 @@ def head_missing(case: Case, this: Rule) -> Iterator[Finding]:
     huggingface/peft#876, huggingface/peft#602, UKPLab/sentence-transformers#3980,
     huggingface/transformers#26160
     """
-    if is_adapter(case.tuned):
-        yield from _adapter(case, this)
+    if is_adapter(pair.tuned):
+        yield from _adapter(pair, this)
         return
-    if is_delta(case) or task_of(case.tuned.config) not in _WITH_HEAD:
+    if is_delta(pair) or task_of(pair.tuned.config) not in _WITH_HEAD:
         return
-    there = [plain_name(name) for name in heads(case)]
-    missing, wanted = _missing(there), model_class(case.tuned.config)
+    there = [plain_name(name) for name in heads(pair)]
+    missing, wanted = _missing(there), model_class(pair.tuned.config)
     if missing is None:
         return
     if there:
@@ -96,12 +90,12 @@ def _missing(there: list[str]) -> str | None:
     return None
 
 
-def _adapter(case: Case, this: Rule) -> Iterator[Finding]:
-    settings = adapter_settings(case.tuned)
+def _adapter(pair: Pair, this: Rule) -> Iterator[Finding]:
+    settings = adapter_settings(pair.tuned)
     task = settings.get("task_type")
     kept = settings.get("modules_to_save")
-    saved = [name for name in case.tuned.tensors if _is_head(name) and ".lora_" not in name]
-    touched = any(_is_head(name) for name in case.tuned.tensors)
+    saved = [name for name in pair.tuned.tensors if _is_head(name) and ".lora_" not in name]
+    touched = any(_is_head(name) for name in pair.tuned.tensors)
     if task in _ADAPTER_TASKS and not kept and not saved and not touched:
         yield this.finding(
             f"The adapter is for {task} with modules_to_save empty, and holds no head: the head that it was "

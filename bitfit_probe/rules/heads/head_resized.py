@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.heads.labels import label_count, logits
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import heads, is_adapter, word_embedding
-from bitfit_probe.rules.looking import plural
+from bitfit_probe.rules.tensors import heads, is_adapter, word_embedding
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["head_resized"]
 
@@ -20,7 +21,7 @@ _MOST = 1 << 22
 
 
 @rule("BP404", "head-resized", "error", explains=("BP307", "BP308"), catalogue=(19,))
-def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
+def head_resized(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head was resized away from its labels, or rows of it are garbage.
 
     What it means
@@ -48,13 +49,13 @@ def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#28122, huggingface/transformers#31841
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    yield from _garbage(case, this)
-    last, labels = logits(case), label_count(case.tuned)
+    yield from _garbage(pair, this)
+    last, labels = logits(pair), label_count(pair.tuned)
     if last is None or labels is None or last.shape[0] == labels:
         return
-    before = _base_rows(case, last)
+    before = _base_rows(pair, last)
     if before is not None and before != last.shape[0]:
         yield this.finding(
             f"The head '{last.name}' has {last.shape[0]} rows, the base's has {before}, and config.json has "
@@ -69,9 +70,9 @@ def head_resized(case: Case, this: Rule) -> Iterator[Finding]:
         )
 
 
-def _base_rows(case: Case, last: Tensor) -> int | None:
+def _base_rows(pair: Pair, last: Tensor) -> int | None:
     """Rows of the base's tensor of that name."""
-    for name, tensor in case.base.tensors.items():
+    for name, tensor in pair.base.tensors.items():
         if (
             name == last.name or last.name.endswith(f".{name}") or name.endswith(f".{last.name}")
         ) and tensor.shape:
@@ -79,10 +80,10 @@ def _base_rows(case: Case, last: Tensor) -> int | None:
     return None
 
 
-def _garbage(case: Case, this: Rule) -> Iterator[Finding]:
-    suspects = [tensor for tensor in heads(case).values() if 0 < tensor.size <= _MOST]
-    table = word_embedding(case.tuned)
-    added = [item for item in case.comparison.unmatched_tuned if item.why == "rows" and table is not None]
+def _garbage(pair: Pair, this: Rule) -> Iterator[Finding]:
+    suspects = [tensor for tensor in heads(pair).values() if 0 < tensor.size <= _MOST]
+    table = word_embedding(pair.tuned)
+    added = [item for item in pair.comparison.unmatched_tuned if item.why == "rows" and table is not None]
     if table is not None and any(item.name == table.name for item in added) and table.size <= _MOST:
         suspects.append(table)
     for tensor in suspects:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import heads, is_adapter, plain_name
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
 
 __all__ = ["head_untrained"]
 
@@ -25,7 +26,7 @@ _MOST = 1 << 24
 
 
 @rule("BP403", "head-untrained", "error", explains=("BP205",), catalogue=(18,))
-def head_untrained(case: Case, this: Rule) -> Iterator[Finding]:
+def head_untrained(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The new head is still as it was drawn.
 
     What it means
@@ -52,15 +53,15 @@ def head_untrained(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#13358, huggingface/transformers#9882
     """
-    if is_adapter(case.tuned):
+    if is_adapter(pair.tuned):
         return
-    paired = {pair.tuned.name for pair in case.alignment.pairs}
-    new = {name: t for name, t in heads(case).items() if name not in paired and 0 < t.size <= _MOST}
+    paired = {match.tuned.name for match in pair.alignment.pairs}
+    new = {name: t for name, t in heads(pair).items() if name not in paired and 0 < t.size <= _MOST}
     biases = {n: t for n, t in new.items() if plain_name(n).endswith("bias")}
     weights = {n: t for n, t in new.items() if len(t.shape) == 2}
     if not weights or any(np.any(tensor.values()) for tensor in biases.values()):
         return
-    expected = case.tuned.config.get("initializer_range")
+    expected = pair.tuned.config.get("initializer_range")
     expected = float(expected) if isinstance(expected, int | float) and expected > 0 else _INITIALIZER_RANGE
     spreads = {name: float(tensor.values().std()) for name, tensor in weights.items()}
     if not all(_fresh(spreads[name], expected, tensor) for name, tensor in weights.items()):

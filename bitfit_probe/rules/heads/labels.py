@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import heads, is_adapter, plain_name, task_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import task_of
+from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
 
 __all__ = ["label_count", "label_map", "logits"]
 
@@ -26,7 +28,7 @@ _GENERIC = re.compile(r"LABEL_\d+")
 
 
 @rule("BP406", "label-map", "error", explains=(), catalogue=(21,))
-def label_map(case: Case, this: Rule) -> Iterator[Finding]:
+def label_map(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The label map does not fit the head, contradicts itself, or names nothing.
 
     What it means
@@ -53,12 +55,12 @@ def label_map(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#2487, huggingface/transformers#28589
     """
-    config, last = case.tuned.config, logits(case)
-    if is_adapter(case.tuned) or last is None or not _classifies(config):
+    config, last = pair.tuned.config, logits(pair)
+    if is_adapter(pair.tuned) or last is None or not _classifies(config):
         return
-    rows, labels = last.shape[0], label_count(case.tuned)
+    rows, labels = last.shape[0], label_count(pair.tuned)
     names = _names(config)
-    if labels is not None and labels != rows and not _same_name_in_base(case, last, rows):
+    if labels is not None and labels != rows and not _same_name_in_base(pair, last, rows):
         yield this.finding(
             f"config.json has {labels} labels, but the head '{last.name}' has {rows} rows: loading fails, or "
             "draws a new head where mismatched sizes are ignored.",
@@ -93,15 +95,15 @@ def _classifies(config: Mapping[str, Any]) -> bool:
     return task_of(config) in _CLASSIFIERS
 
 
-def _same_name_in_base(case: Case, last: Tensor, rows: int) -> bool:
+def _same_name_in_base(pair: Pair, last: Tensor, rows: int) -> bool:
     """Whether the base has this head with other rows: then it was resized, and BP404 says so."""
-    before = case.base.tensors.get(last.name)
+    before = pair.base.tensors.get(last.name)
     return before is not None and bool(before.shape) and before.shape[0] != rows
 
 
-def logits(case: Case) -> Tensor | None:
+def logits(pair: Pair) -> Tensor | None:
     """Weight of the projection that makes a classifier's logits; rows are classes."""
-    found = [t for name, t in heads(case).items() if _LAST.search(plain_name(name)) and len(t.shape) == 2]
+    found = [t for name, t in heads(pair).items() if _LAST.search(plain_name(name)) and len(t.shape) == 2]
     return found[-1] if found else None
 
 

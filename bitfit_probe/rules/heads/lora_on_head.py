@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import NO_ADAPTER, CannotTell, Case, Rule, rule
-from bitfit_probe.rules.loading import is_adapter
+from bitfit_probe.rules.engine.needs import reason
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["lora_on_head"]
 
@@ -17,7 +19,7 @@ _FACTOR = re.compile(
 
 
 @rule("BP402", "lora-on-random-head", "error", explains=("BP401", "BP506"), catalogue=(17,))
-def lora_on_head(case: Case, this: Rule) -> Iterator[Finding]:
+def lora_on_head(pair: Pair, this: Rule) -> Iterator[Finding]:
     """LoRA was put on a head that nobody saved.
 
     What it means
@@ -42,13 +44,13 @@ def lora_on_head(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#577
     """
-    if not is_adapter(case.tuned):
-        raise CannotTell(NO_ADAPTER)
-    on_head = {name: found["head"] for name in case.tuned.tensors if (found := _FACTOR.search(name))}
+    if not is_adapter(pair.tuned):
+        raise CannotTell(reason("adapter"))
+    on_head = {name: found["head"] for name in pair.tuned.tensors if (found := _FACTOR.search(name))}
     for head in sorted(set(on_head.values())):
         full = any(
             f"{head}.weight" in name or f"{head}.modules_to_save" in name or f"{head}.base_layer" in name
-            for name in (*case.tuned.tensors, *case.base.tensors)
+            for name in (*pair.tuned.tensors, *pair.base.tensors)
             if ".lora_" not in name
         )
         if full:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules import passes
-from bitfit_probe.rules.heads.tokenizers import ids_in, tokenizer_of
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.loading import adapter_settings, is_adapter, task_of
+from bitfit_probe.rules import running
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.model_config import adapter_settings, task_of
+from bitfit_probe.rules.tensors import is_adapter
+from bitfit_probe.rules.tokenizer_files import ids_in, tokenizer_of
 
 __all__ = ["pad_is_eos"]
 
@@ -22,7 +24,7 @@ STOPS = 1e-3
 
 
 @rule("BP410", "pad-is-eos", "warning", catalogue=(37,))
-def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
+def pad_is_eos(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Padding and the end of text are one token: a suspicion.
 
     What it means
@@ -50,11 +52,11 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/trl#976, unslothai/unsloth#416
     """
-    config, tokenizer = case.tuned.config, tokenizer_of(case.tuned)
-    causal = task_of(config) in _GENERATES or adapter_settings(case.tuned).get("task_type") == "CAUSAL_LM"
+    config, tokenizer = pair.tuned.config, tokenizer_of(pair.tuned)
+    causal = task_of(config) in _GENERATES or adapter_settings(pair.tuned).get("task_type") == "CAUSAL_LM"
     if not causal:
         return
-    generation = case.tuned.read_json("generation_config.json") or {}
+    generation = pair.tuned.read_json("generation_config.json") or {}
     files = {"config.json": config, "generation_config.json": generation}
     infos = [name for name, settings in files.items() if ids_in(settings, "pad") & ids_in(settings, "eos")]
     if tokenizer.special("pad") is not None and tokenizer.special("pad") == tokenizer.special("eos"):
@@ -63,7 +65,7 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
         return
     own = tokenizer.special_id("eos")
     end = own if own is not None else min(ids_in(config, "eos") or ids_in(generation, "eos"), default=None)
-    stops = _probability_of_end(case, end)
+    stops = _probability_of_end(pair, end)
     silent = stops is not None and stops < STOPS
     known = f"; at the ends of these texts it has a probability of {stops:.2g}" if silent else ""
     yield this.finding(
@@ -79,15 +81,15 @@ def pad_is_eos(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _probability_of_end(case: Case, end: int | None) -> float | None:
+def _probability_of_end(pair: Pair, end: int | None) -> float | None:
     """Mean probability of the end token after each text; None without data or where the model can't run."""
-    if case.data is None or end is None or is_adapter(case.tuned):
+    if pair.data is None or end is None or is_adapter(pair.tuned):
         return None
     try:
-        texts, words = passes.examples(case).texts, passes.tokenizer(case)
-        loaded = passes.live(case.tuned, "causal-lm")
-        with passes.told(loaded):
-            found = list(_ends(loaded.model, words, texts, end, passes.longest(loaded, words, _TOKENS)))
+        texts, words = running.examples(pair).texts, running.tokenizer(pair)
+        loaded = running.live(pair, "tuned", "causal-lm")
+        with running.told(loaded):
+            found = list(_ends(loaded.model, words, texts, end, running.longest(loaded, words, _TOKENS)))
     except CannotTell:
         return None
     return sum(found) / len(found) if found else None

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.loading import architecture_of, is_adapter, is_delta, model_class, plain_name, task_of
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.model_config import model_class, task_of
+from bitfit_probe.rules.tensors import architecture_of, is_adapter, is_delta, plain_name
 
 __all__ = ["pooler_missing"]
 
@@ -26,7 +28,7 @@ _OWN_DENSE = ("roberta", "mpnet")
 
 
 @rule("BP405", "pooler-missing", "error", catalogue=(20,))
-def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
+def pooler_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The pooler is gone although the model's output goes through it.
 
     What it means
@@ -52,17 +54,17 @@ def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     princeton-nlp/SimCSE#194
     """
-    if is_adapter(case.tuned) or is_delta(case):
+    if is_adapter(pair.tuned) or is_delta(pair):
         return
     ours = [
         item.name
-        for item in case.comparison.unmatched_base
+        for item in pair.comparison.unmatched_base
         if item.info.role == "pooler" and item.why == "absent"
     ]
-    task, architecture = task_of(case.tuned.config), architecture_of(case)
+    task, architecture = task_of(pair.tuned.config), architecture_of(pair)
     theirs = any(
         architecture.info(plain_name(name), len(tensor.shape)).role == "pooler"
-        for name, tensor in case.tuned.tensors.items()
+        for name, tensor in pair.tuned.tensors.items()
     )
     if not ours or theirs:
         return
@@ -71,10 +73,10 @@ def pooler_missing(case: Case, this: Rule) -> Iterator[Finding]:
         and architecture.family in _POOLED_FAMILIES
         and architecture.family not in _OWN_DENSE
     )
-    bare = task == "Model" and not _averages(case.tuned)
+    bare = task == "Model" and not _averages(pair.tuned)
     if not reads and not bare:
         return
-    whose = model_class(case.tuned.config)
+    whose = model_class(pair.tuned.config)
     effect = (
         "reads it, so its input is random" if reads else "offers it as pooler_output, which would be random"
     )

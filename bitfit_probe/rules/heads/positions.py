@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.heads.tokenizers import tokenizer_of
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.loading import architecture_of, is_adapter
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.tensors import architecture_of, is_adapter
+from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 __all__ = ["positions"]
 
@@ -37,7 +38,7 @@ _OFFSET_TWO = ("opt", "bart")
 
 
 @rule("BP411", "positions-too-few", "error", catalogue=(38,))
-def positions(case: Case, this: Rule) -> Iterator[Finding]:
+def positions(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tokenizer lets longer texts pass than the position table has rows for.
 
     What it means
@@ -63,20 +64,20 @@ def positions(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#1363, huggingface/transformers#14243
     """
-    if is_adapter(case.tuned) or architecture_of(case).family not in _FAMILIES:
+    if is_adapter(pair.tuned) or architecture_of(pair).family not in _FAMILIES:
         return
     tables = [
         tensor
-        for name, tensor in case.tuned.tensors.items()
+        for name, tensor in pair.tuned.tensors.items()
         if _TABLE.search(name) and len(tensor.shape) == 2
     ]
     if not tables:
         return
-    longest = tokenizer_of(case.tuned).longest
+    longest = tokenizer_of(pair.tuned).longest
     if longest is None:
         raise CannotTell("no tokenizer_config.json with a model_max_length lies beside the weights")
     table = tables[0]
-    usable, why = _usable(case, table)
+    usable, why = _usable(pair, table)
     if usable < longest:
         yield this.finding(
             f"The tokenizer lets {longest} tokens pass, but '{table.name}' has {table.shape[0]} rows{why}: a "
@@ -90,10 +91,10 @@ def positions(case: Case, this: Rule) -> Iterator[Finding]:
         )
 
 
-def _usable(case: Case, table: Tensor) -> tuple[int, str]:
-    family, rows = architecture_of(case).family, table.shape[0]
+def _usable(pair: Pair, table: Tensor) -> tuple[int, str]:
+    family, rows = architecture_of(pair).family, table.shape[0]
     if family in _AFTER_PADDING:
-        pad = case.tuned.config.get("pad_token_id", 1)
+        pad = pair.tuned.config.get("pad_token_id", 1)
         first = (pad if isinstance(pad, int) else 1) + 1
         return rows - first, f", of which the first {first} are not used"
     return (rows - 2, ", of which the first 2 are not used") if family in _OFFSET_TWO else (rows, "")

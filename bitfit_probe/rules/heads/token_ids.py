@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.heads.tokenizers import SPECIAL, Tokenizer, ids_in, tokenizer_of
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.loading import is_adapter, word_embedding
-from bitfit_probe.rules.looking import plural
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.tensors import is_adapter, word_embedding
+from bitfit_probe.rules.tokenizer_files import SPECIAL, Tokenizer, ids_in, tokenizer_of
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["token_ids"]
 
 
 @rule("BP408", "token-ids-disagree", "error", catalogue=(35,))
-def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
+def token_ids(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Tokenizer, config and embedding disagree about token ids.
 
     What it means
@@ -43,10 +44,10 @@ def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     OpenCoder-llm/OpenCoder-llm#21, huggingface/transformers#12842
     """
-    tokenizer, table = tokenizer_of(case.tuned), word_embedding(case.tuned)
-    if not tokenizer.tokens and not case.tuned.config:
+    tokenizer, table = tokenizer_of(pair.tuned), word_embedding(pair.tuned)
+    if not tokenizer.tokens and not pair.tuned.config:
         raise CannotTell("neither tokenizer nor config.json lies beside the weights")
-    if not is_adapter(case.tuned) and table is not None and tokenizer.count > table.shape[0]:
+    if not is_adapter(pair.tuned) and table is not None and tokenizer.count > table.shape[0]:
         beyond = [token for token, number in tokenizer.tokens.items() if number >= table.shape[0]]
         yield this.finding(
             f"The tokenizer has ids up to {tokenizer.count - 1:,}, but '{table.name}' has "
@@ -61,14 +62,14 @@ def token_ids(case: Case, this: Rule) -> Iterator[Finding]:
             advice="Resize the embedding to len(tokenizer), or take the tokenizer that was trained with it.",
         )
     for purpose in SPECIAL:
-        yield from _special(case, this, tokenizer, purpose)
+        yield from _special(pair, this, tokenizer, purpose)
 
 
-def _special(case: Case, this: Rule, tokenizer: Tokenizer, purpose: str) -> Iterator[Finding]:
+def _special(pair: Pair, this: Rule, tokenizer: Tokenizer, purpose: str) -> Iterator[Finding]:
     own = tokenizer.special_id(purpose)
     said = {
-        "config.json": ids_in(case.tuned.config, purpose),
-        "generation_config.json": ids_in(case.tuned.read_json("generation_config.json") or {}, purpose),
+        "config.json": ids_in(pair.tuned.config, purpose),
+        "generation_config.json": ids_in(pair.tuned.read_json("generation_config.json") or {}, purpose),
         "the tokenizer": set() if own is None else {own},
     }
     said = {where: ids for where, ids in said.items() if ids}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules import passes
-from bitfit_probe.rules.interface import Case, Rule, rule
+from bitfit_probe.rules import running
+from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["forgetting"]
 
@@ -17,8 +18,8 @@ __all__ = ["forgetting"]
 NATS, SHARE = 1.0, 0.25
 
 
-@rule("BP602", "forgetting", "warning", catalogue=(49,))
-def forgetting(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP602", "forgetting", "warning", needs=("comparison", "data"), catalogue=(49,))
+def forgetting(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tuned body is much worse at the base's own task.
 
     What it means
@@ -46,13 +47,11 @@ def forgetting(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     LLaVA-VL/LLaVA-NeXT#364, smallcloudai/refact#311
     """
-    data = passes.examples(case)
-    purpose = passes.lm_purpose(case.base)
-    words = passes.tokenizer(case)
-    before = passes.language_loss(passes.live(case.base, purpose), words, data.texts, purpose)
-    after = passes.language_loss(
-        passes.live(passes.with_tuned_body(case), purpose), words, data.texts, purpose
-    )
+    data = running.examples(pair)
+    purpose = running.lm_purpose(pair.base)
+    words = running.tokenizer(pair)
+    before = running.language_loss(running.live(pair, "base", purpose), words, data.texts, purpose)
+    after = running.language_loss(running.with_tuned_body(pair, purpose), words, data.texts, purpose)
     guessing = math.log(words.vocab_size)
     rose = after - before >= NATS and after >= (1 + SHARE) * before
     lost = after > guessing and after > before + NATS * SHARE

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, claimed_method, listed, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body
+from bitfit_probe.rules.run_logs import claimed_method
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["no_biases"]
 
@@ -15,7 +18,7 @@ MOST = 0.5
 
 
 @rule("BP601", "no-biases", "error", explains=("BP205",), catalogue=(5,))
-def no_biases(case: Case, this: Rule) -> Iterator[Finding]:
+def no_biases(pair: Pair, this: Rule) -> Iterator[Finding]:
     """There are no biases to train, or they were lost on the way.
 
     What it means
@@ -43,25 +46,25 @@ def no_biases(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     mlc-ai/mlc-llm#3494, huggingface/peft#3227
     """
-    own = len({row.name for row in body(case, "bias")})
-    lost = [item.name for item in case.comparison.unmatched_base if item.info.kind == "bias"]
-    modules = {row.name.removesuffix(".weight") for row in case.comparison.tensors}
+    own = len({row.name for row in body(pair, "bias")})
+    lost = [item.name for item in pair.comparison.unmatched_base if item.info.kind == "bias"]
+    modules = {row.name.removesuffix(".weight") for row in pair.comparison.tensors}
     dropped = [name for name in lost if name.removesuffix(".bias") in modules]
     if dropped and len(dropped) >= MOST * (own + len(lost)):
         yield this.finding(
             f"The tuned file lost its biases: {plural(len(dropped), 'bias', 'biases')} of the base are "
             "absent "
-            f"beside weights that are there ({listed(dropped, 2)}).",
+            f"beside weights that are there ({join_names(dropped, 2)}).",
             subjects=tuple(dropped),
             evidence=(Evidence("lost_biases", len(dropped), "tensors"),),
         )
     elif not own and not lost:
-        claim = claimed_method(case.tuned)
+        claim = claimed_method(pair.tuned)
         meant = claim is not None and claim[0] == "bitfit"
-        only_head = case.comparison.verdict == "head-only"
+        only_head = pair.comparison.verdict == "head-only"
         effect = "it trained nothing but the head" if only_head else "it has nothing to train here"
         yield this.finding(
-            f"The architecture ({case.alignment.architecture.family}) has no biases outside the head: as "
+            f"The architecture ({pair.alignment.architecture.family}) has no biases outside the head: as "
             f"BitFit {effect}.",
             severity="error" if meant else "warning" if only_head else "info",
             evidence=(Evidence("bias_parameters", 0, "elements", about="outside the head"),),

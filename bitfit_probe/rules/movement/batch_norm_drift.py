@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import figure, listed, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import format_number, join_names, plural
 
 __all__ = ["batch_norm_drift"]
 
@@ -15,7 +16,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @rule("BP304", "batch-norm-drift", "warning", catalogue=(13,))
-def batch_norm_drift(case: Case, this: Rule) -> Iterator[Finding]:
+def batch_norm_drift(pair: Pair, this: Rule) -> Iterator[Finding]:
     """A frozen batch norm's running statistics moved.
 
     What it means
@@ -42,7 +43,7 @@ def batch_norm_drift(case: Case, this: Rule) -> Iterator[Finding]:
     Lightning-AI/pytorch-lightning#15062, ultralytics/ultralytics#8753
     """
     modules: dict[str, dict[str, TensorDelta]] = defaultdict(dict)
-    for row in case.comparison.tensors:
+    for row in pair.comparison.tensors:
         module, _, leaf = row.name.rpartition(".")
         modules[module][leaf] = row
     drifted = {name: rows for name, rows in modules.items() if _drifted(rows)}
@@ -56,9 +57,9 @@ def batch_norm_drift(case: Case, this: Rule) -> Iterator[Finding]:
     ]
     size = max(changes, default=None)
     yield this.finding(
-        f"The running statistics of {plural(len(drifted), 'batch norm')} moved"
-        f"{f' (by up to {figure(size)} of their size)' if size else ''} while weight and bias are frozen: "
-        f"{listed(drifted)}.",
+        f"The running statistics of {plural(len(drifted), 'batch norm')} "
+        f"moved{f' (by up to {format_number(size)} of their size)' if size else ''} while weight and bias "
+        f"are frozen: {join_names(drifted)}.",
         subjects=tuple(drifted),
         evidence=(
             Evidence("drifted_modules", len(drifted), "modules"),

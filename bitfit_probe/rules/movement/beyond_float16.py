@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import figure, listed, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.samples import blocks
+from bitfit_probe.rules.wording import format_number, join_names, plural
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,7 +24,7 @@ _FINER = ("float64", "float32", "bfloat16")
 
 
 @rule("BP307", "beyond-float16", "error", explains=("BP306", "BP308"), catalogue=(47,))
-def beyond_float16(case: Case, this: Rule) -> Iterator[Finding]:
+def beyond_float16(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Weights are larger than float16 can hold, or became infinite in it.
 
     What it means
@@ -48,40 +49,40 @@ def beyond_float16(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#5651
     """
-    large = dict(_large(case))
+    large = dict(_large(pair))
     burst = [
-        row.name for row in case.comparison.tensors if row.tuned_dtype == "float16" and row.nonfinite_tuned
+        row.name for row in pair.comparison.tensors if row.tuned_dtype == "float16" and row.nonfinite_tuned
     ]
-    infinite = [name for name in burst if _infinite(case, name)]
+    infinite = [name for name in burst if _infinite(pair, name)]
     if infinite:
         yield this.finding(
-            f"{plural(len(infinite), 'tensor')} overflowed to Inf in float16: {listed(infinite)}.",
+            f"{plural(len(infinite), 'tensor')} overflowed to Inf in float16: {join_names(infinite)}.",
             subjects=tuple(infinite),
             evidence=(Evidence("overflowed_tensors", len(infinite), "tensors"),),
         )
     elif large:
         worst = max(large, key=lambda name: large[name])
         yield this.finding(
-            f"Values beyond float16's 65504 in {plural(len(large), 'tensor')}, up to {figure(large[worst])} "
-            f"in {worst}: in half precision they become infinite.",
+            f"Values beyond float16's 65504 in {plural(len(large), 'tensor')}, up to "
+            f"{format_number(large[worst])} in {worst}: in half precision they become infinite.",
             subjects=tuple(large),
             evidence=(Evidence("max_abs", large[worst], about=worst),),
         )
 
 
-def _large(case: Case) -> Iterator[tuple[str, float]]:
+def _large(pair: Pair) -> Iterator[tuple[str, float]]:
     """Tensors with a value beyond float16, told from their length first: max|t| ≤ ‖t‖."""
-    pairs = {pair.tuned.name: pair for pair in case.alignment.pairs}
-    for name, row in case.rows.items():
+    pairs = {match.tuned.name: match for match in pair.alignment.pairs}
+    for name, row in pair.rows.items():
         if row.tuned_dtype in _FINER and (row.tuned_l2 or 0.0) > FLOAT16_MAX:
             largest = max(map(_largest, blocks(pairs[name].tuned)), default=0.0)
             if largest > FLOAT16_MAX:
                 yield row.name, largest
 
 
-def _infinite(case: Case, name: str) -> bool:
-    pair = next(pair for pair in case.alignment.pairs if pair.base.name == name)
-    return any(bool(np.isinf(block).any()) for block in blocks(pair.tuned))
+def _infinite(pair: Pair, name: str) -> bool:
+    match = next(match for match in pair.alignment.pairs if match.base.name == name)
+    return any(bool(np.isinf(block).any()) for block in blocks(match.tuned))
 
 
 def _largest(values: npt.NDArray[np.float64]) -> float:

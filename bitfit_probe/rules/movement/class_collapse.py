@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules import passes
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import body, figure, moved
+from bitfit_probe.rules import running
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["class_collapse"]
 
@@ -27,7 +29,7 @@ SAME_LOGITS = 1e-3
     explains=("BP107", "BP302", "BP303", "BP305", "BP602"),
     catalogue=(48,),
 )
-def class_collapse(case: Case, this: Rule) -> Iterator[Finding]:
+def class_collapse(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Training blew up: the model gives every input the same answer.
 
     What it means
@@ -53,14 +55,15 @@ def class_collapse(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#735, deeppavlov/AutoIntent#324
     """
-    flipped = _flipped(case)
+    flipped = _flipped(pair)
     evidence = [Evidence("sign_flips", flipped, "share", about="norm scales")]
-    spread = _spread(case)
+    spread = _spread(pair)
     if spread is not None:
         evidence.append(Evidence("logit_spread", spread, about="standard deviation over examples"))
     if spread is not None and spread < SAME_LOGITS:
         yield this.finding(
-            f"Every input gets the same answer: the logits differ by {figure(spread)} over the examples.",
+            f"Every input gets the same answer: the logits differ by {format_number(spread)} over the "
+            "examples.",
             evidence=tuple(evidence),
         )
     elif flipped >= FLIPPED:
@@ -73,22 +76,22 @@ def class_collapse(case: Case, this: Rule) -> Iterator[Finding]:
         )
 
 
-def _flipped(case: Case) -> float:
+def _flipped(pair: Pair) -> float:
     """Share of the norm scales that turned from positive to negative or back."""
-    rows = moved(body(case, "norm"))
-    size = sum(row.parameters for row in body(case, "norm"))
+    rows = moved(body(pair, "norm"))
+    size = sum(row.parameters for row in body(pair, "norm"))
     return sum(row.sign_flips or 0 for row in rows) / size if size else 0.0
 
 
-def _spread(case: Case) -> float | None:
+def _spread(pair: Pair) -> float | None:
     """Largest standard deviation of a class's logit over the examples; None where nothing can be run."""
-    if case.data is None or case.comparison.summary.head in ("none", "dropped"):
+    if pair.data is None or pair.comparison.summary.head in ("none", "dropped"):
         return None
     try:
-        loaded = passes.live(case.tuned, "classify")
+        loaded = running.live(pair, "tuned", "classify")
         if loaded.missing:  # no classifier: a head drawn at random says nothing
             return None
-        values = passes.logits(loaded, passes.tokenizer(case), passes.examples(case))
+        values = running.logits(loaded, running.tokenizer(pair), running.examples(pair))
     except CannotTell:
         return None
     return float(np.max(np.std(values, axis=0)))

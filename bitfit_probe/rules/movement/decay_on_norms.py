@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, moved, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["decay_on_norms", "towards_zero"]
 
@@ -21,7 +23,7 @@ MOST = 0.5
 
 
 @rule("BP303", "decay-on-norms", "warning", catalogue=(12,))
-def decay_on_norms(case: Case, this: Rule) -> Iterator[Finding]:
+def decay_on_norms(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Weight decay pulled norm scales and biases towards zero.
 
     What it means
@@ -46,7 +48,7 @@ def decay_on_norms(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#16908, huggingface/transformers#10598
     """
-    rows = [row for row in moved(body(case, "bias", "norm")) if row.base_l2]
+    rows = [row for row in moved(body(pair, "bias", "norm")) if row.base_l2]
     shrunk = [row for row in rows if _shrinkage(row) >= SHRUNK and (towards_zero(row) or 0) >= DECAYED]
     if not rows or len(shrunk) < MOST * len(rows):
         return

@@ -5,15 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, claimed_method, figure, listed, moved, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.run_logs import claimed_method
+from bitfit_probe.rules.wording import format_number, join_names, plural
 
 __all__ = ["freeze_had_no_effect"]
 
 
 @rule("BP301", "freeze-had-no-effect", "warning", explains=("BP302",), catalogue=(10,))
-def freeze_had_no_effect(case: Case, this: Rule) -> Iterator[Finding]:
+def freeze_had_no_effect(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The run is bias-only, but matrices or tables moved.
 
     What it means
@@ -40,30 +43,30 @@ def freeze_had_no_effect(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     facebookresearch/fairseq#4702, ultralytics/yolov5#1213, jiaweizzhao/GaLore#72
     """
-    claim = claimed_method(case.tuned)
-    verdict, offenders = case.comparison.verdict, case.comparison.summary.offenders
+    claim = claimed_method(pair.tuned)
+    verdict, offenders = pair.comparison.verdict, pair.comparison.summary.offenders
     if verdict in ("bitfit", "bitfit+norm"):
-        strangers = [row for row in body(case) if row.name in offenders]
+        strangers = [row for row in body(pair) if row.name in offenders]
         why = "everything else that moved is a bias"
     elif claim is not None and claim[0] == "bitfit" and verdict in ("full", "partial", "merged-lora"):
-        strangers = moved(body(case, "weight", "embedding"))
+        strangers = moved(body(pair, "weight", "embedding"))
         why = f"{claim[1]} calls the run bias-only"
     else:
         return
     if not strangers:
         return
-    size, biases = _typical(strangers), _typical(moved(body(case, "bias")))
+    size, biases = _typical(strangers), _typical(moved(body(pair, "bias")))
     evidence = [
         Evidence("moved_tensors", len(strangers), "tensors", about="that should rest"),
         Evidence("mean_abs_delta", size, about="their median"),
         Evidence("mean_abs_delta", biases, about="the biases' median"),
     ]
-    beside = f" by a mean of {figure(size)}" if size is not None else ""
-    beside += f" (biases {figure(biases)})" if size is not None and biases is not None else ""
+    beside = f" by a mean of {format_number(size)}" if size is not None else ""
+    beside += f" (biases {format_number(biases)})" if size is not None and biases is not None else ""
     yield this.finding(
         f"{plural(len(strangers), 'tensor')} moved{beside} that bias-only training leaves alone, though "
         f"{why}: "
-        f"{listed([row.name for row in strangers], 2)}.",
+        f"{join_names([row.name for row in strangers], 2)}.",
         severity="error" if verdict not in ("bitfit", "bitfit+norm") else None,
         subjects=tuple(row.name for row in strangers),
         evidence=tuple(evidence),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import body, figure
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.rows import body
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["key_bias_noise"]
 
@@ -16,7 +18,7 @@ NOISE = 0.01
 
 
 @rule("BP305", "key-bias-noise", "info", catalogue=(15,))
-def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
+def key_bias_noise(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The key biases moved, which changes nothing.
 
     What it means
@@ -41,16 +43,15 @@ def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     microsoft/unilm#510, pengzhiliang/MAE-pytorch#52
     """
-    if case.comparison.key_bias_cancels is None:
+    if pair.comparison.key_bias_cancels is None:
         raise CannotTell("it is not known whether softmax cancels this architecture's key bias")
-    keys, values = (_mean_abs(case, role) for role in ("k", "v"))
-    if not case.comparison.key_bias_cancels or not keys or not values or keys <= NOISE * values:
+    keys, values = (_mean_abs(pair, role) for role in ("k", "v"))
+    if not pair.comparison.key_bias_cancels or not keys or not values or keys <= NOISE * values:
         return
     yield this.finding(
-        f"The key biases moved by {figure(keys)} on average ({keys / values:.0%} of the value biases'), "
-        "which "
-        "is noise: softmax cancels what they add.",
-        subjects=tuple(row.name for row in body(case, "bias") if row.info.role == "k"),
+        f"The key biases moved by {format_number(keys)} on average ({keys / values:.0%} of the value "
+        "biases'), which is noise: softmax cancels what they add.",
+        subjects=tuple(row.name for row in body(pair, "bias") if row.info.role == "k"),
         evidence=(
             Evidence("mean_abs_delta", keys, about="key biases"),
             Evidence("mean_abs_delta", values, about="value biases"),
@@ -58,8 +59,8 @@ def key_bias_noise(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _mean_abs(case: Case, role: str) -> float:
-    rows = [row for row in case.comparison.roles if row.role == role and row.mean_abs_delta is not None]
+def _mean_abs(pair: Pair, role: str) -> float:
+    rows = [row for row in pair.comparison.roles if row.role == role and row.mean_abs_delta is not None]
     if not any(row.moved for row in rows):  # what rounding did is no movement
         return 0.0
     return sum(row.mean_abs_delta or 0.0 for row in rows) / len(rows)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitfit_probe.architectures.roles import NORM_ROLES
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, moved, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["norms_in_or_out"]
 
 
 @rule("BP302", "norms-in-or-out", "info", catalogue=(11,))
-def norms_in_or_out(case: Case, this: Rule) -> Iterator[Finding]:
+def norms_in_or_out(pair: Pair, this: Rule) -> Iterator[Finding]:
     """It is a variant of BitFit: norm scales were trained too, or norm biases were left out.
 
     What it means
@@ -39,12 +41,12 @@ def norms_in_or_out(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     autogluon/autogluon#1666, JIA-Lab-research/LongLoRA#161; Ben Zaken et al. 2022, §3
     """
-    if case.comparison.verdict not in ("bitfit", "bitfit+norm"):
+    if pair.comparison.verdict not in ("bitfit", "bitfit+norm"):
         return
-    scales = body(case, "norm")
-    inside = [row for row in body(case, "bias") if row.info.role in NORM_ROLES]
+    scales = body(pair, "norm")
+    inside = [row for row in body(pair, "bias") if row.info.role in NORM_ROLES]
     trained = moved(scales)
-    if case.comparison.verdict == "bitfit+norm":
+    if pair.comparison.verdict == "bitfit+norm":
         yield this.finding(
             f"BitFit with norms: {len(trained)} of {plural(len(scales), 'norm scale')} trained beside the "
             "biases.",

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["not_finite"]
 
@@ -17,7 +18,7 @@ _MOST = 1 << 20
 
 
 @rule("BP306", "not-finite", "error", explains=("BP303", "BP308"), catalogue=(46,))
-def not_finite(case: Case, this: Rule) -> Iterator[Finding]:
+def not_finite(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Weights are NaN or infinite.
 
     What it means
@@ -42,8 +43,8 @@ def not_finite(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     axolotl-ai-cloud/axolotl#1191, huggingface/accelerate#2402
     """
-    bad = {row.name: (row.nonfinite_tuned or 0, row.parameters) for row in case.comparison.tensors}
-    bad |= dict(_alone(case))
+    bad = {row.name: (row.nonfinite_tuned or 0, row.parameters) for row in pair.comparison.tensors}
+    bad |= dict(_alone(pair))
     bad = {name: counts for name, counts in bad.items() if counts[0]}
     if not bad:
         return
@@ -60,8 +61,8 @@ def not_finite(case: Case, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _alone(case: Case) -> Iterator[tuple[str, tuple[int, int]]]:
-    for item in case.comparison.unmatched_tuned:
-        tensor = case.tuned.tensors.get(item.name)
+def _alone(pair: Pair) -> Iterator[tuple[str, tuple[int, int]]]:
+    for item in pair.comparison.unmatched_tuned:
+        tensor = pair.tuned.tensors.get(item.name)
         if tensor is not None and 0 < tensor.size <= _MOST and tensor.dtype.decodable:
             yield item.name, (int(np.count_nonzero(~np.isfinite(tensor.values()))), tensor.size)

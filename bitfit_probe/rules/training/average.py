@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitfit_probe.align import Pair
+from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import AmbiguousError, BitfitProbeError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import figure
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["average_beside_live"]
 
@@ -31,7 +32,7 @@ _MOST = 1 << 21
 
 
 @rule("BP207", "average-beside-live", "warning", catalogue=(45,))
-def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
+def average_beside_live(pair: Pair, this: Rule) -> Iterator[Finding]:
     """There are live weights and a moving average of them.
 
     What it means
@@ -58,12 +59,12 @@ def average_beside_live(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     happyharrycn/actionformer_release#103
     """
-    for key, average in _averages(case.tuned):
-        likeness = _likeness(case, average)
+    for key, average in _averages(pair.tuned):
+        likeness = _likeness(pair, average)
         if likeness is None or likeness.cosine < PARALLEL:
             continue
         yield this.finding(
-            f"There is also {key!r}, a moving average that went {figure(100 * likeness.length)} % as "
+            f"There is also {key!r}, a moving average that went {format_number(100 * likeness.length)} % as "
             f"far from the base as the live weights (cosine {likeness.cosine:.2f}); programs differ in which "
             "of the two they load.",
             severity="warning" if likeness.length < LAGGING else "info",
@@ -109,17 +110,17 @@ class _Likeness:
     length: float
 
 
-def _likeness(case: Case, average: Checkpoint) -> _Likeness | None:
+def _likeness(pair: Pair, average: Checkpoint) -> _Likeness | None:
     """How the average's change from the base lies to the live one, over what moved."""
-    moved = {row.tuned_name for row in case.comparison.tensors if row.moved}
+    moved = {row.tuned_name for row in pair.comparison.tensors if row.moved}
     product = live = other = 0.0
     read = 0
-    for pair in sorted(case.alignment.pairs, key=lambda pair: pair.base.size):
-        if pair.tuned.name not in moved or not _fits(pair, average) or read + pair.base.size > _MOST:
+    for match in sorted(pair.alignment.pairs, key=lambda match: match.base.size):
+        if match.tuned.name not in moved or not _fits(match, average) or read + match.base.size > _MOST:
             continue
-        read += pair.base.size
-        base = pair.base.values()
-        one, two = pair.tuned.values() - base, average.tensors[pair.tuned.name].values() - base
+        read += match.base.size
+        base = match.base.values()
+        one, two = match.tuned.values() - base, average.tensors[match.tuned.name].values() - base
         product += float(np.sum(one * two))
         live += float(np.sum(one * one))
         other += float(np.sum(two * two))
@@ -128,6 +129,6 @@ def _likeness(case: Case, average: Checkpoint) -> _Likeness | None:
     return _Likeness(product / (live * other) ** 0.5, (other / live) ** 0.5)
 
 
-def _fits(pair: Pair, average: Checkpoint) -> bool:
-    there = average.tensors.get(pair.tuned.name)
-    return there is not None and pair.part is None and there.shape == pair.base.shape
+def _fits(match: TensorPair, average: Checkpoint) -> bool:
+    there = average.tensors.get(match.tuned.name)
+    return there is not None and match.part is None and there.shape == match.base.shape

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import logged, plural, trainer_state
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["best_not_saved"]
 
@@ -15,8 +17,8 @@ __all__ = ["best_not_saved"]
 WORTH = 0.05
 
 
-@rule("BP210", "best-not-saved", "info")
-def best_not_saved(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP210", "best-not-saved", "info", needs=("comparison", "trainer-state"))
+def best_not_saved(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The step with the best evaluation lies in no checkpoint folder.
 
     What it means
@@ -40,9 +42,9 @@ def best_not_saved(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#19241
     """
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     losses = logged(state, "eval_loss")
-    home = case.tuned.folder
+    home = pair.tuned.folder
     runs = home.parent if home.name.startswith("checkpoint-") else home
     saved = sorted(path.name for path in runs.glob("checkpoint-*") if path.is_dir())
     if not losses or not saved:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, listed, moved, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved
+from bitfit_probe.rules.wording import join_names, plural
 
 __all__ = ["gradient_cut"]
 
 
 @rule("BP202", "gradient-cut", "error", catalogue=(3,))
-def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
+def gradient_cut(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Modules outside the layers trained, but nothing inside any layer did.
 
     What it means
@@ -39,7 +41,7 @@ def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     locuslab/open-unlearning#178, microsoft/LoRA#120, huggingface/peft#137
     """
-    rows = body(case)
+    rows = body(pair)
     inside = [row for row in rows if row.info.layer is not None]
     outside = moved(row for row in rows if row.info.layer is None)
     if not inside or moved(inside) or all(row.info.kind == "embedding" for row in outside):
@@ -48,7 +50,7 @@ def gradient_cut(case: Case, this: Rule) -> Iterator[Finding]:
     names = [row.name for row in outside]
     yield this.finding(
         f"Nothing inside the {plural(len(layers), 'layer')} moved, though {plural(len(names), 'tensor')} "
-        f"outside did ({listed(names)}): no gradient reached the layers.",
+        f"outside did ({join_names(names)}): no gradient reached the layers.",
         severity="warning" if {row.info.role for row in outside} == {"pooler"} else "error",
         subjects=tuple(names),
         evidence=(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["head_only"]
 
 
 @rule("BP205", "head-only", "warning", catalogue=(9,))
-def head_only(case: Case, this: Rule) -> Iterator[Finding]:
+def head_only(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Only the head was trained; the body is the base's.
 
     What it means
@@ -38,10 +40,10 @@ def head_only(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#793, huggingface/transformers#400; Ben Zaken et al. 2022, table 3
     """
-    if case.comparison.verdict != "head-only" or not case.comparison.coverage.enough:
+    if pair.comparison.verdict != "head-only" or not pair.comparison.coverage.enough:
         return
-    rows = body(case)
-    state = "is new" if case.comparison.summary.head == "new" else "changed"
+    rows = body(pair)
+    state = "is new" if pair.comparison.summary.head == "new" else "changed"
     yield this.finding(
         f"Only the head trained: it {state}, and none of the other {plural(len(rows), 'tensor')} moved.",
         evidence=(Evidence("moved_tensors", 0, "tensors", about="outside the head"),),

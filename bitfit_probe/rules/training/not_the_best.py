@@ -8,16 +8,24 @@ from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import trainer_state
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.run_logs import trainer_state
 from bitfit_probe.rules.samples import differing
 
 __all__ = ["not_the_best"]
 
 
-@rule("BP206", "not-the-best", "warning", explains=("BP208",), catalogue=(44,))
-def not_the_best(case: Case, this: Rule) -> Iterator[Finding]:
+@rule(
+    "BP206",
+    "not-the-best",
+    "warning",
+    needs=("comparison", "trainer-state"),
+    explains=("BP208",),
+    catalogue=(44,),
+)
+def not_the_best(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The trainer's best checkpoint is another one.
 
     What it means
@@ -42,13 +50,11 @@ def not_the_best(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#11931, huggingface/transformers#19241
     """
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     best = state.get("best_model_checkpoint")
-    if not state:
-        raise CannotTell("there is no trainer_state.json")
     if not isinstance(best, str) or not best:
         raise CannotTell("trainer_state.json names no best checkpoint")
-    wanted, here = Path(best.replace("\\", "/")).name, _which(case.tuned, state)
+    wanted, here = Path(best.replace("\\", "/")).name, _which(pair.tuned, state)
     if here is None or here == wanted:
         return
     metric = state.get("best_metric")

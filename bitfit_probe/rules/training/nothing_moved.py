@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import is_the_base, plural
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import is_the_base
+from bitfit_probe.rules.wording import plural
 
 __all__ = ["nothing_moved"]
 
 
 @rule("BP201", "nothing-moved", "error", catalogue=(1,))
-def nothing_moved(case: Case, this: Rule) -> Iterator[Finding]:
+def nothing_moved(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tuned checkpoint is the base.
 
     What it means
@@ -38,15 +40,15 @@ def nothing_moved(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1402, tloen/alpaca-lora#357, huggingface/peft#1259
     """
-    summary = case.comparison.summary
+    summary = pair.comparison.summary
     compared = Evidence("compared_tensors", summary.compared_tensors, "tensors")
-    if is_the_base(case):
+    if is_the_base(pair):
         yield this.finding(
             f"Nothing moved: all {plural(summary.compared_tensors, 'tensor')} that both sides have are bit "
             "for bit those of the base.",
             evidence=(compared, Evidence("changed_parameters", 0, "elements")),
         )
-    elif case.comparison.verdict == "rounding-only" and case.comparison.coverage.enough:
+    elif pair.comparison.verdict == "rounding-only" and pair.comparison.coverage.enough:
         to = f" to {summary.rounded_to}" if summary.rounded_to else ""
         yield this.finding(
             f"Nothing was trained: a cast{to} explains every difference from the base.",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import logged, trainer_state
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.run_logs import logged, trainer_state
 
 __all__ = ["overtrained"]
 
@@ -19,8 +20,8 @@ EARLY = 0.7
 POINTS_LOST = 0.01
 
 
-@rule("BP208", "over-trained", "warning")
-def overtrained(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP208", "over-trained", "warning", needs=("comparison", "trainer-state"))
+def overtrained(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The loss on held-out examples was best long before the end, and has risen since.
 
     What it means
@@ -45,14 +46,10 @@ def overtrained(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     Prechelt 1998, Early stopping – but when?
     """
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     losses = logged(state, "eval_loss")
     if len(losses) < 3:
-        raise CannotTell(
-            "trainer_state.json logs fewer than three evaluations"
-            if state
-            else "there is no trainer_state.json"
-        )
+        raise CannotTell("trainer_state.json logs fewer than three evaluations")
     best_at = min(range(len(losses)), key=lambda at: losses[at][1])
     (best_step, best), (last_step, last) = losses[best_at], losses[-1]
     accuracies = [value for _, value in logged(state, "eval_accuracy")]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import figure, is_the_base, logged, trainer_state
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import is_the_base
+from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["steps_lost"]
 
 
 @rule("BP204", "steps-without-effect", "error", explains=("BP201",), catalogue=(7,))
-def steps_lost(case: Case, this: Rule) -> Iterator[Finding]:
+def steps_lost(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The log counts optimizer steps, but the weights are those of the base.
 
     What it means
@@ -39,15 +42,14 @@ def steps_lost(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     Tony-Y/pytorch_warmup#12, pytorch/pytorch#152279, THUDM/slime#1842
     """
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     steps, rates = state.get("global_step"), [rate for _, rate in logged(state, "learning_rate")]
-    rest = case.comparison.verdict == "rounding-only" and not case.comparison.summary.head_changed
-    if not (is_the_base(case) or rest) or not isinstance(steps, int) or steps <= 0 or not any(rates):
+    rest = pair.comparison.verdict == "rounding-only" and not pair.comparison.summary.head_changed
+    if not (is_the_base(pair) or rest) or not isinstance(steps, int) or steps <= 0 or not any(rates):
         return
     yield this.finding(
-        f"The log counts {steps:,} steps at rates up to {figure(max(rates))}, but no weight changed: the "
-        "steps "
-        "had no effect, or other weights were saved.",
+        f"The log counts {steps:,} steps at rates up to {format_number(max(rates))}, but no weight changed: "
+        "the steps had no effect, or other weights were saved.",
         subjects=("trainer_state.json",),
         evidence=(
             Evidence("global_step", steps, "steps", source="trainer_state.json"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.interface import CannotTell, Case, Rule, rule
-from bitfit_probe.rules.looking import logged, trainer_state
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.run_logs import logged, trainer_state
 
 __all__ = ["still_falling"]
 
@@ -17,8 +18,8 @@ STILL_FALLING = 0.05
 RATE_LEFT = 0.3
 
 
-@rule("BP209", "curve-still-falling", "info")
-def still_falling(case: Case, this: Rule) -> Iterator[Finding]:
+@rule("BP209", "curve-still-falling", "info", needs=("comparison", "trainer-state"))
+def still_falling(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The loss on held-out examples was still falling when training ended.
 
     What it means
@@ -44,12 +45,10 @@ def still_falling(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     benzakenelad/BitFit#3
     """
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     losses, rates = logged(state, "eval_loss"), [rate for _, rate in logged(state, "learning_rate")]
     if len(losses) < 2 or not rates:
-        raise CannotTell(
-            "trainer_state.json logs too few evaluations" if state else "there is no trainer_state.json"
-        )
+        raise CannotTell("trainer_state.json logs too few evaluations")
     (_, before), (step, last) = losses[-2:]
     falling = last <= min(loss for _, loss in losses) and last < (1 - STILL_FALLING) * before
     if not falling or rates[-1] <= RATE_LEFT * max(rates):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adequacy import LIMITS
-from bitfit_probe.rules.interface import Case, Rule, rule
-from bitfit_probe.rules.looking import body, figure, logged, moved, peak, trainer_state
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.rows import body, moved, peak
+from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.wording import format_number
 
 __all__ = ["too_small"]
 
@@ -21,7 +24,7 @@ LEAST_FOR_LORA = 1e-4
 
 
 @rule("BP203", "step-too-small", "warning", catalogue=(6,))
-def too_small(case: Case, this: Rule) -> Iterator[Finding]:
+def too_small(pair: Pair, this: Rule) -> Iterator[Finding]:
     """It trained, but by so little that the model can hardly have learned anything.
 
     What it means
@@ -48,7 +51,7 @@ def too_small(case: Case, this: Rule) -> Iterator[Finding]:
     ----------
     benzakenelad/BitFit#3, deepset-ai/FARM#46; Ben Zaken et al. 2022, arXiv 2106.10199
     """
-    verdict = case.comparison.verdict
+    verdict = pair.comparison.verdict
     least = {
         "bitfit": LEAST_FOR_BIASES,
         "bitfit+norm": LEAST_FOR_BIASES,
@@ -57,10 +60,10 @@ def too_small(case: Case, this: Rule) -> Iterator[Finding]:
         "merged-lora": LEAST_FOR_LORA,
         "adapter": LEAST_FOR_LORA,
     }.get(verdict)
-    largest = peak(moved(body(case)))
+    largest = peak(moved(body(pair)))
     if least is None or not largest or largest >= least:
         return
-    state = trainer_state(case.tuned)
+    state = trainer_state(pair.tuned)
     rates, steps = [rate for _, rate in logged(state, "learning_rate")], state.get("global_step")
     evidence = [
         Evidence("max_abs_delta", largest, about="everything outside the head"),
@@ -70,10 +73,10 @@ def too_small(case: Case, this: Rule) -> Iterator[Finding]:
     if rates and isinstance(steps, int):
         evidence.append(Evidence("learning_rate", max(rates), about="the log's highest"))
         evidence.append(Evidence("global_step", steps, "steps", source="trainer_state.json"))
-        said = f"; the log says {steps:,} steps at up to {figure(max(rates))}"
+        said = f"; the log says {steps:,} steps at up to {format_number(max(rates))}"
     yield this.finding(
-        f"It hardly trained: nothing outside the head moved by more than {figure(largest)} (a sound "
-        f"{_named(verdict)} run moves by at least {figure(least)}){said}.",
+        f"It hardly trained: nothing outside the head moved by more than {format_number(largest)} (a sound "
+        f"{_named(verdict)} run moves by at least {format_number(least)}){said}.",
         evidence=tuple(evidence),
     )
 

@@ -5,48 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.align import Pair, align
-from bitfit_probe.checkpoint import Checkpoint, Tensor, open_checkpoint
-from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.align import TensorPair, align
+from bitfit_probe.checkpoint import Tensor, open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
-from bitfit_probe.rules.interface import NO_ADAPTER, CannotTell, Case
+from bitfit_probe.pair import Pair
+from bitfit_probe.rules.adapter_files import adapter_beside
+from bitfit_probe.rules.engine.rule import CannotTell
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["NO_MERGE", "Strength", "adapter_of", "claims_merge", "strengths"]
+__all__ = ["Strength", "strengths"]
 
-NO_MERGE = "no adapter lies beside merged weights"
-_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 #: Matrices, and rows of each, that are read to judge a merge: a merge goes wrong everywhere or nowhere.
 _MATRICES, _ROWS = 12, 128
 #: An adapter whose whole update is below this share of the base says nothing about a merge.
 _NO_UPDATE = 1e-12
-
-
-def adapter_of(case: Case) -> Adapter:
-    """The adapter that the tuned side is.
-
-    Raises
-    ------
-    CannotTell
-        It is none.
-    """
-    if case.tuned.adapter is None:
-        raise CannotTell(NO_ADAPTER)
-    return case.tuned.adapter
-
-
-def claims_merge(tuned: Checkpoint) -> Path | None:
-    """The adapter file beside merged weights, where there is one."""
-    if tuned.adapter is not None or tuned.path.is_file():
-        return None
-    return next((path for name in _FILES if (path := tuned.folder / name).is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -78,47 +56,38 @@ class Strength:
     columns: int
 
 
-def strengths(case: Case) -> tuple[Strength, ...]:
-    """How much of the adapter beside the weights is in them, a matrix at a time.
+def strengths(pair: Pair) -> tuple[Strength, ...]:
+    """How much of the adapter beside the weights is in them, a matrix at a time; for rules that need one.
 
     Raises
     ------
     CannotTell
-        No adapter lies beside the weights, it can't be read, or it changes no matrix of this base.
+        The adapter can't be read, or it changes no matrix of this base.
     """
-    if "strengths" not in case.cache:
-        try:
-            case.cache["strengths"] = tuple(_strengths(case))
-        except CannotTell as reason:
-            case.cache["strengths"] = reason
-    found: tuple[Strength, ...] | CannotTell = case.cache["strengths"]
-    if isinstance(found, CannotTell):
-        raise found
-    return found
+    return pair.once("strengths", lambda: tuple(_strengths(pair)))
 
 
-def _strengths(case: Case) -> Iterator[Strength]:
-    path = claims_merge(case.tuned)
-    if path is None:
-        raise CannotTell(NO_MERGE)
+def _strengths(pair: Pair) -> Iterator[Strength]:
+    path = adapter_beside(pair.tuned)
+    assert path is not None
     try:
-        wanted = align(case.base, open_checkpoint(path)).pairs
+        wanted = align(pair.base, open_checkpoint(path)).pairs
     except BitfitProbeError as error:
         raise CannotTell(f"the adapter beside the weights can't be read: {error.what}") from error
-    merged = {pair.base.name: pair for pair in case.alignment.pairs if pair.part is None}
+    merged = {match.base.name: match for match in pair.alignment.pairs if match.part is None}
     both = [
-        (pair, merged[pair.base.name])
-        for pair in wanted
-        if pair.computed and len(pair.base.shape) == 2 and pair.base.name in merged
+        (match, merged[match.base.name])
+        for match in wanted
+        if match.computed and len(match.base.shape) == 2 and match.base.name in merged
     ]
     step = max(len(both) // _MATRICES, 1)
-    found = [item for pair in both[::step] if (item := _strength(*pair)) is not None]
+    found = [item for match in both[::step] if (item := _strength(*match)) is not None]
     if not found:
         raise CannotTell("the adapter beside the weights changes no matrix of this base")
     yield from found
 
 
-def _strength(wanted: Pair, merged: Pair) -> Strength | None:
+def _strength(wanted: TensorPair, merged: TensorPair) -> Strength | None:
     base, exact, tuned = (_rows(side) for side in (wanted.base, wanted.tuned, merged.tuned))
     update, delta = exact - base, tuned - base
     size = float(np.sum(update * update))

@@ -11,7 +11,8 @@ import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.errors import ModelError
-from bitfit_probe.rules.interface import NO_DATA, CannotTell, Case
+from bitfit_probe.pair import Pair, Side, load_frozen
+from bitfit_probe.rules.engine.rule import CannotTell
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,39 +39,27 @@ _EXAMPLES, _TOKENS, _BATCH = 64, 128, 16
 _MASKED = 0.15
 
 
-def examples(case: Case) -> TaskData:
-    """At most 64 of the examples.
-
-    Raises
-    ------
-    CannotTell
-        There are none.
-    """
-    if case.data is None:
-        raise CannotTell(NO_DATA)
-    return case.data.sample(_EXAMPLES)
+def examples(pair: Pair) -> TaskData:
+    """At most 64 of the examples, for rules that need them."""
+    assert pair.data is not None
+    return pair.data.sample(_EXAMPLES)
 
 
-def live(checkpoint: Checkpoint, purpose: Purpose) -> Loaded:
-    """The checkpoint as transformers loads it, without gradients.
+def live(pair: Pair, side: Side, purpose: Purpose) -> Loaded:
+    """One of the two as transformers loads it, without gradients.
 
     Raises
     ------
     CannotTell
         It does not load.
     """
-    from bitfit_probe.inference import load_model
-
     try:
-        loaded = load_model(checkpoint, purpose=purpose)
+        return pair.live(side, purpose)
     except ModelError as error:
         raise CannotTell(f"the model could not be run: {error.what}") from error
-    for parameter in loaded.model.parameters():
-        parameter.requires_grad_(False)
-    return loaded
 
 
-def tokenizer(case: Case) -> Any:
+def tokenizer(pair: Pair) -> Any:
     """The tokenizer beside the tuned weights, or else the base's.
 
     Raises
@@ -80,7 +69,7 @@ def tokenizer(case: Case) -> Any:
     """
     from bitfit_probe.inference import load_tokenizer
 
-    for side in (case.tuned, case.base):
+    for side in (pair.tuned, pair.base):
         try:
             return load_tokenizer(side.folder)
         except ModelError:
@@ -161,14 +150,23 @@ def purpose_of(checkpoint: Checkpoint) -> Purpose:
         return "features"
 
 
-def with_tuned_body(case: Case) -> Checkpoint:
-    """The base with the tuned side's body in place of its own; its head stays."""
-    tensors: dict[str, Tensor] = dict(case.base.tensors)
-    for pair in case.alignment.pairs:
-        whole = pair.part is None and pair.base.shape == case.base.tensors[pair.base.name].shape
-        if whole and pair.info.kind not in ("head", "buffer"):
-            tensors[pair.base.name] = replace(pair.tuned, name=pair.base.name)
-    return replace(case.base, tensors=tensors)
+def with_tuned_body(pair: Pair, purpose: Purpose) -> Loaded:
+    """The base with the tuned side's body in place of its own; its head stays.
+
+    Raises
+    ------
+    CannotTell
+        It does not load.
+    """
+    tensors: dict[str, Tensor] = dict(pair.base.tensors)
+    for match in pair.alignment.pairs:
+        whole = match.part is None and match.base.shape == pair.base.tensors[match.base.name].shape
+        if whole and match.info.kind not in ("head", "buffer"):
+            tensors[match.base.name] = replace(match.tuned, name=match.base.name)
+    try:
+        return load_frozen(replace(pair.base, tensors=tensors), purpose)
+    except ModelError as error:
+        raise CannotTell(f"the model could not be run: {error.what}") from error
 
 
 def language_loss(loaded: Loaded, words: Any, texts: Sequence[str], purpose: Purpose) -> float:

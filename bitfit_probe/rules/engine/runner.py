@@ -1,50 +1,55 @@
-"""Every rule on every tuned checkpoint, and what is left when symptoms give way to their causes."""
+"""Rules on tuned checkpoints, and what is left when symptoms give way to their causes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Check, Finding, NotChecked, Scope, Severity
-from bitfit_probe.rules.interface import Attempt, CannotTell, Rule, all_rules
+from bitfit_probe.rules.engine.needs import lacking
+from bitfit_probe.rules.engine.rule import CannotTell, Rule
 
-__all__ = ["check", "matching"]
+__all__ = ["matching", "run"]
 
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 #: What to fix first: the right files, then a training or merge that happened, then what it did.
 _FAMILIES = "152436"
 
 
-def matching(prefixes: Iterable[str]) -> set[str]:
-    """Codes of the rules that begin with one of `prefixes`, as ``BP2`` or ``BP203``.
+def matching(rules: Iterable[str], prefixes: Iterable[str]) -> set[str]:
+    """Those codes of `rules` that begin with one of `prefixes`, as ``BP2`` or ``BP203``.
 
     Raises
     ------
     ValueError
-        No rule's code begins so.
+        None begins with one of them.
     """
-    chosen: set[str] = set()
+    known, chosen = tuple(rules), set[str]()
     for prefix in prefixes:
-        found = {code for code in all_rules() if prefix and code.startswith(prefix.upper())}
+        found = {code for code in known if prefix and code.startswith(prefix.upper())}
         if not found:
             raise ValueError(f"no rule's code begins with {prefix!r}")
         chosen |= found
     return chosen
 
 
-def check(
-    attempts: Sequence[Attempt],
+def run(
+    rules: Mapping[str, Rule],
+    pairs: Sequence[Pair],
     *,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     strict: bool = False,
 ) -> Check:
-    """Run the rules.
+    """Run rules.
 
     Parameters
     ----------
-    attempts
+    rules
+        By code, in the order of the codes.
+    pairs
         One a tuned checkpoint.
     select, ignore
         Codes, or beginnings of codes, to run alone or to leave out. A rule that is left out still
@@ -64,23 +69,23 @@ def check(
     ValueError
         No rule begins with a code in `select` or `ignore`.
     """
-    wanted = (matching(select) if select else set(all_rules())) - matching(ignore)
-    causes = {rule.code for rule in all_rules().values() if wanted & set(rule.explains)}
-    rules = [rule for code, rule in all_rules().items() if code in wanted | causes]
-    looks = [_look(attempt, rules, strict=strict) for attempt in attempts]
+    wanted = (matching(rules, select) if select else set(rules)) - matching(rules, ignore)
+    causes = {rule.code for rule in rules.values() if wanted & set(rule.explains)}
+    chosen = {code: rule for code, rule in rules.items() if code in wanted | causes}
+    looks = [_look(chosen, pair, strict=strict) for pair in pairs]
     not_checked = [item for look in looks for item in look.not_checked if item.code in wanted]
     skipped = {item.code for item in not_checked}
     return Check(
-        findings=_ordered(finding for look in looks for finding in look.kept() if finding.code in wanted),
+        findings=_ordered(finding for look in looks for finding in look.findings if finding.code in wanted),
         checked=tuple(code for code in sorted(wanted) if code not in skipped),
         not_checked=tuple(dict.fromkeys(not_checked)),
-        scopes=tuple(_scope(attempt) for attempt in attempts),
+        scopes=tuple(_scope(pair) for pair in pairs),
     )
 
 
-def _scope(attempt: Attempt) -> Scope:
-    coverage = None if attempt.case is None else attempt.case.comparison.coverage
-    return Scope(str(attempt.path), coverage, () if attempt.tuned is None else attempt.tuned.unread)
+def _scope(pair: Pair) -> Scope:
+    coverage = pair.comparison.coverage if pair.compared else None
+    return Scope(str(pair.path), coverage, pair.tuned.unread if pair.opened else ())
 
 
 @dataclass
@@ -90,36 +95,30 @@ class _Looked:
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
 
-    def kept(self) -> list[Finding]:
-        """Findings that no other one explains."""
-        rules = all_rules()
-        explained = {code for finding in self.findings for code in rules[finding.code].explains}
-        return [finding for finding in self.findings if finding.code not in explained]
 
-
-def _look(attempt: Attempt, rules: Sequence[Rule], *, strict: bool) -> _Looked:
-    looked, where = _Looked(), str(attempt.path)
-    for rule in rules:
+def _look(rules: Mapping[str, Rule], pair: Pair, *, strict: bool) -> _Looked:
+    looked, where = _Looked(), str(pair.path)
+    for code, rule in rules.items():
+        found: list[Finding] = []
         try:
-            looked.findings += [replace(finding, tuned=where) for finding in _apply(rule, attempt)]
+            why = lacking(pair, rule.needs)
+            found = [] if why else [replace(finding, tuned=where) for finding in rule.look(pair)]
         except (CannotTell, BitfitProbeError) as reason:
-            looked.not_checked.append(NotChecked(rule.code, str(reason), where))
+            why = str(reason)
         except Exception as fault:
             if strict:
                 raise
             why = f"the rule failed ({type(fault).__name__}: {fault}); please report this"
-            looked.not_checked.append(NotChecked(rule.code, why, where))
-    if attempt.error is not None and not any(finding.severity == "error" for finding in looked.findings):
-        raise attempt.error
-    return looked
-
-
-def _apply(rule: Rule, attempt: Attempt) -> list[Finding]:
-    if rule.files_only:
-        return list(rule.look(attempt))
-    if attempt.case is None:
-        raise CannotTell("the two could not be compared")
-    return list(rule.look(attempt.case))
+        if why:
+            looked.not_checked.append(NotChecked(code, why, where))
+        else:
+            looked.findings += found
+    if pair.error is not None and not any(finding.severity == "error" for finding in looked.findings):
+        raise pair.error
+    explained = {code for finding in looked.findings for code in rules[finding.code].explains}
+    return _Looked(
+        [finding for finding in looked.findings if finding.code not in explained], looked.not_checked
+    )
 
 
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -1,30 +1,16 @@
-"""What several rules look at: rows of the body, what the trainer logged, which method a run claims."""
+"""What a run left beside its weights: the trainer's log, and which method it says it used."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.records import TensorDelta
-from bitfit_probe.rules.interface import Case
 
-__all__ = [
-    "Method",
-    "body",
-    "claimed_method",
-    "figure",
-    "is_the_base",
-    "listed",
-    "logged",
-    "moved",
-    "peak",
-    "plural",
-    "trainer_state",
-]
+__all__ = ["Method", "claimed_method", "logged", "trainer_state"]
 
 Method = Literal["bitfit", "lora", "full"]
 
@@ -32,48 +18,6 @@ Method = Literal["bitfit", "lora", "full"]
 _RUN_FILES = ("run.json", "training_config.json", "train_config.json", "config.json")
 _METHOD_KEYS = ("method", "tuning_method", "peft_type", "finetuning_type", "train_method")
 _BITFIT = re.compile(r"bit[-_ ]?fit|bias[-_ ]?only", re.IGNORECASE)
-
-
-def body(case: Case, *kinds: str) -> list[TensorDelta]:
-    """Rows outside head and buffers, of the given kinds where some are given."""
-    wanted = set(kinds) or {"bias", "weight", "norm", "embedding"}
-    return [row for row in case.comparison.tensors if row.info.kind in wanted]
-
-
-def moved(rows: Iterable[TensorDelta]) -> list[TensorDelta]:
-    """Those that changed by more than rounding."""
-    return [row for row in rows if row.moved]
-
-
-def is_the_base(case: Case) -> bool:
-    """Whether body and head are those of the base, bit for bit, and nearly all of the base was compared."""
-    same = case.comparison.verdict == "identical" and case.comparison.coverage.enough
-    return same and case.comparison.summary.head not in ("changed", "new")
-
-
-def peak(rows: Iterable[TensorDelta]) -> float | None:
-    """The largest |Δ| in them."""
-    return max((row.max_abs_delta for row in rows if row.max_abs_delta is not None), default=None)
-
-
-def figure(value: float) -> str:
-    """A number as people write it in a sentence."""
-    return f"{value:.2g}"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """`count` with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """Some names for a sentence, and how many more there are."""
-    every = list(names)
-    rest = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + rest
-
-
-# What the trainer says ----------------------------------------------------------------------------
 
 
 def trainer_state(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -97,9 +41,6 @@ _MOST = 1e300
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
-
-
-# What the run claims to be ------------------------------------------------------------------------
 
 
 def claimed_method(checkpoint: Checkpoint) -> tuple[Method, str] | None:
