@@ -133,13 +133,13 @@ def _figures(item: Measured) -> dict[str, Any]:
     size = item.pair.base.size
     base, tuned = math.sqrt(sums.base_square), math.sqrt(sums.tuned_square)
     delta = math.sqrt(sums.delta_square)
-    scale = max(base, tuned)
     tuned_dtype = item.cast or item.pair.tuned.dtype
     types = (tuned_dtype,) if item.pair.computed else (item.pair.base.dtype, tuned_dtype)
     # Not of one type: bfloat16 has the coarser digits, float16 the coarser steps near zero.
     roundoff, step = max(t.roundoff or 0 for t in types), max(t.subnormal for t in types)
-    finite, up, delta_up = sums.count, sums.exponent, sums.delta_exponent
-    base_l2 = _unscaled(base, up)
+    finite, delta_up = sums.count, sums.delta_exponent
+    scale, up = _larger((base, sums.base_exponent), (tuned, sums.tuned_exponent))
+    base_l2 = _unscaled(base, sums.base_exponent)
     return {
         "mean_abs_delta": _unscaled(sums.delta_abs / finite, delta_up) if finite else None,
         "l1_delta": _unscaled(sums.delta_abs, delta_up),
@@ -155,8 +155,15 @@ def _figures(item: Measured) -> dict[str, Any]:
         "rounding_floor": None if base_l2 is None else roundoff * base_l2 + math.sqrt(size) * step / 2,
         "above_rounding": sums.above_rounding / size if size else None,
         "base_l2": base_l2,
-        "tuned_l2": _unscaled(tuned, up),
+        "tuned_l2": _unscaled(tuned, sums.tuned_exponent),
     }
+
+
+def _larger(*scaled: tuple[float, int]) -> tuple[float, int]:
+    """The largest of numbers value · 2^exponent, values being 0 or within float64's range for squares."""
+    return max(
+        scaled, key=lambda item: (bool(item[0]), math.frexp(item[0])[1] + item[1], math.frexp(item[0]))
+    )
 
 
 def _unscaled(value: float, exponent: int) -> float | None:

@@ -82,13 +82,13 @@ def _integer_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], rough:
 
 
 def _add_scaled(sums: Sums, b: Float64, t: Float64, d: Float64) -> None:
-    sums.exponent = _exponent(b, t)
-    b, t = np.ldexp(b, -sums.exponent), np.ldexp(t, -sums.exponent)
     lifted = 0
     if not np.isfinite(d).all():  # the difference of two that it holds may be beyond float64
-        d, lifted = t - b, sums.exponent
+        d, lifted = np.ldexp(t, -1) - np.ldexp(b, -1), 1
     own = _exponent(d)
     d, sums.delta_exponent = np.ldexp(d, -own), lifted + own
+    sums.base_exponent, sums.tuned_exponent = _exponent(b), _exponent(t)
+    b, t = np.ldexp(b, -sums.base_exponent), np.ldexp(t, -sums.tuned_exponent)
     sums.base_square, sums.tuned_square = float(np.dot(b, b)), float(np.dot(t, t))
     sums.product = float(np.add.reduce(b * t))
     sums.delta_square, sums.delta = float(np.dot(d, d)), float(np.add.reduce(d))
@@ -96,7 +96,7 @@ def _add_scaled(sums: Sums, b: Float64, t: Float64, d: Float64) -> None:
     sums.delta_abs, sums.delta_max = float(np.add.reduce(sizes)), float(np.max(sizes, initial=0.0))
 
 
-def _exponent(*arrays: Float64) -> int:
+def _exponent(values: Float64) -> int:
     """The power of two that brings the largest magnitude near 1; 0 where squares are in range as they are."""
-    peak = max(float(np.max(np.abs(array), initial=0.0)) for array in arrays)
+    peak = float(np.max(np.abs(values), initial=0.0))
     return 0 if not peak or _SMALLEST < peak < _LARGEST else math.frexp(peak)[1]

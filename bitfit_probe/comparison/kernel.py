@@ -47,8 +47,9 @@ Float64: TypeAlias = "npt.NDArray[np.float64]"
 class Sums:
     """What one pass over a pair adds up; ranges of a pair are merged by `add`.
 
-    Values were scaled by 2 to the power of −`exponent` before they were squared or multiplied, differences by
-    2 to that of −`delta_exponent` before they were added up: both are 0 but where float64 ends.
+    Before they were squared, multiplied or added up, the base's values, the tuned ones and their differences
+    were scaled by 2 to the power of −`base_exponent`, −`tuned_exponent` and −`delta_exponent`: all are 0 but
+    where float64 ends.
     """
 
     count: int = 0
@@ -64,7 +65,8 @@ class Sums:
     sign_flips: int = 0
     nonfinite_base: int = 0
     nonfinite_tuned: int = 0
-    exponent: int = 0
+    base_exponent: int = 0
+    tuned_exponent: int = 0
     delta_exponent: int = 0
 
     @classmethod
@@ -78,38 +80,46 @@ class Sums:
 
     def add(self, other: Sums) -> None:
         """Take in the sums of another range."""
-        if (self.exponent, self.delta_exponent) != (other.exponent, other.delta_exponent):
+        if self._scales() != other._scales():
             other = replace(other)
-            self._share_scale(other)
+            self._share_scales(other)
         for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.delta_max = max(self.delta_max, other.delta_max)
 
-    def _share_scale(self, other: Sums) -> None:
-        """Bring both to the larger scale of those that hold something."""
+    def _scales(self) -> tuple[int, int, int]:
+        return self.base_exponent, self.tuned_exponent, self.delta_exponent
+
+    def _share_scales(self, other: Sums) -> None:
+        """Bring both to the larger scales of those that hold something."""
         both = (self, other)
-        scale = max((sums.exponent for sums in both if sums.base_square or sums.tuned_square), default=0)
-        delta = max((sums.delta_exponent for sums in both if sums.delta_abs), default=0)
+        shared = {
+            scale: max((getattr(sums, scale) for sums in both if getattr(sums, held)), default=0)
+            for scale, held in _HELD.items()
+        }
         for sums in both:
-            for name, power in _POWERS.items():
-                lower = sums.delta_exponent - delta if name.startswith("delta") else sums.exponent - scale
+            for name, scales in _SCALED_BY.items():
+                lower = sum(getattr(sums, scale) - shared[scale] for scale in scales)
                 value = getattr(sums, name)
-                setattr(sums, name, math.ldexp(value, power * lower) if value else 0.0)
-            sums.exponent, sums.delta_exponent = scale, delta
+                setattr(sums, name, math.ldexp(value, lower) if value else 0.0)
+            for scale, exponent in shared.items():
+                setattr(sums, scale, exponent)
 
 
 _NAMES = tuple(field.name for field in fields(Sums))
-#: How often the scale goes into a sum.
-_POWERS = {
-    "base_square": 2,
-    "tuned_square": 2,
-    "product": 2,
-    "delta_square": 2,
-    "delta": 1,
-    "delta_abs": 1,
-    "delta_max": 1,
+#: Which scales go into a sum, once for each factor.
+_SCALED_BY = {
+    "base_square": ("base_exponent", "base_exponent"),
+    "tuned_square": ("tuned_exponent", "tuned_exponent"),
+    "product": ("base_exponent", "tuned_exponent"),
+    "delta_square": ("delta_exponent", "delta_exponent"),
+    "delta": ("delta_exponent",),
+    "delta_abs": ("delta_exponent",),
+    "delta_max": ("delta_exponent",),
 }
-_ADDED = tuple(name for name in _NAMES if name not in ("delta_max", "exponent", "delta_exponent"))
+#: The sum that is 0 where a scale scales nothing.
+_HELD = {"base_exponent": "base_square", "tuned_exponent": "tuned_square", "delta_exponent": "delta_abs"}
+_ADDED = tuple(name for name in _NAMES if name not in ("delta_max", *_HELD))
 
 
 class Workspace:

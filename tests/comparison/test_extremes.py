@@ -46,15 +46,17 @@ def check(found, base, tuned):
     assert found.count == len(b)
     assert found.changed == found.above_rounding == sum(x != 0 for x in d)
     assert found.sign_flips == sum(x * y < 0 for x, y in zip(b, t, strict=True))
-    scale, lifted = Fraction(2) ** found.exponent, Fraction(2) ** found.delta_exponent
-    for exact, ours in (
-        (sum(x * x for x in b), Fraction(found.base_square) * scale**2),
-        (sum(x * x for x in t), Fraction(found.tuned_square) * scale**2),
+    ours, theirs, lifted = (
+        Fraction(2) ** power for power in (found.base_exponent, found.tuned_exponent, found.delta_exponent)
+    )
+    for exact, held in (
+        (sum(x * x for x in b), Fraction(found.base_square) * ours**2),
+        (sum(x * x for x in t), Fraction(found.tuned_square) * theirs**2),
         (sum(x * x for x in d), Fraction(found.delta_square) * lifted**2),
         (sum(map(abs, d)) ** 2, (Fraction(found.delta_abs) * lifted) ** 2),
         (max(map(abs, d)) ** 2, (Fraction(found.delta_max) * lifted) ** 2),
     ):
-        assert root(Fraction(ours)) == pytest.approx(root(Fraction(exact)), rel=1e-12)
+        assert root(Fraction(held)) == pytest.approx(root(Fraction(exact)), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +93,11 @@ def test_any_float64(pairs):
     b, t = [Fraction(x) for x in base], [Fraction(x) for x in tuned]
     assert found.changed == sum(x != y for x, y in zip(b, t, strict=True))
     assert found.sign_flips == sum(x * y < 0 for x, y in zip(b, t, strict=True))
-    peak = max(map(abs, (*b, *t)))
-    if peak:
-        exact = sum(x * x for x in b) / peak**2
-        ours = Fraction(found.base_square) * Fraction(4) ** found.exponent / peak**2
-        assert abs(ours - exact) <= 1e-12
+    sides = (b, found.base_square, found.base_exponent), (t, found.tuned_square, found.tuned_exponent)
+    for values, square, exponent in sides:
+        if any(values):
+            exact = sum(x * x for x in values)
+            assert abs(Fraction(square) * Fraction(4) ** exponent / exact - 1) <= 1e-12
     largest = max(abs(y - x) for x, y in zip(b, t, strict=True))
     if largest:
         ours = Fraction(found.delta_max) * Fraction(2) ** found.delta_exponent
@@ -120,6 +122,13 @@ def test_a_flipped_tensor_has_the_cosine_minus_one_at_every_scale(size, tmp_path
     # 2e308 is beyond float64.
     assert row.max_abs_delta == (None if size == 1e308 else 2 * size)
     assert row.base_l2 is None or row.base_l2 == pytest.approx(8**0.5 * size)
+
+
+def test_a_tiny_side_beside_a_large_one_keeps_its_norm():
+    found = sums("float64", [1e-3] * 4, "float64", [3e-171] * 4)
+    assert math.ldexp(math.sqrt(found.tuned_square), found.tuned_exponent) == pytest.approx(6e-171)
+    cosine = found.product / math.sqrt(found.base_square) / math.sqrt(found.tuned_square)
+    assert cosine == pytest.approx(1)
 
 
 def test_means_are_over_what_is_finite_on_both_sides():
