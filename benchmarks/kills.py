@@ -42,7 +42,7 @@ def prepared(folder: Path) -> None:
 
     import bitfit_probe as bp
     import bitfit_probe.beforehand
-    import bitfit_probe.rendering.html
+    import bitfit_probe.rendering.document.html
     import bitfit_probe.tuning.tune
 
     torch.set_num_threads(1)

@@ -20,8 +20,7 @@ from pathlib import Path
 from benchmarks import broken, materials
 from bitfit_probe import sample
 from bitfit_probe.probe import probe
-from bitfit_probe.rendering.html import report_to_html
-from bitfit_probe.rendering.markdown import report_to_markdown
+from bitfit_probe.rendering import report_to_html, report_to_markdown
 from bitfit_probe.tuning.patch import apply_patch
 
 REPORTS = Path(__file__).parents[1] / "reports"

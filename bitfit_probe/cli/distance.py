@@ -47,8 +47,8 @@ def distance(
     inputs = (model, data, *filter(None, (tuned, reference or None)))
     refuse_overlap(filter(None, (out,)), inputs)
     from bitfit_probe.beforehand import distance as run
+    from bitfit_probe.rendering import distance_to_text
     from bitfit_probe.rendering.distance_json import distance_to_json
-    from bitfit_probe.rendering.distance_text import distance_to_text
 
     with ProgressBar("measuring", quiet=quiet) as progress:
         result = run(

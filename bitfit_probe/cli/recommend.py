@@ -72,8 +72,8 @@ def recommend(
     inputs = (model, data, *tuned, *([reference] if reference else []))
     refuse_overlap(filter(None, (out, work and work / "trial.jsonl")), inputs)
     from bitfit_probe.beforehand import recommend as run
+    from bitfit_probe.rendering import recommended_to_text
     from bitfit_probe.rendering.recommend_json import recommended_to_json
-    from bitfit_probe.rendering.recommend_text import recommended_to_text
 
     with (
         ProgressBar("measuring", quiet=quiet) as measuring,

@@ -65,8 +65,7 @@ def report(
     refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import probe
-    from bitfit_probe.rendering.html import report_to_html
-    from bitfit_probe.rendering.markdown import report_to_markdown
+    from bitfit_probe.rendering import report_to_html, report_to_markdown
 
     examples = None
     if data is not None:

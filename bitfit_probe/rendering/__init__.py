@@ -2,13 +2,22 @@
 
 from bitfit_probe.rendering.as_csv import diff_to_csv
 from bitfit_probe.rendering.as_json import diff_to_json, report_to_json
-from bitfit_probe.rendering.as_text import diff_to_text, report_to_text
 from bitfit_probe.rendering.findings_json import check_to_json
-from bitfit_probe.rendering.findings_text import check_to_text, explanation_to_text
-from bitfit_probe.rendering.patch_text import patch_to_text
+from bitfit_probe.rendering.headline import headline
+from bitfit_probe.rendering.render import (
+    check_to_text,
+    diff_to_text,
+    distance_to_text,
+    explanation_to_text,
+    patch_to_text,
+    recommended_to_text,
+    report_to_html,
+    report_to_markdown,
+    report_to_text,
+    tuned_to_text,
+)
 from bitfit_probe.rendering.sarif import check_to_sarif
-from bitfit_probe.rendering.tuned_text import tuned_to_text
-from bitfit_probe.rendering.words import headline, printable
+from bitfit_probe.rendering.words import printable
 
 __all__ = [
     "check_to_json",
@@ -17,11 +26,15 @@ __all__ = [
     "diff_to_csv",
     "diff_to_json",
     "diff_to_text",
+    "distance_to_text",
     "explanation_to_text",
     "headline",
     "patch_to_text",
     "printable",
+    "recommended_to_text",
+    "report_to_html",
     "report_to_json",
+    "report_to_markdown",
     "report_to_text",
     "tuned_to_text",
 ]

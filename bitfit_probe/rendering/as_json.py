@@ -11,9 +11,9 @@ from typing import Any
 from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
 from bitfit_probe.records.measures import Ranked, Ranking, Revert, Reverting, Spectrum
 from bitfit_probe.records.report import Report
-from bitfit_probe.rendering.words import headline
+from bitfit_probe.rendering.headline import headline
 
-__all__ = ["FORMAT_VERSION", "diff_to_json", "json_text", "report_to_json"]
+__all__ = ["FORMAT_VERSION", "compact_json", "diff_to_json", "json_text", "report_json", "report_to_json"]
 
 #: Raised when a key changes its meaning or goes away.
 FORMAT_VERSION = 1
@@ -26,6 +26,11 @@ def diff_to_json(diff: Diff) -> str:
 
 def report_to_json(report: Report) -> str:
     """The diff with what was measured on it, as JSON text; keys that were not asked for are left out."""
+    return json_text(report_json(report))
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The same as what JSON is made of."""
     document = _diff(report.diff)
     for comparison, measured in zip(document["comparisons"], report.measured, strict=True):
         comparison |= _asked(
@@ -39,12 +44,17 @@ def report_to_json(report: Report) -> str:
         likeness=[asdict(likeness) for likeness in report.likeness],
         trajectory=report.trajectory and asdict(report.trajectory),
     )
-    return json_text(document)
+    return document
 
 
 def json_text(document: Mapping[str, Any], indent: int | None = None) -> str:
     """A document as JSON text with a line break at its end; null for NaN and infinities."""
     return json.dumps(_finite(document), ensure_ascii=True, allow_nan=False, indent=indent) + "\n"
+
+
+def compact_json(document: Mapping[str, Any]) -> str:
+    """The same without blanks and line break, for a page."""
+    return json.dumps(_finite(document), allow_nan=False, separators=(",", ":"))
 
 
 def _asked(**keys: Any) -> dict[str, Any]:
@@ -107,9 +117,9 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 def _tensor(row: TensorDelta) -> dict[str, Any]:
     figures = dict(vars(row))
-    info = figures.pop("info")
+    place = figures.pop("info")
     start = {name: figures.pop(name) for name in ("name", "tuned_name", "part")}
-    return {**start, **vars(info), **figures}
+    return {**start, **vars(place), **figures}
 
 
 def _unmatched(item: Unmatched) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from bitfit_probe.records import Check, Explanation, Finding, NotChecked, Scope
 from bitfit_probe.rendering.as_json import json_text
+from bitfit_probe.rendering.coverage import scope_sentences
 from bitfit_probe.rendering.escaping import escape_sarif
-from bitfit_probe.rendering.words import scope_sentences
 
 __all__ = ["check_to_sarif"]
 
@@ -33,7 +33,7 @@ def check_to_sarif(check: Check, explanations: Iterable[Explanation], *, version
         Of the program.
     """
     rules = list(explanations)
-    infos = {rule.code: number for number, rule in enumerate(rules)}
+    places = {rule.code: number for number, rule in enumerate(rules)}
     run = {
         "tool": {
             "driver": {
@@ -52,7 +52,7 @@ def check_to_sarif(check: Check, explanations: Iterable[Explanation], *, version
             }
         ],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(finding, infos[finding.code]) for finding in check.findings],
+        "results": [_result(finding, places[finding.code]) for finding in check.findings],
         "properties": {"scopes": [asdict(item) for item in check.scopes]},
     }
     document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -97,15 +97,15 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
 
 
 def _location(finding: Finding) -> dict[str, Any]:
-    info: dict[str, Any] = {
+    place: dict[str, Any] = {
         "physicalLocation": {
             "artifactLocation": {"uri": _uri(finding.tuned)},
             "region": {"startLine": 1},
         }
     }
     if finding.subjects:
-        info["logicalLocations"] = [{"name": name, "kind": "member"} for name in finding.subjects]
-    return info
+        place["logicalLocations"] = [{"name": name, "kind": "member"} for name in finding.subjects]
+    return place
 
 
 def _uri(path: str) -> str:

@@ -1,22 +1,25 @@
-"""The sentence that a person pastes into a chat, and text from files made safe to print."""
+"""Figures and names as text, and text from files made safe to print."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from bitfit_probe.records import Comparison, Coverage, Reason, Scope, TensorDelta
+import shlex
+from collections.abc import Sequence
 
 __all__ = [
-    "coverage_sentence",
-    "figure",
-    "headline",
+    "format_interval",
+    "format_number",
+    "in_bytes",
+    "in_thousands",
+    "join_names",
     "percent",
     "plural",
     "printable",
-    "scope_sentences",
+    "sentence",
+    "shell_lines",
     "shorten",
-    "wrap",
 ]
+
+_THOUSAND = 1000
 
 
 def printable(text: str) -> str:
@@ -45,20 +48,9 @@ def shorten(text: str, width: int) -> str:
     return f"{text[: max(width - tail - 1, 0)]}…{text[-tail:]}"
 
 
-def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """`text` in lines of at most `width` columns, those after the first indented."""
-    import textwrap
-
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
-
-
-def figure(value: float | None, width: int = 9, form: str = ".2e") -> str:
-    """`value` in `width` columns, a dash where it was not computed.
-
-    >>> figure(0.0123), figure(None, 4)
-    (' 1.23e-02', '   –')
-    """
-    return ("–" if value is None else format(value, form)).rjust(width)
+def sentence(text: str) -> str:
+    """`text` with a capital at its start."""
+    return text[:1].upper() + text[1:]
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
@@ -70,43 +62,46 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def headline(comparison: Comparison) -> str:
-    """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
-    sentence = _SENTENCES[comparison.verdict](comparison)
-    head = _HEADS.get(comparison.summary.head, "")
-    if comparison.verdict == "head-only":
-        head = ""
-    bad = comparison.summary.nonfinite_tensors
-    hold = "holds" if bad == 1 else "hold"
-    warning = f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
-    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{warning}"
+def join_names(names: Sequence[str], most: int | None = None) -> str:
+    """Names with commas and an "and"; where there are more than `most`, those and how many more.
+
+    >>> join_names(["q", "k", "v"]), join_names(["q", "k", "v"], 1)
+    ('q, k and v', 'q and 2 more')
+    """
+    shown = list(names[:most])
+    rest = len(names) - len(shown)
+    if rest:
+        return f"{', '.join(shown)} and {rest:,} more"
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
-_HEADS = {
-    "new": "; the head is new",
-    "changed": "; the head changed too",
-    "dropped": "; the base's head was dropped",
-}
+# Figures ------------------------------------------------------------------------------------------
 
 
-def _limited(sentence: str, comparison: Comparison) -> str:
-    """`sentence` for no more than what was compared, where that is not nearly all of the base."""
-    found = comparison.coverage
-    if found.enough or found.share is None or comparison.verdict == "incomparable":
-        return sentence
-    # A first word that is a name (BitFit) keeps its capital.
-    start = sentence if sentence.startswith("BitFit") else sentence[0].lower() + sentence[1:]
-    return f"Of what could be compared ({percent(found.share)} of the base's parameters), {start}"
+def format_number(value: float | int | str | bool | None, form: str = "#.3g") -> str:
+    """A figure in three digits, a dash where nothing was computed; words as they are.
+
+    >>> format_number(0.012), format_number(None), format_number(1234), format_number(True)
+    ('0.0120', '–', '1,234', 'yes')
+    >>> format_number(100.0), format_number(0.5, ".0%")
+    ('100', '50%')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value if isinstance(value, str) else format(value, form).rstrip(".")
 
 
-def _left(comparison: Comparison) -> str:
-    """What was left alone on purpose."""
-    count = comparison.summary.judged_by["not-checked"]
-    if count:
-        return f"; biases only: the rest ({plural(count, 'tensor')}) was not checked"
-    if comparison.coverage.by_design_parameters and comparison.adapter is None:
-        return "; biases only: the file leaves the rest as it is in the base"
-    return ""
+def format_interval(bounds: tuple[float, float] | None, form: str = "#.3g") -> str:
+    """Both ends in brackets; empty where there is no interval.
+
+    >>> format_interval((-0.5, 2.0), ".1f")
+    '[-0.5, 2.0]'
+    """
+    return "" if bounds is None else f"[{', '.join(format_number(end, form) for end in bounds)}]"
 
 
 def percent(share: float) -> str:
@@ -120,174 +115,53 @@ def percent(share: float) -> str:
     return f"{whole} %" if whole or not share else "under 1 %"
 
 
-_REASONS: dict[Reason, str] = {
-    "absent": "absent from the tuned side",
-    "layer-absent": "in layers that the tuned side lacks",
-    "part-absent": "in a part of the model that the tuned side lacks",
-    "shape": "of another shape",
-    "rows-cut": "in rows that the tuned side lacks",
-    "quantised": "quantised on one side",
-    "other-name": "without a partner of its name, though one of its shape is left over",
-    "other-file": "in a weight file beside it that was not read",
-    "biases-only": "not checked, as asked",
-}
+def in_bytes(count: int) -> str:
+    """A size in three digits at most.
+
+    >>> in_bytes(411_666), in_bytes(1_340_000_000), in_bytes(96)
+    ('412 kB', '1.34 GB', '96 B')
+    """
+    return f"{in_thousands(count)}B" if count >= _THOUSAND else f"{count} B"
 
 
-def coverage_sentence(found: Coverage) -> str:
-    """How much of the base was compared, and what became of the rest."""
-    if found.share is None:
-        return "Compared: nothing, as the base has no parameters outside its heads."
-    count = found.compared_parameters + found.by_design_parameters
-    of = f"{count:,} of {found.base_parameters:,}"
-    parts = [f"Compared: {percent(found.share)} of the base's parameters outside its heads ({of})"]
-    if found.by_design_parameters:
-        own = f"{found.by_design_parameters:,} of them are the base's own"
-        parts.append(f"{own}, as the file leaves them out")
-    if found.rest:
-        lost = (
-            f"{item.parameters:,} in {plural(item.tensors, 'tensor')} {_REASONS[item.reason]}"
-            for item in found.rest
-        )
-        parts.append(f"not compared: {', '.join(lost)}")
-    if found.compared_head_parameters < found.head_parameters:
-        parts.append(f"of its heads' {found.head_parameters:,}, {found.compared_head_parameters:,}")
-    return f"{'; '.join(parts)}."
+def in_thousands(count: int) -> str:
+    """A count in three digits at most, and the power of a thousand that they stand for.
+
+    >>> in_thousands(66_438), in_thousands(335_143_938), in_thousands(999_999), in_thousands(96)
+    ('66.4 k', '335 M', '1 M', '96')
+    """
+    size, prefixes = float(count), iter(("", "k", "M", "G", "T", "P"))
+    prefix = next(prefixes)
+    while size >= _THOUSAND - 0.5 and (larger := next(prefixes, None)) is not None:
+        size, prefix = size / _THOUSAND, larger
+    return f"{size:.3g} {prefix}" if prefix else str(count)
 
 
-def scope_sentences(scope: Scope) -> tuple[str, ...]:
-    """What was looked at of one tuned checkpoint, and what lies beside it unread."""
-    nothing = "Compared: nothing, as the two could not be laid side by side."
-    said = nothing if scope.coverage is None else coverage_sentence(scope.coverage)
-    left = ", ".join(map(printable, scope.unread))
-    return (said, f"Not read: {left}.") if left else (said,)
+# Commands -----------------------------------------------------------------------------------------
 
 
-def _moved(comparison: Comparison, kind: str) -> tuple[int, int]:
-    rows = [row for row in comparison.tensors if row.info.kind == kind]
-    return len({row.name for row in rows if row.moved}), len({row.name for row in rows})
+def shell_lines(command: str, width: int) -> list[str]:
+    r"""A shell command in lines of at most `width` columns, broken between words where a shell allows it.
+
+    >>> shell_lines("bitfit-probe tune base --data 'my file'", 24)
+    ['bitfit-probe tune base \\', "  --data 'my file'"]
+    """
+    lines = [""]
+    for piece in _with_values([shlex.quote(word) for word in shlex.split(command)]):
+        if lines[-1].strip() and len(lines[-1]) + len(piece) + 3 > width:
+            lines[-1] += " \\"
+            lines.append("  ")
+        lines[-1] += f"{' ' if lines[-1].strip() else ''}{piece}"
+    return lines
 
 
-def _of(comparison: Comparison, kind: str, one: str, many: str) -> str:
-    moved, total = _moved(comparison, kind)
-    return f"{moved:,} of {plural(total, one, many)}"
-
-
-def _biases(comparison: Comparison) -> str:
-    return _of(comparison, "bias", "bias", "biases")
-
-
-def _offenders(comparison: Comparison) -> str:
-    names = comparison.summary.offenders
-    if not names:
-        return "" if comparison.summary.judged_by["not-checked"] else ", nothing else"
-    shown = ", ".join(printable(name) for name in names[:3])
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f", but so did {plural(len(names), 'tensor')} that should rest: {shown}{rest}"
-
-
-def _bitfit(comparison: Comparison) -> str:
-    return f"BitFit: {_biases(comparison)} moved{_offenders(comparison)}"
-
-
-def _bitfit_norm(comparison: Comparison) -> str:
-    norms = _of(comparison, "norm", "norm scale", "norm scales")
-    return f"BitFit with norms: {_biases(comparison)} and {norms} moved{_offenders(comparison)}"
-
-
-def _identical(comparison: Comparison) -> str:
-    summary = comparison.summary
-    if summary.changed_tensors:  # of the parameters none, so these are buffers
-        changed = plural(summary.changed_tensors, "buffer")
-        return f"Identical: nothing changed but {changed}, which no training sets"
-    if summary.judged_by["not-checked"]:
-        return f"Identical where checked: {plural(summary.compared_tensors, 'tensor')}"
-    how = "by checksum" if summary.judged_by["checksum"] else "bit for bit"
-    return f"Identical: nothing changed in {plural(summary.compared_tensors, 'tensor')}, {how}"
-
-
-def _rounding(comparison: Comparison) -> str:
-    to = comparison.summary.rounded_to
-    what = f"the tuned side is the base cast to {to}" if to else "a cast explains every difference"
-    return f"Rounding only: nothing was trained; {what}"
-
-
-def _head_only(comparison: Comparison) -> str:
-    state = "is new" if comparison.summary.head == "new" else "changed"
-    rows = [row for row in comparison.tensors if row.judged_by != "not-checked"]
-    heads = {row.name for row in rows if row.info.kind == "head"}
-    checked = comparison.summary.compared_tensors - len(heads)
-    return f"Head only: the head {state}, none of the other {plural(checked, 'tensor')} moved"
-
-
-def _matrices(comparison: Comparison) -> str:
-    return _of(comparison, "weight", "matrix", "matrices")
-
-
-def _change(comparison: Comparison) -> str:
-    change = comparison.summary.relative_l2
-    return "" if change is None else f"; relative change {change:.3g}"
-
-
-def _full(comparison: Comparison) -> str:
-    return f"Full fine-tuning: {_matrices(comparison)} and {_biases(comparison)} moved{_change(comparison)}"
-
-
-def _partial(comparison: Comparison) -> str:
-    parts = [_matrices(comparison), _biases(comparison)]
-    for kind, one, many in (
-        ("norm", "norm scale", "norm scales"),
-        ("embedding", "embedding", "embeddings"),
-    ):
-        if _moved(comparison, kind)[0]:
-            parts.append(_of(comparison, kind, one, many))
-    return f"Partly tuned: {', '.join(parts[:-1])} and {parts[-1]} moved{_change(comparison)}"
-
-
-def _merged_lora(comparison: Comparison) -> str:
-    return f"Merged LoRA: {_matrices(comparison)} moved, each by a low-rank change; no bias moved"
-
-
-def _adapter(comparison: Comparison) -> str:
-    facts = comparison.adapter
-    if facts is None:
-        return "An adapter"
-    summary = comparison.summary
-    rank = f" of rank {_listed(facts.ranks)}" if facts.ranks else ""
-    targets = f" on {', '.join(map(printable, facts.targets[:6]))}" if facts.targets else ""
-    more = ", …" if len(facts.targets) > 6 else ""
-    parts = [f"{summary.changed_tensors:,} of its {plural(summary.compared_tensors, 'tensor')} moved"]
-    if _moved(comparison, "bias")[0]:
-        parts.append(f"{_biases(comparison)} among them")
-    if facts.incomplete:
-        parts.append(f"{plural(len(facts.incomplete), 'module')} without all factors")
-    return f"Adapter: {facts.method}{rank}{targets}{more}; {', '.join(parts)}"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-
-def _incomparable(comparison: Comparison) -> str:
-    shared = sum(row.parameters for row in _body(comparison.tensors))
-    return (
-        f"Incomparable: only {shared:,} of the base's parameters have a partner of their shape, "
-        "too few to say what the tuned model is"
-    )
-
-
-def _body(rows: Iterable[TensorDelta]) -> list[TensorDelta]:
-    return [row for row in rows if row.info.kind not in ("head", "buffer")]
-
-
-_SENTENCES = {
-    "identical": _identical,
-    "rounding-only": _rounding,
-    "bitfit": _bitfit,
-    "bitfit+norm": _bitfit_norm,
-    "head-only": _head_only,
-    "partial": _partial,
-    "full": _full,
-    "merged-lora": _merged_lora,
-    "adapter": _adapter,
-    "incomparable": _incomparable,
-}
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Options with their values, which stay on one line."""
+    pieces: list[str] = []
+    for at, word in enumerate(words):
+        follows = at > 0 and words[at - 1].startswith("--") and not word.startswith("--")
+        if follows and pieces:
+            pieces[-1] += f" {word}"
+        else:
+            pieces.append(word)
+    return pieces

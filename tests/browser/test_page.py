@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import reports
 
-from bitfit_probe.rendering.html import report_to_html
+from bitfit_probe.rendering import report_to_html
 
 WIDTHS = (375, 768, 1440)
 
@@ -104,6 +104,7 @@ def test_the_sections_stand_in_the_order_of_a_persons_questions(pages, visit):
         "How big is the change of the matrices?",
         "Every tensor",
         "How it was judged",
+        "For the model card",
         "For machines",
     ]
 
@@ -162,7 +163,7 @@ def test_a_table_is_copied_as_csv(chromium, pages):
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
     context.close()
     assert lines[0] == "measure,value,interval,about,reading,source"
-    assert lines[1].startswith('proxy_a_distance,1.20,"[1.1, 1.3]",text,far,')
+    assert lines[1].startswith('proxy A-distance,1.20,"[1.10, 1.30]",text,far,')
 
 
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
@@ -185,7 +186,9 @@ def test_dark_follows_the_system_and_the_switch(pages, visit):
 
 def test_it_is_all_there_without_script(pages, visit):
     page = visit(pages["full"], java_script_enabled=False).page
-    assert page.get_by_text("BitFit: 48 of 48 biases moved, nothing else; the head is new.").is_visible()
+    assert page.get_by_text(
+        "BitFit: 48 of 48 biases moved, nothing else; the head is new.", exact=True
+    ).is_visible()
     assert not page.locator("#theme").is_visible()
     page.locator("#tensors summary").first.click()
     assert page.get_by_text("encoder.layer.5.q.bias", exact=True).is_visible()

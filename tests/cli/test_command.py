@@ -214,7 +214,7 @@ def test_by_shows_one_list(pair, by, title):
     text = run("diff", *pair, "--by", by).stdout
     assert "Biases, mean" not in text
     assert title in text
-    assert "No effect, because softmax cancels them:" in text
+    assert "no effect: softmax cancels these biases." in text
 
 
 def test_options_reach_the_library(pair):

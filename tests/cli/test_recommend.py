@@ -15,8 +15,8 @@ from bitfit_probe.cli import cli, main
 from bitfit_probe.cli.examples_options import COLUMN_OPTIONS
 from bitfit_probe.data import Columns
 from bitfit_probe.errors import DataError
+from bitfit_probe.rendering import recommended_to_text
 from bitfit_probe.rendering.recommend_json import recommended_to_json
-from bitfit_probe.rendering.recommend_text import recommended_to_text
 
 RESULT = made.recommended(made.FIRST, trial=made.TRIAL)
 

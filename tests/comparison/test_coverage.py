@@ -13,7 +13,8 @@ from support.builders import State, biases, compare, copied, move, state, toy, w
 import bitfit_probe
 from bitfit_probe.records import Comparison, Diff, Uncovered
 from bitfit_probe.rendering import diff_to_json, headline
-from bitfit_probe.rendering.words import coverage_sentence, percent
+from bitfit_probe.rendering.coverage import coverage_sentence
+from bitfit_probe.rendering.words import percent
 
 LAYER = "encoder.layer.{}.{}"
 HEADS = ("classifier", "cls", "lm_head", "pooler", "bert.pooler")

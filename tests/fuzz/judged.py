@@ -24,9 +24,9 @@ from bitfit_probe.rendering import (
     diff_to_csv,
     printable,
     report_to_json,
+    report_to_markdown,
     report_to_text,
 )
-from bitfit_probe.rendering.markdown import report_to_markdown
 from bitfit_probe.rules import check
 
 __all__ = ["TARGETS"]

@@ -16,7 +16,7 @@ from bitfit_probe.records import CheckpointInfo, Diff
 from bitfit_probe.records.report import Report
 from bitfit_probe.rendering import charts
 from bitfit_probe.rendering.charts.canvas import LINES, sequential
-from bitfit_probe.rendering.grids import grids, matrix_roles, scaled
+from bitfit_probe.rendering.heatmap import grids, matrix_roles, scaled
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -47,7 +47,7 @@ def test_every_value_is_real_text_in_the_papers_order(heat):
         *reports.ROLES[:-1],
         "k (no effect)",
     ]
-    assert "mean|Δb| of biases, in units of 10⁻¹" in shown
+    assert "mean|Δ| of biases, in units of 10⁻¹" in shown
 
 
 @pytest.mark.parametrize(("layers", "stacks"), [(17, (None,)), (24, (None,)), (48, ("encoder", "decoder"))])
@@ -79,7 +79,7 @@ def test_matrices_stand_in_where_no_bias_moved():
 
 def test_ranking_bars_say_what_is_noise_or_without_effect():
     shown = texts(charts.to_svg(charts.ranking_bars(reports.ranking(), reports.reverting())))
-    assert {"k (no effect)", "LN1 (tie)", "BEFT score", "Fisher", "loss when reverted"} <= set(shown)
+    assert {"k (no effect)", "LN1 (tie)", "BEFT", "Fisher", "loss when reverted"} <= set(shown)
 
 
 def test_the_interval_is_drawn_to_scale():

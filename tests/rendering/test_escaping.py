@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bitfit_probe.records import Check, Evidence, Finding, NotChecked
-from bitfit_probe.rendering import check_to_sarif
+from bitfit_probe.rendering import check_to_sarif, report_to_markdown
 from bitfit_probe.rendering.escaping import code_span, escape_markdown
-from bitfit_probe.rendering.markdown import report_to_markdown
 from bitfit_probe.rendering.words import printable
 from tests.support import reports
 

@@ -44,7 +44,7 @@ def test_text():
         "✗ error BP201 nothing-moved\n"
         "  runs/my model/model.safetensors\n"
         "  Nothing moved.\n"
-        "  Evidence: compared_tensors 1,234 tensors (both); x nan.\n"
+        "  Evidence: compared tensors 1,234 tensors (both); x nan.\n"
         "  What to do: Train it.\n"
         "\n"
         "! warning BP203 step-too-small\n"
@@ -57,9 +57,10 @@ def test_text():
         "  Noise.\n"
         "\n"
         "1 error, 1 warning, 1 note; 3 rules checked.\n"
+        "\n"
         "Not checked:\n"
-        "  - BP501–BP502, BP505: there is no adapter\n"
-        "  - BP602: no --data given\n"
+        "- BP501–BP502, BP505: there is no adapter\n"
+        "- BP602: no --data given\n"
     )
 
 
@@ -177,5 +178,5 @@ def test_sarif_fingerprints_tell_findings_apart(sarif):
 def test_an_explanation_in_text():
     item = Explanation("BP999", "odd", "info", "Odd.", (("What it means", "One.\n\nTwo."),), ("BP1", "BP2"))
     assert explanation_to_text(item) == (
-        "BP999 odd (info)\n\nOdd.\n\nWhat it means\n  One.\n  Two.\n\nTakes the place of BP1, BP2.\n"
+        "BP999 odd (info)\n\nOdd.\n\nWhat it means\n  One.\n\n  Two.\n\nTakes the place of BP1, BP2.\n"
     )

@@ -16,8 +16,8 @@ from support import reports
 from bitfit_probe.errors import MissingExtraError
 from bitfit_probe.records import Check, CheckpointInfo, Diff, NotChecked
 from bitfit_probe.records.report import Measured, Report
-from bitfit_probe.rendering.html import _environment, report_to_html
-from bitfit_probe.rendering.markdown import report_to_markdown
+from bitfit_probe.rendering import report_to_html, report_to_markdown
+from bitfit_probe.rendering.document.html import _environment
 
 
 def small():
@@ -146,9 +146,9 @@ def test_findings_stand_worst_first():
 
 
 def test_reverting_says_what_could_go_back(page):
-    text = page
-    free = [row.group.label for row in reports.reverting().rows if row.free]
-    assert f"Could go back to the base for free (less than 0.02 nats): {', '.join(free)}." in text
+    free = [row.group.label for row in reports.reverting().rows if row.verdict == "free"]
+    assert f"Restorable at no loss, each by itself: {', '.join(free)}." in page
+    assert "Free: the loss rises by less than 0.02 nats" in page
     none = replace(small(), measured=(Measured((reports.ranking(),)),))
     assert "Size alone does not say it" in report_to_markdown(none)
 

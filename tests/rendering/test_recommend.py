@@ -15,19 +15,17 @@ from support import reports
 from support.recommended import recommended
 
 from bitfit_probe.records.recommendation import Expected
-from bitfit_probe.rendering import charts
-from bitfit_probe.rendering.html import report_to_html
-from bitfit_probe.rendering.markdown import report_to_markdown
+from bitfit_probe.rendering import charts, recommended_to_text, report_to_html, report_to_markdown
+from bitfit_probe.rendering.page import report_document
 from bitfit_probe.rendering.recommend_json import recommended_to_json
-from bitfit_probe.rendering.recommend_text import recommended_to_text
-from bitfit_probe.rendering.recommend_words import answer, calibration, in_bytes, word_lines
-from bitfit_probe.rendering.sections import sections
+from bitfit_probe.rendering.subjects.methods import answer, calibration
+from bitfit_probe.rendering.words import in_bytes, shell_lines
 
 GOLDEN = """\
-data/questions.csv
-300 examples, 6 classes, on models/minilm
-
-Note: 3 of 303 rows lack a text or label and were left out.
+data   data/questions.csv
+       300 examples, 6 classes
+model  models/minilm
+note   3 of 303 rows lack a text or label and were left out.
 
 First, before changing the method:
 - The tuned checkpoint moved by no more than 3e-5 (BP203): train again at 5e-4
@@ -35,9 +33,11 @@ First, before changing the method:
 
 Take BitFit: expected within 0.4 points [0.0, 1.1] of the best, at 0.2 % of the
 parameters.
-calibrated: no, the trial's budget was too small to settle it
-  (docs/validation.md)
 
+Calibrated: no, the trial's budget was too small to settle it
+(docs/validation.md).
+
+What to expect of each method, and what it costs
        points       80 %                            AdamW's  kept a     100
 method  below   interval basis        trained share  memory    task   tasks
 BitFit    0.4 [0.0, 1.1] interpolated  66.4 k 0.2 %  797 kB  266 kB 26.6 MB
@@ -55,25 +55,32 @@ What would change it
 - A trial of 10 minutes (--trial 10) would replace all of this by short runs on
   your own data.
 
-Trial: 6 short runs in 9.7 of 10 minutes, trained on at most 400 examples,
-  judged on 100 others.
-method rate        score  80 % interval below 80 % interval with all
-BitFit 3e-3        0.860 [0.820, 0.900]   1.0   [-1.0, 3.0]    0.900
-LoRA   5e-4        0.870 [0.830, 0.910]   0.0    [0.0, 0.0]    0.915
-full   5e-5 (edge) 0.850 [0.810, 0.890]   2.0    [0.0, 4.0]        –
-- Full fine-tuning was best at its lowest rate, so a lower one may be better
-  still.
+The trial
+  6 short runs in 9.7 of 10 minutes, trained on at most 400 examples, judged on
+  100 others.
+
+  Short runs, each method at its best rate
+                                                                    with
+                                              points         80 %    all
+  method  rate         score   80 % interval   below     interval   data
+  BitFit  3e-3         0.860  [0.820, 0.900]     1.0  [-1.0, 3.0]  0.900
+  LoRA    5e-4         0.870  [0.830, 0.910]     0.0   [0.0, 0.0]  0.915
+  full    5e-5 (edge)  0.850  [0.810, 0.890]     2.0   [0.0, 4.0]      –
+
+  - Full fine-tuning was best at its lowest rate, so a lower one may be better
+    still.
 
 How
-- learning rate: 5e-4 to 1e-2, peak
-- roles: m2, q, LN2 carry most of what biases reach here, and may do alone
-  (--roles m2,q,LN2)
+  learning rate  5e-4 to 1e-2, peak
+  roles          m2, q, LN2 carry most of what biases reach here, and may do
+                 alone (--roles m2,q,LN2)
+
+  q=attn.query, m2=mlp.up, LN2=mlp.norm.
 
 bitfit-probe tune models/minilm --data data/questions.csv --text text \\
   --label label --method bitfit --search --out tuned-bitfit
 
-The same as a plain Python program:
-
+The same as a plain Python program
 """
 ALL = ("BITFIT", "LORA", "UNDECIDED", "NO_BIASES", "FIRST", "FULL")
 
@@ -112,8 +119,8 @@ def test_the_widest_figures_fit_too():
 
 def test_what_comes_first_stands_above_the_answer():
     text = recommended_to_text(recommended(made.FIRST))
-    infos = [text.index(words) for words in ("First, before", "Take BitFit", "calibrated: no", "Because")]
-    assert all(one < other for one, other in pairwise(infos))
+    places = [text.index(words) for words in ("First, before", "Take BitFit", "Calibrated: no", "Because")]
+    assert all(one < other for one, other in pairwise(places))
     assert "First, before" not in recommended_to_text(recommended(made.BITFIT))
 
 
@@ -164,7 +171,7 @@ def test_calibration_is_always_said(name, trial):
     result = recommended(found(name), trial=trial)
     said = calibration(result)
     assert said == "calibrated: yes" or "docs/validation.md" in said
-    assert ("calibrated: yes" in recommended_to_text(result)) == found(name).calibrated
+    assert ("Calibrated: yes" in recommended_to_text(result)) == found(name).calibrated
 
 
 def test_without_biases_there_is_no_row_for_bitfit():
@@ -202,7 +209,7 @@ def test_a_broken_command_is_the_same_command(width):
         "--out",
         "o",
     ]
-    lines = word_lines(shlex.join(words), width)
+    lines = shell_lines(shlex.join(words), width)
     script = "printf '%s\\n' " + "\n".join(lines)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == words
@@ -273,11 +280,13 @@ def page_of(result):
 
 
 def section_of(report):
-    return next(item for item in sections(report) if item.key == "method")
+    return next(item for item in report_document(report).sections if item.key == "method")
 
 
 def test_a_report_without_one_has_no_such_section():
-    assert [item.key for item in sections(reports.full_report(2)) if item.key == "method"] == []
+    assert [
+        item.key for item in report_document(reports.full_report(2)).sections if item.key == "method"
+    ] == []
     assert '"recommended"' not in report_to_html(reports.full_report(2))
 
 

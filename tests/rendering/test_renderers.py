@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -268,7 +269,7 @@ def built(tmp_path_factory):
 
 def test_all_layers_of_a_tall_stack_are_shown_once(built):
     text = diff_to_text(built(tall), width=60)
-    headers = [line.split() for line in text.splitlines() if line.startswith("layer ")]
+    headers = [line.split() for line in text.splitlines() if line.startswith("role ")]
     numbers = [int(word) for words in headers for word in words if word.isdigit()]
     assert numbers == list(range(24))
 
@@ -288,22 +289,23 @@ def test_top_lists_the_largest_first(tmp_path):
         tuned[name] += size
     lines = diff_to_text(diff_states(tmp_path, base, tuned), width=120, top=2).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("The 2 tensors of 3"))
-    assert [line.split()[-1] for line in lines[start + 2 : start + 4]] == names[:0:-1]
+    shown = [re.search(r"\S+\.bias", line)[0] for line in lines[start + 2 : start + 4]]
+    assert shown == names[:0:-1]
 
 
 def test_the_smallest_float64_change_is_printed(tmp_path):
     base = toy(encoder__layer__0__output__dense__bias=torch.zeros(4, dtype=torch.float64))
     text = diff_to_text(diff_states(tmp_path, base, {n: t + 5e-324 for n, t in base.items()}))
-    assert "Biases" in text
+    assert "Biases, mean|Δ|" in text
 
 
 HEADLINES = {
     "identical": "Identical: nothing changed in 41 tensors, bit for bit.",
-    "rounding-only": "Rounding only: nothing was trained; the tuned side is the base cast to bfloat16.",
+    "rounding-only": "Rounding only: nothing was trained; the fine-tuned side is the base cast to bfloat16.",
     "bitfit": "BitFit: 18 of 18 biases moved, nothing else.",
     "bitfit+norm": "BitFit with norms: 18 of 18 biases and 5 of 5 norm scales moved, nothing else.",
     "offender": (
-        "BitFit: 18 of 18 biases moved, but so did 1 tensor that should rest: bert.pooler.dense.weight."
+        "BitFit: 18 of 18 biases moved, but so did 1 tensor expected frozen: bert.pooler.dense.weight."
     ),
     "head-only": "Head only: the head changed, none of the other 39 tensors moved.",
     "buffers": "Identical: nothing changed but 1 buffer, which no training sets.",

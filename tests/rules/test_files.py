@@ -21,11 +21,11 @@ from bitfit_probe.rendering import (
     check_to_json,
     check_to_sarif,
     check_to_text,
+    report_to_html,
     report_to_json,
+    report_to_markdown,
     report_to_text,
 )
-from bitfit_probe.rendering.html import report_to_html
-from bitfit_probe.rendering.markdown import report_to_markdown
 
 
 def findings(run: Run, folder: Path, code: str, container: str = "folder") -> list[Finding]:

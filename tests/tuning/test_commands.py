@@ -34,7 +34,8 @@ def test_tune_says_what_it_did_and_what_to_do_next(bases, task, tmp_path):
     assert "BitFit of" in done.stdout
     # 10 % of 16 examples a class, rounded.
     assert "42 trained on, 6 held out, 3 classes" in " ".join(done.stdout.split())
-    assert f"bitfit-probe diff {bases('bert')} {out}" in done.stdout
+    commands = done.stdout.replace(" \\\n ", "")
+    assert f"bitfit-probe diff {bases('bert')} {out}" in commands
     card = json.loads((out / "run_card.json").read_text())
     assert card["settings"]["roles"] == ["q", "m2"]
     assert card["settings"]["seed"] == 3
@@ -95,7 +96,7 @@ def test_a_patch_makes_its_round(pair, tmp_path):
     done = run("patch", "extract", base, tuned, "-o", patch)
     said = " ".join(done.stdout.split())
     assert f"{patch}: {patch.stat().st_size:,} bytes" in said
-    assert "18 of the tuned model's 41 tensors" in said
+    assert "18 of the fine-tuned model's 41 tensors" in said
     assert "the base is the right one" in run("patch", "verify", base, patch).stdout
     assert "18 of them from the patch" in run("patch", "apply", base, patch, "-o", tmp_path / "again").stdout
     assert bp.diff(tuned, tmp_path / "again").comparisons[0].verdict == "identical"

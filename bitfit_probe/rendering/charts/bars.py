@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bitfit_probe.records.measures import Group, Ranked, Ranking, Revert, Reverting
 from bitfit_probe.rendering.charts.canvas import ACCENT, INK, MUTED, SURFACE, Canvas, Panel, label
+from bitfit_probe.rendering.figures import RANKED, measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,20 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["ranking_bars"]
 
 _ROW, _LABEL, _WIDE, _BETWEEN, _HEAD, _FOOT = 0.24, 1.2, 1.32, 0.24, 0.28, 0.34
-
-
-@dataclass(frozen=True)
-class _Measure:
-    title: str
-    of: Callable[[Ranked], float | None]
-
-
-_MEASURES = (
-    _Measure("moved: mean|Δb|", lambda row: row.mean_abs_delta),
-    _Measure("relative change", lambda row: row.relative_l2),
-    _Measure("BEFT score", lambda row: row.beft),
-    _Measure("Fisher", lambda row: row.fisher),
-)
 
 
 def ranking_bars(
@@ -53,19 +39,19 @@ def ranking_bars(
         None where nothing was ranked.
     """
     rows = ranking.rows[:most]
-    measures = [measure for measure in _MEASURES if any(measure.of(row) is not None for row in rows)]
-    if not rows or not measures:
+    names = [name for name in RANKED if any(getattr(row, name) is not None for row in rows)]
+    if not rows or not names:
         return None
     reverted = {} if reverting is None else {_key(revert.group): revert for revert in reverting.rows}
     shown = [reverted.get(_key(row.group)) for row in rows]
-    columns = len(measures) + any(shown)
+    columns = len(names) + any(shown)
     height = _HEAD + _ROW * len(rows) + _FOOT
 
     def draw(canvas: Canvas) -> None:
-        for number, measure in enumerate(measures):
+        for number, name in enumerate(names):
             column = number + (number > 0 and any(shown))  # what reverting did stands beside what moved
             axes = canvas.axes(_LABEL + column * (_WIDE + _BETWEEN), _HEAD, _WIDE, _ROW * len(rows))
-            _bars(axes, rows, measure, named=number == 0)
+            _bars(axes, rows, name, named=number == 0)
         if any(shown):
             axes = canvas.axes(_LABEL + _WIDE + _BETWEEN, _HEAD, _WIDE, _ROW * len(rows))
             _points(axes, shown, reverting)
@@ -83,7 +69,8 @@ def _words(ranking: Ranking, rows: Sequence[Ranked], reverting: Reverting | None
     order = ", ".join(
         f"{_name(row.group)} {row.mean_abs_delta:.3g}" for row in rows if row.mean_abs_delta is not None
     )
-    text = f"Bars of the {len(rows)} {ranking.by} groups that moved most, mean|Δb|: {order}."
+    what = measure("mean_abs_delta").label
+    text = f"Bars of the {len(rows)} {ranking.by} groups that moved most, {what}: {order}."
     if reverting is not None and reverting.rows:
         lost = ", ".join(f"{_name(row.group)} {row.loss_change:+.3g}" for row in reverting.rows[:most])
         text += f" Loss change in nats when reverted: {lost}."
@@ -95,14 +82,14 @@ def _name(group: Group) -> str:
     return label(name, 17)
 
 
-def _bars(axes: Axes, rows: Sequence[Ranked], measure: _Measure, *, named: bool) -> None:
+def _bars(axes: Axes, rows: Sequence[Ranked], name: str, *, named: bool) -> None:
     import seaborn
 
-    values = [measure.of(row) for row in rows]
-    infos = list(range(len(rows)))
+    values = [getattr(row, name) for row in rows]
+    places = list(range(len(rows)))
     seaborn.barplot(
         x=[value if value is not None else 0.0 for value in values],
-        y=[str(info) for info in infos],
+        y=[str(place) for place in places],
         ax=axes,
         color=ACCENT,
         saturation=1,
@@ -118,12 +105,12 @@ def _bars(axes: Axes, rows: Sequence[Ranked], measure: _Measure, *, named: bool)
                 linewidth=0.8,
             )
     _rows(axes, [_named(row) for row in rows] if named else None, len(rows))
-    axes.set_title(measure.title, loc="left", size=9, pad=6)
+    axes.set_title(measure(name).label, loc="left", size=9, pad=6)
     peak = max((value for value in values if value is not None), default=0.0)
     axes.set_xlim(min([0.0, *(value for value in values if value is not None)]), (peak or 1.0) * 1.28)
-    for info, value in zip(infos, values, strict=True):
+    for place, value in zip(places, values, strict=True):
         text = "–" if value is None else f"{value:#.2g}".rstrip(".")
-        axes.text((value or 0.0) + (peak or 1.0) * 0.03, info, text, va="center", size=8, color=INK)
+        axes.text((value or 0.0) + (peak or 1.0) * 0.03, place, text, va="center", size=8, color=INK)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
 
@@ -152,15 +139,15 @@ def _points(axes: Axes, shown: Sequence[Revert | None], reverting: Reverting | N
     axes.axvline(0, color=MUTED, linewidth=0.8)
     if reverting is not None:
         axes.axvline(reverting.tolerance, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    for info, revert in enumerate(shown):
+    for place, revert in enumerate(shown):
         if revert is None:
             continue
-        axes.plot(revert.loss_interval, (info, info), color=INK, linewidth=1.2)
+        axes.plot(revert.loss_interval, (place, place), color=INK, linewidth=1.2)
         for end in revert.loss_interval:
-            axes.plot((end, end), (info - 0.16, info + 0.16), color=INK, linewidth=1.2)
+            axes.plot((end, end), (place - 0.16, place + 0.16), color=INK, linewidth=1.2)
         face = SURFACE if revert.free else ACCENT
         axes.plot(
-            revert.loss_change, info, marker="o", markersize=5, markerfacecolor=face, markeredgecolor=INK
+            revert.loss_change, place, marker="o", markersize=5, markerfacecolor=face, markeredgecolor=INK
         )
     _rows(axes, None, len(shown))
     axes.set_title("loss when reverted", loc="left", size=9, pad=6)

@@ -132,7 +132,7 @@ def drawn(panels: Sequence[Panel]) -> Iterator[Figure]:
         top = MARGIN
         for panel in panels:
             if panel.title:
-                Canvas(made, top).text(0, 0, panel.title, weight="bold", size=_POINTS + 1)
+                Canvas(made, top).text(0, 0, printable(panel.title), weight="bold", size=_POINTS + 1)
             panel.draw(Canvas(made, top + panel.room - panel.height))
             top += panel.room + GAP
         yield made

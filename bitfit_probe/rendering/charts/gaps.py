@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from bitfit_probe.records.recommendation import METHODS, Expected, Recommendation
 from bitfit_probe.rendering.charts.canvas import ACCENT, INK, MUTED, SURFACE, Canvas, Panel
-from bitfit_probe.rendering.recommend_words import SHORT
+from bitfit_probe.rendering.figures import measure
+from bitfit_probe.rendering.subjects.methods import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +39,10 @@ def gaps(found: Recommendation, *, title: str = "") -> Panel | None:
 
 
 def _words(rows: Sequence[Expected], margin: float) -> str:
+    gap = measure("gap")
     told = ", ".join(
-        f"{METHODS.get(row.method, row.method)} {row.gap:.1f} "
-        f"[{row.interval[0]:.1f}, {row.interval[1]:.1f}] ({row.basis})"
+        f"{METHODS.get(row.method, row.method)} {gap.text(row.gap)} "
+        f"{gap.interval(row.interval)} ({row.basis})"
         for row in rows
     )
     return f"Points expected below the best method, with 80 % intervals: {told}. Margin: {margin:g}."
@@ -56,7 +58,7 @@ def _draw(axes: Axes, rows: Sequence[Expected], found: Recommendation) -> None:
         face = ACCENT if row.method == found.method else SURFACE
         axes.plot(row.gap, place, marker="o", markersize=5.5, markerfacecolor=face, markeredgecolor=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [SHORT.get(row.method, row.method) for row in rows])
+    axes.set_yticks(range(len(rows)), [short_name(row.method) for row in rows])
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.locator_params(axis="x", nbins=6)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.records import Comparison, RoleDelta
 from bitfit_probe.rendering.charts.canvas import SURFACE, Canvas, Panel, annotate, sequential
-from bitfit_probe.rendering.grids import (
+from bitfit_probe.rendering.figures import measure
+from bitfit_probe.rendering.heatmap import (
     Grid,
     bias_roles_or_matrices,
     grids,
@@ -53,7 +54,7 @@ def heat_map(
     """
     roles = matrix_roles(comparison) if matrices else bias_roles_or_matrices(comparison)
     of_biases = roles is comparison.roles
-    what = "mean|Δb| of biases" if of_biases else "mean|Δ| of matrices"
+    what = f"{measure('mean_abs_delta').label} of {'biases' if of_biases else 'matrices'}"
     found = [grid for grid in grids(roles) if any(cell.moved for cell in grid.cells.values())]
     if not found:
         return None

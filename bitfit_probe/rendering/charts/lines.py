@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.records.measures import Spectrum, Trajectory
 from bitfit_probe.rendering.charts.canvas import INK, LINES, MARKERS, MUTED, SURFACE, Canvas, Panel, label
-from bitfit_probe.rendering.grids import superscript
+from bitfit_probe.rendering.heatmap import superscript
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,19 +88,19 @@ def _names(axes: Axes, ends: Sequence[float], names: Sequence[str], height: floa
     low, high = axes.get_ylim()
     least = (high - low) * _LINE_HEIGHT / height
     order = sorted(range(len(ends)), key=lambda number: ends[number])
-    infos: list[float] = []
+    places: list[float] = []
     for number in order:
-        infos.append(max(ends[number], infos[-1] + least if infos else low))
-    over = infos[-1] - (high - least / 2)
+        places.append(max(ends[number], places[-1] + least if places else low))
+    over = places[-1] - (high - least / 2)
     if over > 0:
-        infos = [info - over for info in infos]
-        for index in range(len(infos) - 2, -1, -1):
-            infos[index] = min(max(ends[order[index]], low), infos[index], infos[index + 1] - least)
+        places = [place - over for place in places]
+        for index in range(len(places) - 2, -1, -1):
+            places[index] = min(max(ends[order[index]], low), places[index], places[index + 1] - least)
     across = axes.get_yaxis_transform()
-    for number, info in zip(order, infos, strict=True):
+    for number, place in zip(order, places, strict=True):
         axes.plot(
             [1.0, 1.03, 1.045],
-            [ends[number], info, info],
+            [ends[number], place, place],
             transform=across,
             color=MUTED,
             linewidth=0.6,
@@ -108,14 +108,14 @@ def _names(axes: Axes, ends: Sequence[float], names: Sequence[str], height: floa
         )
         axes.plot(
             1.06,
-            info,
+            place,
             transform=across,
             marker=MARKERS[number % len(MARKERS)],
             color=LINES[number % len(LINES)],
             markersize=5,
             clip_on=False,
         )
-        axes.text(1.085, info, names[number], transform=across, va="center", size=8, color=INK)
+        axes.text(1.085, place, names[number], transform=across, va="center", size=8, color=INK)
 
 
 # Spectra ------------------------------------------------------------------------------------------

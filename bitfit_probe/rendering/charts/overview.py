@@ -8,7 +8,7 @@ from bitfit_probe.rendering.charts.canvas import Panel, label
 from bitfit_probe.rendering.charts.heat import heat_map
 from bitfit_probe.rendering.charts.likeness import likeness_matrix
 from bitfit_probe.rendering.charts.lines import spectra_lines, trajectory_lines
-from bitfit_probe.rendering.grids import bias_roles_or_matrices, peak_of
+from bitfit_probe.rendering.heatmap import bias_roles_or_matrices, peak_of
 
 __all__ = ["overview"]
 

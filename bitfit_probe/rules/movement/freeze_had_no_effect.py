@@ -57,7 +57,7 @@ def freeze_had_no_effect(pair: Pair, this: Rule) -> Iterator[Finding]:
         return
     size, biases = _typical(strangers), _typical(moved(body(pair, "bias")))
     evidence = [
-        Evidence("moved_tensors", len(strangers), "tensors", about="that should rest"),
+        Evidence("moved_tensors", len(strangers), "tensors", about="expected frozen"),
         Evidence("mean_abs_delta", size, about="their median"),
         Evidence("mean_abs_delta", biases, about="the biases' median"),
     ]

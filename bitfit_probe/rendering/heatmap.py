@@ -1,4 +1,4 @@
-"""Roles × layers as grids: the BitFit paper's figure, for charts, pages and tables alike."""
+"""Roles × layers as heat maps: the BitFit paper's figure, for charts, pages and tables alike."""
 
 from __future__ import annotations
 
@@ -149,9 +149,9 @@ def matrix_roles(comparison: Comparison) -> tuple[RoleDelta, ...]:
     """The same figures for weight matrices inside the layers, for models and methods without biases."""
     groups: dict[tuple[str, str | None, int], list[TensorDelta]] = {}
     for row in comparison.tensors:
-        info = row.info
-        if info.kind == "weight" and info.layer is not None and info.role is not None:
-            groups.setdefault((info.role, info.stack, info.layer), []).append(row)
+        place = row.info
+        if place.kind == "weight" and place.layer is not None and place.role is not None:
+            groups.setdefault((place.role, place.stack, place.layer), []).append(row)
     return tuple(_role(*key, rows) for key, rows in groups.items())
 
 

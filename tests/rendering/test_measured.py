@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,12 +13,12 @@ from bitfit_probe import probe
 from bitfit_probe.records.measures import Adequacy, Likeness, Trajectory
 from bitfit_probe.records.report import Measured
 from bitfit_probe.rendering import report_to_json, report_to_text
-from bitfit_probe.rendering.measures_as_text import (
-    likeness_lines,
-    spectra_lines,
-    trained_enough,
-    trajectory_lines,
-)
+from bitfit_probe.rendering.document.blocks import Block, Document
+from bitfit_probe.rendering.document.terminal import to_text
+from bitfit_probe.rendering.figures import measure
+from bitfit_probe.rendering.subjects.likeness import likeness_table
+from bitfit_probe.rendering.subjects.spectra import top_spectra
+from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 
@@ -47,6 +48,10 @@ def test_no_line_is_wider_than_asked(width, by, report):
     assert all(line.isprintable() for line in text.splitlines())
 
 
+def lines_of(*blocks: Block, width: int = 80) -> list[str]:
+    return to_text(Document(lead=blocks), width).splitlines()
+
+
 def table(text, title, stop=""):
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(title))
@@ -57,17 +62,20 @@ def test_the_ranking_shows_its_figures(report):
     lines = table(report_to_text(report, by="role"), "Biases by role")
     ranking = report.measured[0].rankings[0]
     first = ranking.rows[0]
-    assert lines[1].split() == ["mean|Δb|", "relative", "BEFT", "cosine", "shift", "role"]
-    expected = [f"{x:.2e}" for x in (first.mean_abs_delta, first.relative_l2, first.beft)]
-    expected += [f"{first.cosine:+.3f}", f"{first.mean_shift:+.1e}", first.group.label]
-    assert lines[2].split() == expected
-    assert lines[-2] == "No effect, because softmax cancels them:"
-    assert lines[-1].split()[-1] == "k"
+    assert lines[1].split() == ["role", "mean|Δ|", "relative", "BEFT", "cosine", "mean", "shift"]
+    names = ("mean_abs_delta", "relative_l2", "beft", "cosine", "mean_shift")
+    assert lines[2].split() == [first.group.label, *(measure(n).text(getattr(first, n)) for n in names)]
+    assert float(lines[2].split()[1]) == pytest.approx(first.mean_abs_delta, rel=5e-3)
+    assert (lines[-1].split()[0], lines[-1].split()[-2:]) == ("k", ["no", "effect"])
+    assert "no effect: softmax cancels these biases." in report_to_text(report, by="role")
 
 
 def test_top_limits_tensors_only(report):
-    assert len(table(report_to_text(report, by="tensor", top=3), "The 3 of 16 biases")) == 2 + 3 + 1 + 2
-    assert len(table(report_to_text(report, by="role", top=3), "Biases by role")) == 2 + 9 + 2
+    tensors = table(report_to_text(report, by="tensor", top=3), "The 3 of 16 biases")
+    assert (
+        sum(line.endswith(".bias") for line in tensors) == 3 + 2
+    )  # and the key biases, of which there are 2
+    assert len(table(report_to_text(report, by="role", top=3), "Biases by role")) == 2 + 10
 
 
 def test_a_tensor_keeps_the_end_of_its_name(report):
@@ -83,32 +91,33 @@ def test_matrices_that_moved_are_listed_by_tensor_too(report):
 def test_spectra(report):
     (found,) = report.measured[0].spectra
     lines = table(report_to_text(report), "Change of matrices")
-    assert lines[1].split() == ["σ₁(Δ)", "eff.rank", "stable", "r=8", "of", "σ₁(b)", "top", "1%", "matrix"]
-    cells = lines[2].split()
-    assert cells[:3] == [
-        f"{found.spectral_norm:.2e}",
+    assert [word for line in lines[1:3] for word in line.split()] == [
+        *("effective", "stable"),
+        *("σ₁(Δ)", "rank", "rank", "matrix"),
+    ]
+    assert lines[3].split() == [
+        f"{found.spectral_norm:#.3g}",
         f"{found.effective_rank:.1f}",
         f"{found.stable_rank:.1f}",
+        found.name,
     ]
-    assert cells[-2:] == ["q", "0"]
     said = "No singular values of bert.pooler.dense.weight: holds NaN or infinite values."
     assert said in " ".join(report_to_text(report, width=120).split())
 
 
 def test_the_strength_of_a_merge_has_a_column_where_it_is_known(report):
-    from dataclasses import replace
-
     (found,) = report.measured[0].spectra
-    header, row = list(spectra_lines(Measured(spectra=(replace(found, merge_strength=2.0),)), 80, 10))[1:3]
-    assert "α*" in header
-    assert " 2.00  q 0" in row
+    measured = Measured(spectra=(replace(found, merge_strength=2.0),))
+    shown = lines_of(*top_spectra("spectra", measured, 10))
+    assert any("α*" in line for line in shown)
+    assert shown[3].split()[0] == "2.00"
 
 
 def test_likeness_and_the_odd_one(report):
     lines = table(report_to_text(report), "How alike they moved")
-    assert lines[2].split()[:3] == ["1", "1.000", "1.000"]
+    assert lines[2].split()[1:3] == ["1.000", "1.000"]
     assert lines[2].endswith("1.safetensors")
-    assert any(line.startswith("Odd one out: 3, ") for line in lines)
+    assert "Odd one out: 3, " in " ".join(report_to_text(report).split())
 
 
 def test_many_checkpoints_fit():
@@ -116,22 +125,23 @@ def test_many_checkpoints_fit():
     count = 30
     cosine = tuple(tuple(1.0 if i == j else 0.25 for j in range(count)) for i in range(count))
     names = tuple(f"/long/path/of/run/{i:02}/model" for i in range(count))
-    lines = list(likeness_lines((Likeness(names, None, cosine),), width))
+    lines = lines_of(likeness_table("likeness", Likeness(names, None, cosine)), width=width)
     assert max(map(len, lines)) <= width
-    assert lines[2].split()[:2] == ["1", "0.250"]
-    assert len(lines) == 2 + count + 2
+    assert lines[2].split()[:2] == ["0.250", "1"]
+    assert len(lines) == 2 + count + 1
+    assert lines[-1] == "(with more room: 1, 2, 3, 4, 5, 6 and 24 more)"
 
 
 def test_a_long_run_shows_its_first_and_last_step():
     steps = tuple(range(100, 10_100, 100))
     norms = tuple(float(i) for i in range(100))
     found = Trajectory(steps, ("q", "k"), (norms, (0.0,) * 100), (norms, (0.0,) * 100), (None, None))
-    lines = list(trajectory_lines(found, 80))
+    lines = lines_of(trajectory_chart(found))
     assert max(map(len, lines)) <= 80
     words = lines[1].split()
     assert words[0] == "role"
-    assert (words[1], words[-2]) == ("100", "10000")
-    assert "of 100 steps" in lines[0]
+    assert (words[1], words[-2]) == ("100", "10,000")
+    assert "and 86 more)" in lines[-1]  # 8 of 100 steps are shown, 6 others named
     assert lines[2].split()[0] == "q"
     assert lines[2].endswith(" no")
     assert lines[3].endswith("never moved")
@@ -139,13 +149,16 @@ def test_a_long_run_shows_its_first_and_last_step():
 
 @pytest.mark.parametrize("state_", ["under-trained", "healthy", "blown-up", "decayed", "inconclusive"])
 def test_trained_enough(state_):
-    (line,) = trained_enough(Adequacy(1.0, 1.0, None, state_, ("one", "two")), 80)
+    (line,) = lines_of(adequacy_text(Adequacy(1.0, 1.0, None, state_, ("one", "two"))))
     assert line == f"Trained enough? {state_.capitalize()}: one; two."
 
 
-def test_what_was_never_trained_is_said_once():
-    assert list(trained_enough(Adequacy(None, None, None, "untrained", ("nothing",)), 80)) == []
-    assert list(trained_enough(None, 80)) == []
+def test_what_was_never_trained_is_said_once(report):
+    """By the verdict."""
+    for adequacy in (Adequacy(None, None, None, "untrained", ("nothing",)), None):
+        measured = (Measured(adequacy=adequacy),) * len(report.measured)
+        assert "Trained enough?" not in report_to_text(replace(report, measured=measured))
+    assert "Trained enough?" in report_to_text(report)
 
 
 def test_json_says_what_the_records_say(report):

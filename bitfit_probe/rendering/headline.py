@@ -1,0 +1,179 @@
+"""The verdict in one sentence, which a person pastes into a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.rendering.words import join_names, percent, plural, printable
+
+__all__ = ["headline"]
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
+    sentence = _SENTENCES[comparison.verdict](comparison)
+    head = _HEADS.get(comparison.summary.head, "")
+    if comparison.verdict == "head-only":
+        head = ""
+    bad = comparison.summary.nonfinite_tensors
+    hold = "holds" if bad == 1 else "hold"
+    warning = f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
+    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{warning}"
+
+
+_HEADS = {
+    "new": "; the head is new",
+    "changed": "; the head changed too",
+    "dropped": "; the base's head was dropped",
+}
+
+
+def _limited(sentence: str, comparison: Comparison) -> str:
+    """`sentence` for no more than what was compared, where that is not nearly all of the base."""
+    found = comparison.coverage
+    if found.enough or found.share is None or comparison.verdict == "incomparable":
+        return sentence
+    # A first word that is a name (BitFit) keeps its capital.
+    start = sentence if sentence.startswith("BitFit") else sentence[0].lower() + sentence[1:]
+    return f"Of what could be compared ({percent(found.share)} of the base's parameters), {start}"
+
+
+def _left(comparison: Comparison) -> str:
+    """What was left alone on purpose."""
+    count = comparison.summary.judged_by["not-checked"]
+    if count:
+        return f"; biases only: the rest ({plural(count, 'tensor')}) was not checked"
+    if comparison.coverage.by_design_parameters and comparison.adapter is None:
+        return "; biases only: the file leaves the rest as it is in the base"
+    return ""
+
+
+def _moved(comparison: Comparison, kind: str) -> tuple[int, int]:
+    rows = [row for row in comparison.tensors if row.info.kind == kind]
+    return len({row.name for row in rows if row.moved}), len({row.name for row in rows})
+
+
+def _of(comparison: Comparison, kind: str, one: str, many: str) -> str:
+    moved, total = _moved(comparison, kind)
+    return f"{moved:,} of {plural(total, one, many)}"
+
+
+def _biases(comparison: Comparison) -> str:
+    return _of(comparison, "bias", "bias", "biases")
+
+
+def _offenders(comparison: Comparison) -> str:
+    names = comparison.summary.offenders
+    if not names:
+        return "" if comparison.summary.judged_by["not-checked"] else ", nothing else"
+    shown = join_names([printable(name) for name in names], 3)
+    return f", but so did {plural(len(names), 'tensor')} expected frozen: {shown}"
+
+
+def _bitfit(comparison: Comparison) -> str:
+    return f"BitFit: {_biases(comparison)} moved{_offenders(comparison)}"
+
+
+def _bitfit_norm(comparison: Comparison) -> str:
+    norms = _of(comparison, "norm", "norm scale", "norm scales")
+    return f"BitFit with norms: {_biases(comparison)} and {norms} moved{_offenders(comparison)}"
+
+
+def _identical(comparison: Comparison) -> str:
+    summary = comparison.summary
+    if summary.changed_tensors:  # of the parameters none, so these are buffers
+        changed = plural(summary.changed_tensors, "buffer")
+        return f"Identical: nothing changed but {changed}, which no training sets"
+    if summary.judged_by["not-checked"]:
+        return f"Identical where checked: {plural(summary.compared_tensors, 'tensor')}"
+    how = "by checksum" if summary.judged_by["checksum"] else "bit for bit"
+    return f"Identical: nothing changed in {plural(summary.compared_tensors, 'tensor')}, {how}"
+
+
+def _rounding(comparison: Comparison) -> str:
+    to = comparison.summary.rounded_to
+    what = f"the fine-tuned side is the base cast to {to}" if to else "a cast explains every difference"
+    return f"Rounding only: nothing was trained; {what}"
+
+
+def _head_only(comparison: Comparison) -> str:
+    state = "is new" if comparison.summary.head == "new" else "changed"
+    rows = [row for row in comparison.tensors if row.judged_by != "not-checked"]
+    heads = {row.name for row in rows if row.info.kind == "head"}
+    checked = comparison.summary.compared_tensors - len(heads)
+    return f"Head only: the head {state}, none of the other {plural(checked, 'tensor')} moved"
+
+
+def _matrices(comparison: Comparison) -> str:
+    return _of(comparison, "weight", "matrix", "matrices")
+
+
+def _change(comparison: Comparison) -> str:
+    change = comparison.summary.relative_l2
+    return "" if change is None else f"; relative change {change:.3g}"
+
+
+def _full(comparison: Comparison) -> str:
+    return f"Full fine-tuning: {_matrices(comparison)} and {_biases(comparison)} moved{_change(comparison)}"
+
+
+def _partial(comparison: Comparison) -> str:
+    parts = [_matrices(comparison), _biases(comparison)]
+    for kind, one, many in (
+        ("norm", "norm scale", "norm scales"),
+        ("embedding", "embedding", "embeddings"),
+    ):
+        if _moved(comparison, kind)[0]:
+            parts.append(_of(comparison, kind, one, many))
+    return f"Partly tuned: {join_names(parts)} moved{_change(comparison)}"
+
+
+def _merged_lora(comparison: Comparison) -> str:
+    return f"Merged LoRA: {_matrices(comparison)} moved, each by a low-rank change; no bias moved"
+
+
+def _adapter(comparison: Comparison) -> str:
+    facts = comparison.adapter
+    if facts is None:
+        return "An adapter"
+    summary = comparison.summary
+    rank = f" of rank {_ranks(facts.ranks)}" if facts.ranks else ""
+    targets = f" on {', '.join(map(printable, facts.targets[:6]))}" if facts.targets else ""
+    more = ", …" if len(facts.targets) > 6 else ""
+    parts = [f"{summary.changed_tensors:,} of its {plural(summary.compared_tensors, 'tensor')} moved"]
+    if _moved(comparison, "bias")[0]:
+        parts.append(f"{_biases(comparison)} among them")
+    if facts.incomplete:
+        parts.append(f"{plural(len(facts.incomplete), 'module')} without all factors")
+    return f"Adapter: {facts.method}{rank}{targets}{more}; {', '.join(parts)}"
+
+
+def _ranks(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _incomparable(comparison: Comparison) -> str:
+    shared = sum(row.parameters for row in _body(comparison.tensors))
+    return (
+        f"Incomparable: only {shared:,} of the base's parameters have a partner of their shape, "
+        "too few to say what the fine-tuned model is"
+    )
+
+
+def _body(rows: Iterable[TensorDelta]) -> list[TensorDelta]:
+    return [row for row in rows if row.info.kind not in ("head", "buffer")]
+
+
+_SENTENCES = {
+    "identical": _identical,
+    "rounding-only": _rounding,
+    "bitfit": _bitfit,
+    "bitfit+norm": _bitfit_norm,
+    "head-only": _head_only,
+    "partial": _partial,
+    "full": _full,
+    "merged-lora": _merged_lora,
+    "adapter": _adapter,
+    "incomparable": _incomparable,
+}

@@ -1,0 +1,137 @@
+"""What callers ask for: a result as text, Markdown or a page. A document is built, a writer writes it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from bitfit_probe.records import Check, Diff, Explanation
+from bitfit_probe.records.measures import By
+from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.rendering.document.terminal import to_text
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.distance import Distance
+    from bitfit_probe.records.recommendation import Recommended
+
+__all__ = [
+    "check_to_text",
+    "diff_to_text",
+    "distance_to_text",
+    "explanation_to_text",
+    "patch_to_text",
+    "recommended_to_text",
+    "report_to_html",
+    "report_to_markdown",
+    "report_to_text",
+    "tuned_to_text",
+]
+
+
+def diff_to_text(diff: Diff, *, width: int = 80, top: int = 10) -> str:
+    """The diff as text of at most `width` columns; `top` tensors listed."""
+    return report_to_text(Report(diff), width=width, top=top)
+
+
+def report_to_text(report: Report, *, width: int = 80, top: int = 10, by: By | None = None) -> str:
+    """A report as text of at most `width` columns.
+
+    Parameters
+    ----------
+    report
+        What to show.
+    width
+        Columns to use.
+    top
+        How many tensors to list.
+    by
+        Show the ranking of that grouping instead of the table of biases and the list of tensors.
+    """
+    from bitfit_probe.rendering.summary import diff_document
+
+    return to_text(diff_document(report, top=top, by=by), width)
+
+
+def report_to_markdown(report: Report) -> str:
+    """A report as Markdown, with a section to paste into a model card at its end."""
+    from bitfit_probe.rendering.document.markdown import to_markdown
+    from bitfit_probe.rendering.page import report_document
+
+    return to_markdown(report_document(report))
+
+
+def report_to_html(report: Report) -> str:
+    """A report as one HTML file that holds the same as JSON.
+
+    Raises
+    ------
+    MissingExtraError
+        jinja2 or seaborn is not installed.
+    """
+    from bitfit_probe.rendering.as_json import compact_json
+    from bitfit_probe.rendering.document.html import to_html
+    from bitfit_probe.rendering.page import report_document
+
+    return to_html(report_document(report, compact_json(_data(report))))
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """What ``diff --format json`` prints, with what else the report knows."""
+    from bitfit_probe.rendering.as_json import report_json
+    from bitfit_probe.rendering.findings_json import check_document
+    from bitfit_probe.rendering.recommend_json import recommended_document
+
+    measured = report.measured or tuple(Measured() for _ in report.diff.comparisons)
+    document = report_json(replace(report, measured=measured))
+    for comparison, item in zip(document["comparisons"], measured, strict=True):
+        comparison.setdefault("reverting", item.reverting and asdict(item.reverting))
+        for spectrum in comparison.get("spectra", ()):  # thousands a matrix, which the figure shows
+            del spectrum["singular_values"]
+    document["check"] = report.check and check_document(report.check)
+    if report.recommended is not None:
+        document["recommended"] = recommended_document(report.recommended)
+    document["evidence"] = [asdict(item) for item in report.evidence]
+    document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
+    return document
+
+
+def check_to_text(check: Check, *, width: int = 80) -> str:
+    """All findings as text of at most `width` columns."""
+    from bitfit_probe.rendering.subjects.findings import check_document
+
+    return to_text(check_document(check), width)
+
+
+def explanation_to_text(explanation: Explanation, *, width: int = 80) -> str:
+    """What a code means, why it matters, how it is recognised, what to do."""
+    from bitfit_probe.rendering.subjects.findings import explanation_document
+
+    return to_text(explanation_document(explanation), width)
+
+
+def distance_to_text(distance: Distance, width: int = 80) -> str:
+    """Everything that was measured of a task before training."""
+    from bitfit_probe.rendering.subjects.distance import distance_document
+
+    return to_text(distance_document(distance), width)
+
+
+def recommended_to_text(result: Recommended, width: int = 80) -> str:
+    """The recommendation with its evidence; the command and the program at its end stay whole."""
+    from bitfit_probe.rendering.subjects.recommendation import recommendation_document
+
+    return to_text(recommendation_document(result), width)
+
+
+def patch_to_text(manifest: Any, path: str, size: int) -> str:
+    """What a patch holds, by its manifest, its file and that file's bytes."""
+    from bitfit_probe.rendering.subjects.patch import patch_document
+
+    return to_text(patch_document(manifest, path, size))
+
+
+def tuned_to_text(card: dict[str, Any], out: str, base: str) -> str:
+    """A run by its card, its directory and its base, as the caller names them."""
+    from bitfit_probe.rendering.subjects.tuning import tuning_document
+
+    return to_text(tuning_document(card, out, base))

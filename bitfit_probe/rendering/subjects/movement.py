@@ -1,0 +1,258 @@
+"""What moved: two sides, roles × layers, tensors, what has no partner, how it was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bitfit_probe.records import CheckpointInfo, Comparison, Diff, RoleDelta, TensorDelta, Unmatched
+from bitfit_probe.records.report import Report
+from bitfit_probe.rendering.coverage import coverage_sentence
+from bitfit_probe.rendering.document.blocks import Chart, Column, Table, Text
+from bitfit_probe.rendering.figures import columns_of, figures_of, measure
+from bitfit_probe.rendering.headline import headline
+from bitfit_probe.rendering.heatmap import (
+    Grid,
+    grids,
+    in_units,
+    outside,
+    peak_of,
+    power_of_ten,
+    scaled,
+    units,
+)
+from bitfit_probe.rendering.roles import role_legend
+from bitfit_probe.rendering.subjects.tables import cut_table, shape_text
+from bitfit_probe.rendering.words import format_number, join_names, percent, plural
+
+if TYPE_CHECKING:
+    from bitfit_probe.rendering.charts import Panel
+
+__all__ = [
+    "beside_layers",
+    "heat_map",
+    "judged",
+    "side_by_side",
+    "side_facts",
+    "tensors_table",
+    "top_tensors",
+    "unmatched_facts",
+    "unmatched_table",
+    "verdict",
+]
+
+_MOST_NAMES = 4
+_FIGURES = ("mean_abs_delta", "max_abs_delta", "relative_l2", "cosine", "changed_fraction")
+_FACTS = ("role", "layer", "kind", "shape", "moved")
+
+
+def verdict(comparison: Comparison, *, named: bool = False) -> Text:
+    """The sentence that it comes to; with the checkpoint's name where there are several."""
+    return Text(headline(comparison), "verdict", (comparison.tuned.path,) if named else ())
+
+
+def side_facts(label: str, side: CheckpointInfo) -> Iterator[tuple[str, str]]:
+    """Where one side is and what it holds."""
+    yield label, side.path
+    yield (
+        "",
+        f"{side.format} · {plural(side.tensors, 'tensor')} · {plural(side.parameters, 'parameter')}"
+        f" · {plural(side.biases, 'bias', 'biases')}",
+    )
+    yield from (("", note) for note in side.notes)
+
+
+def side_by_side(report: Report) -> Table:
+    """One row a fine-tuned checkpoint."""
+    titles = ("compared", "biases moved", "tensors moved", "relative change", measure("max_abs_delta").label)
+    columns = (
+        Column("fine-tuned", "name"),
+        Column("verdict", "words"),
+        *(Column(title) for title in titles),
+        Column("head", "words"),
+        Column("offenders"),
+        Column("findings"),
+    )
+    rows = [_side_row(report, comparison) for comparison in report.diff.comparisons]
+    return cut_table("side-by-side", "The fine-tuned checkpoints side by side", columns, rows)
+
+
+def _side_row(report: Report, comparison: Comparison) -> tuple[str, ...]:
+    summary = comparison.summary
+    peaks = [row.max_abs_delta for row in comparison.tensors if row.info.kind != "head"]
+    found = (
+        None
+        if report.check is None
+        else sum(item.tuned in ("", comparison.tuned.path) for item in report.check.findings)
+    )
+    return (
+        comparison.tuned.path,
+        comparison.verdict,
+        percent(comparison.coverage.share or 0.0),
+        f"{summary.changed_biases:,} of {summary.biases:,}",
+        f"{summary.changed_tensors:,} of {summary.compared_tensors:,}",
+        measure("relative_l2").text(summary.relative_l2),
+        measure("max_abs_delta").text(max((peak for peak in peaks if peak is not None), default=None)),
+        summary.head,
+        format_number(len(summary.offenders)),
+        format_number(found),
+    )
+
+
+# Roles × layers -----------------------------------------------------------------------------------
+
+
+def heat_map(
+    key: str,
+    comparison: Comparison,
+    roles: Sequence[RoleDelta],
+    *,
+    matrices: bool = False,
+    peak: float | None = None,
+    caption: str = "",
+) -> Chart:
+    """mean|Δ| by role and layer as a figure and as numbers, on a scale that ends at `peak` where given."""
+
+    def draw() -> Panel | None:
+        from bitfit_probe.rendering.charts import heat_map as drawn
+
+        return drawn(comparison, matrices=matrices, peak=peak)
+
+    legend = role_legend(role.role for role in roles)
+    words = " ".join(text for text in (caption, f"Roles: {legend}." if legend else "") if text)
+    of = "matrices" if matrices else "biases"
+    return Chart(key, draw, words, tuple(_layer_tables(key, roles, of, peak)))
+
+
+def _layer_tables(key: str, roles: Sequence[RoleDelta], of: str, peak: float | None) -> Iterator[Table]:
+    """Roles × layers as numbers, a table a stack."""
+    power = power_of_ten(peak_of(roles) if peak is None else peak)
+    what = f"{of.capitalize()}, {measure('mean_abs_delta').label} by role and layer"
+    unit = f", {units(power)}" if power else ""
+    rest = "" if all(role.moved for role in roles) else " (· did not move)"
+    for at, grid in enumerate(grids(roles)):
+        stack = f"{grid.stack.capitalize()}: " if grid.stack else ""
+        yield _grid_table(f"{key}-{at}", grid, power, f"{stack}{what}{unit}{rest}")
+
+
+def _grid_table(key: str, grid: Grid, power: int, caption: str) -> Table:
+    rows = []
+    for role in grid.roles:
+        cells = (scaled(grid.cells.get((role, layer)), power) for layer in grid.layers)
+        rows.append((role, *cells, in_units(grid.mean(role), power)))
+    columns = [Column(f"{layer}") for layer in grid.layers]
+    return Table(key, caption, (Column("role", "words"), *columns, Column("mean")), tuple(rows))
+
+
+def beside_layers(roles: Sequence[RoleDelta]) -> Iterator[Text]:
+    """Roles that belong to no layer."""
+    power = power_of_ten(peak_of(roles))
+    cells = [
+        f"{role.stack} {role.role} {scaled(role, power)}"
+        if role.stack
+        else f"{role.role} {scaled(role, power)}"
+        for role in outside(roles)
+    ]
+    if cells:
+        yield Text(f"Outside the layers: {', '.join(cells)}.", "note")
+
+
+# Tensors ------------------------------------------------------------------------------------------
+
+
+def top_tensors(rows: Sequence[TensorDelta], top: int) -> Iterator[Table]:
+    """Those that moved most, `top` of them."""
+    moved = [row for row in _by_movement(rows) if row.moved and row.mean_abs_delta is not None]
+    if moved and top > 0:
+        shown = plural(min(top, len(moved)), "tensor")
+        yield _tensors("top", f"The {shown} of {len(moved):,} that moved most", moved[:top])
+
+
+def tensors_table(key: str, comparison: Comparison) -> Table:
+    """Every tensor, those that moved most first."""
+    rows = _by_movement(comparison.tensors)
+    return _tensors(key, "Every tensor, those that moved most first", rows)
+
+
+def _by_movement(rows: Sequence[TensorDelta]) -> list[TensorDelta]:
+    return sorted(rows, key=lambda row: (not row.moved, -(row.mean_abs_delta or 0.0)))
+
+
+def _tensors(key: str, caption: str, rows: Sequence[TensorDelta]) -> Table:
+    columns = (
+        Column("tensor", "name"),
+        *columns_of(_FIGURES),
+        *(Column(title, "number" if title == "layer" else "words", len(_FIGURES)) for title in _FACTS),
+    )
+    return cut_table(key, caption, columns, [_tensor(row) for row in rows])
+
+
+def _tensor(row: TensorDelta) -> tuple[str, ...]:
+    moved = {None: "not checked", True: "yes", False: "no"}[row.moved]
+    if row.moved is False and row.identical is False:
+        moved = "rounding only"
+    stack = f"{row.info.stack} " if row.info.stack else ""
+    return (
+        row.name + (f" [{row.part}]" if row.part else ""),
+        *figures_of(row, _FIGURES),
+        stack + (row.info.role or "–"),
+        format_number(row.info.layer),
+        row.info.kind,
+        shape_text(row.shape),
+        moved,
+    )
+
+
+# What was left out --------------------------------------------------------------------------------
+
+_WHY = {
+    "absent": "",
+    "shape": "another shape",
+    "tied": "tied to an embedding",
+    "rows": "more rows",
+    "codes": "codes on one side",
+}
+
+
+def _sides(comparison: Comparison) -> Iterator[tuple[str, Sequence[Unmatched]]]:
+    yield "base", comparison.unmatched_base
+    yield "tuned", comparison.unmatched_tuned
+
+
+def unmatched_facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Tensors without a partner by side and reason, a few by name."""
+    for side, items in _sides(comparison):
+        for why in dict.fromkeys(item.why for item in items):
+            names = [item.name for item in items if item.why == why]
+            reason = f", {_WHY[why]}" if _WHY[why] else ""
+            yield f"{side} only", f"{len(names)}{reason}: {join_names(names, _MOST_NAMES)}"
+
+
+def unmatched_table(key: str, comparison: Comparison) -> Table:
+    """Tensors that only one side has."""
+    rows = [
+        (item.name, side, shape_text(item.shape), item.why)
+        for side, items in _sides(comparison)
+        for item in items
+    ]
+    columns = (Column("tensor", "name"), *(Column(title, "words") for title in ("only in", "shape", "why")))
+    return cut_table(key, "Tensors without a partner", columns, rows)
+
+
+_JUDGED = {
+    "compared": "compared by their bytes",
+    "checksum": "taken as equal by checksum",
+    "not-in-file": "not in the file and so the base's own",
+    "not-checked": "not checked",
+}
+_KNOWN = {"config": "config.json", "names": "tensor names", "heuristics": "name heuristics only"}
+
+
+def judged(diff: Diff, comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """How tensors were judged, by which architecture, and what is odd about their names."""
+    counts = comparison.summary.judged_by
+    ways = [f"{plural(counts[how], 'tensor')} {words}" for how, words in _JUDGED.items() if counts.get(how)]
+    source = _KNOWN.get(diff.architecture_known_from, diff.architecture_known_from)
+    yield "judged", f"{', '.join(ways)}; architecture {diff.architecture} from {source}"
+    yield "", coverage_sentence(comparison.coverage)
+    yield from (("names", note) for note in comparison.notes)
