@@ -1,7 +1,7 @@
 """What a document is made of: a tree of a few kinds of blocks, all of plain text.
 
-Builders (`bitfit_probe.rendering.subjects`) make blocks from records and escape nothing; each writer beside this
-module writes any document, and it alone knows what its readers would take for markup.
+Builders (`bitfit_probe.rendering.subjects`) make blocks from records and escape nothing; each writer beside
+this module writes any document, and it alone knows what its readers would take for markup.
 """
 
 from __future__ import annotations
