@@ -62,7 +62,7 @@ def test_the_ranking_shows_its_figures(report):
     lines = table(report_to_text(report, by="role"), "Biases by role")
     ranking = report.measured[0].rankings[0]
     first = ranking.rows[0]
-    assert lines[1].split() == ["role", "mean|Δ|", "relative", "BEFT", "cosine", "mean", "shift"]
+    assert lines[1].split() == ["role", "mean|Δ|", "relative", "BEFT", "cosine", "mean", "shift", "mark"]
     names = ("mean_abs_delta", "relative_l2", "beft", "cosine", "mean_shift")
     assert lines[2].split() == [first.group.label, *(measure(n).text(getattr(first, n)) for n in names)]
     assert float(lines[2].split()[1]) == pytest.approx(first.mean_abs_delta, rel=5e-3)
