@@ -28,7 +28,7 @@ COMMANDS = {
     "tune": "tune base --data data.csv -o run --epochs 2 --max-length 16 --search --quiet --cpu",
     "recommend --trial": (
         "recommend base --data data.csv --no-reference --examples 20 --quiet "
-        "--trial 0.05 --work w --out o.txt"
+        "--trial 0.05 --work-dir w --out o.txt"
     ),
 }
 _RESUMED = " --resume"

@@ -69,10 +69,10 @@ def with_tune(base: Path, train: TaskData, test: TaskData, run: Run) -> float:
             merge=run.method == "lora",
             learning_rate=run.rate,
             epochs=EPOCHS,
-            batch=BATCH,
+            batch_size=BATCH,
             max_length=MAX_LENGTH,
-            rank=RANK,
-            held_out=0.0,
+            lora_r=RANK,
+            eval_split=0.0,
             seed=run.seed,
         )
         model, tokenizer = load_model(out).model, load_tokenizer(out)
@@ -91,9 +91,9 @@ def with_reference(base: Path, train: TaskData, test: TaskData, run: Run) -> flo
         method=run.method,
         rate=run.rate,
         epochs=EPOCHS,
-        batch=BATCH,
+        batch_size=BATCH,
         max_length=MAX_LENGTH,
-        rank=RANK,
+        lora_r=RANK,
         seed=run.seed,
     )
     return loop.accuracy(model, tokenizer, list(test.texts), list(test.labels or ()), MAX_LENGTH)

@@ -93,7 +93,7 @@ def recommend(
     reference: str | Path | Literal[False] | None = None,
     tuned: Sequence[str | Path] = (),
     trial: float | None = None,
-    work: Path | None = None,
+    work_dir: Path | None = None,
     margin: float = 1.0,
     examples: int = 300,
     seed: int = 0,
@@ -109,7 +109,7 @@ def recommend(
         Checkpoints tuned for the task already: their findings come before any advice to change the method.
     trial
         Minutes for short runs of the candidates, whose results take the place of forecasts.
-    work
+    work_dir
         Directory in which finished runs of a trial are kept, so that an interrupted one goes on.
     margin
         Points that a cheaper method may lose against the best.
@@ -130,16 +130,16 @@ def recommend(
     from bitfit_probe.recommendation.trial.journal import JOURNAL
     from bitfit_probe.records.recommendation import Recommended
 
-    if work is not None:
+    if work_dir is not None:
         given = [item for item in (model, data, reference, *tuned) if isinstance(item, str | Path)]
-        refuse_overlap([Path(work) / JOURNAL], map(Path, given))
+        refuse_overlap([Path(work_dir) / JOURNAL], map(Path, given))
     read = as_examples(data, columns)
     pairs = open_pairs(model, tuned, data=read) if tuned else ()
     opened = next((pair.path for pair in pairs if pair.compared), None)
     measured = distance(
         model, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
     )
-    runs = None if trial is None else _trial(model, read, trial, work, seed, progress)
+    runs = None if trial is None else _trial(model, read, trial, work_dir, seed, progress)
     known, evidence = _known(pairs, read.sample(examples, seed), runs, progress)
     checkpoint = open_checkpoint(model)
     return Recommended(
@@ -199,14 +199,14 @@ def _trial(
     model: str | Path,
     data: TaskData,
     minutes: float,
-    work: Path | None,
+    work_dir: Path | None,
     seed: int,
     progress: Progress | None,
 ) -> Trial:
     from bitfit_probe.recommendation.trial import run_trial
 
     tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
-    return run_trial(model, data, minutes=minutes, seed=seed, work=work, progress=tell)
+    return run_trial(model, data, minutes=minutes, seed=seed, work_dir=work_dir, progress=tell)
 
 
 def _known(

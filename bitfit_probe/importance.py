@@ -26,7 +26,7 @@ def revert(
     columns: Columns | None = None,
     examples: int | None = None,
     model_dir: str | Path | None = None,
-    key: str | None = None,
+    state_dict_key: str | None = None,
     confidence: float | None = None,
     tolerance: float | None = None,
     early_stop: bool = True,
@@ -36,7 +36,7 @@ def revert(
 
     Parameters
     ----------
-    base, tuned, key
+    base, tuned, state_dict_key
         As for `diff`, with config.json and tokenizer beside one of them or in `model_dir`.
     data
         Labelled texts (CSV, TSV, JSONL, JSON or Parquet); for a language model texts are enough.
@@ -81,7 +81,7 @@ def revert(
     from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
 
     read = _examples(data, columns, examples)
-    ours, theirs = open_checkpoint(base, key), open_checkpoint(tuned, key)
+    ours, theirs = open_checkpoint(base, state_dict_key), open_checkpoint(tuned, state_dict_key)
     comparison, _ = compare(ours, theirs, biases_only=True)
     found = run(
         ours,
@@ -110,7 +110,7 @@ def with_examples(
     examples: int | None = None,
     tolerance: float | None = None,
     model_dir: str | Path | None = None,
-    key: str | None = None,
+    state_dict_key: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Add to a report what examples tell: reverting, and Fisher in the rankings that it has.
@@ -119,7 +119,7 @@ def with_examples(
     ----------
     report
         From `probe` with the same checkpoints.
-    base, *tuned, data, by, columns, examples, tolerance, model_dir, key, progress
+    base, *tuned, data, by, columns, examples, tolerance, model_dir, state_dict_key, progress
         As for `revert`.
 
     Raises
@@ -138,7 +138,7 @@ def with_examples(
             by=by,
             examples=len(read),
             model_dir=model_dir,
-            key=key,
+            state_dict_key=state_dict_key,
             tolerance=tolerance,
             progress=None if progress is None else _share(progress, number, len(tuned)),
         )
@@ -146,7 +146,7 @@ def with_examples(
         if rankings:
             from bitfit_probe.measures.ranking import rank
 
-            steep = _steepness(base, path, read, model_dir, key)
+            steep = _steepness(base, path, read, model_dir, state_dict_key)
             rankings = tuple(rank(comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
         measured.append(replace(known, reverting=found, rankings=rankings))
     return replace(report, measured=tuple(measured))
@@ -165,8 +165,17 @@ def _examples(data: str | Path | TaskData, columns: Columns | None, examples: in
 
 
 def _steepness(
-    base: str | Path, tuned: str | Path, data: TaskData, model_dir: str | Path | None, key: str | None
+    base: str | Path,
+    tuned: str | Path,
+    data: TaskData,
+    model_dir: str | Path | None,
+    state_dict_key: str | None,
 ) -> dict[str, float]:
     from bitfit_probe.measures.fisher import fisher_of
 
-    return fisher_of(open_checkpoint(base, key), open_checkpoint(tuned, key), data, model_dir=model_dir)
+    return fisher_of(
+        open_checkpoint(base, state_dict_key),
+        open_checkpoint(tuned, state_dict_key),
+        data,
+        model_dir=model_dir,
+    )

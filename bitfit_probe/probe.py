@@ -23,7 +23,7 @@ __all__ = ["check", "diff", "explain", "explanations", "probe"]
 def diff(
     base: str | Path,
     *tuned: str | Path,
-    key: str | None = None,
+    state_dict_key: str | None = None,
     biases_only: bool = False,
     trust_checksums: bool = False,
     progress: Progress | None = None,
@@ -35,7 +35,7 @@ def diff(
     base, *tuned
         Weight files, indexes of shards, directories in the Hugging Face layout, models on the Hugging Face
         Hub (``org/name`` or ``org/name@revision``), or URLs of files. What exists here wins.
-    key
+    state_dict_key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
         Read biases only; everything else counts as not checked. From the Hub or a URL, only headers and
@@ -63,13 +63,13 @@ def diff(
     >>> report.comparisons[0].verdict
     'bitfit'
     """
-    return _as_diff(_compared(base, tuned, Reading(key, biases_only, trust_checksums, progress)))
+    return _as_diff(_compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress)))
 
 
 def probe(
     base: str | Path,
     *tuned: str | Path,
-    key: str | None = None,
+    state_dict_key: str | None = None,
     biases_only: bool = False,
     trust_checksums: bool = False,
     by: By | Sequence[By] = ("role", "layer", "tensor"),
@@ -87,7 +87,7 @@ def probe(
 
     Parameters
     ----------
-    base, *tuned, key, biases_only, trust_checksums, progress
+    base, *tuned, state_dict_key, biases_only, trust_checksums, progress
         As for `diff`. Several tuned checkpoints are also compared with each other.
     by
         Grouping to rank the biases by, or several: ``role``, ``layer``, ``role-layer``, ``tensor``.
@@ -129,7 +129,7 @@ def probe(
     from bitfit_probe.records.report import Report
     from bitfit_probe.version import __version__
 
-    pairs = _compared(base, tuned, Reading(key, biases_only, trust_checksums, progress), data)
+    pairs = _compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress), data)
     updates = align(pairs[0].base, open_checkpoint(adapter)) if spectra and adapter is not None else None
     groupings = (by,) if isinstance(by, str) else by
     measured = [_measured(pair, groupings, paper, spectra, updates, spectra_progress) for pair in pairs]
@@ -233,7 +233,7 @@ def check(
     base: str | Path,
     *tuned: str | Path,
     data: TaskData | str | Path | None = None,
-    key: str | None = None,
+    state_dict_key: str | None = None,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     progress: Progress | None = None,
@@ -246,7 +246,7 @@ def check(
         As for `diff`.
     data
         Labelled examples, or a file of them: lets rules run the model on a few of them.
-    key
+    state_dict_key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     select, ignore
         Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
@@ -270,7 +270,7 @@ def check(
     """
     from bitfit_probe.rules import check as judge
 
-    pairs = open_pairs(base, tuned, Reading(key, progress=progress), data=_examples(data))
+    pairs = open_pairs(base, tuned, Reading(state_dict_key, progress=progress), data=_examples(data))
     return judge(pairs, select=select, ignore=ignore)
 
 

@@ -93,7 +93,7 @@ ASKS = (
         "How do I train biases only here?",
         "`tune` trains them, `diff` shows that nothing else moved, and a patch holds what did.",
         (
-            "tune base --data labelled.csv -o mine --epochs 3 --held-out 0",
+            "tune base --data labelled.csv -o mine --epochs 3 --eval-split 0",
             "diff base mine --top 3",
             "patch extract base mine -o mine.safetensors",
         ),

@@ -135,10 +135,10 @@ def _settings(run: Run, budget: Budget) -> Settings:
         method=method,  # type: ignore[arg-type]
         learning_rate=run.rate,
         epochs=budget.epochs,
-        batch=budget.batch,
+        batch_size=budget.batch,
         max_length=MAX_LENGTH,
-        held_out=0.0,
-        rank=int(rank or 8),
+        eval_split=0.0,
+        lora_r=int(rank or 8),
         seed=run.seed,
     )
 

@@ -99,10 +99,10 @@ def _settings(run: Run) -> Settings:
         method=run.method,  # type: ignore[arg-type]
         learning_rate=run.rate,
         epochs=run.epochs,
-        batch=budget_of(run.cell).batch,
+        batch_size=budget_of(run.cell).batch,
         max_length=MAX_LENGTH,
-        held_out=0.0,
-        rank=RANK,
+        eval_split=0.0,
+        lora_r=RANK,
         seed=run.cell.seed,
     )
 

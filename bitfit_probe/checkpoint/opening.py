@@ -80,7 +80,9 @@ class Layout(Protocol):
         """Read names, shapes and types; the values stay in the files."""
 
 
-def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bool = False) -> Checkpoint:
+def open_checkpoint(
+    path: str | Path, state_dict_key: str | None = None, *, biases_only: bool = False
+) -> Checkpoint:
     """Open a checkpoint without reading its values.
 
     Parameters
@@ -89,7 +91,7 @@ def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bo
         A weight file, the index of a sharded one, or a directory in the Hugging Face layout; where there is
         none of that name, a model on the Hugging Face Hub (``org/name`` or ``org/name@revision``), or the URL
         of a file.
-    key
+    state_dict_key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
         Only biases will be read: from the Hub or a URL, no more than they take is fetched.
@@ -101,15 +103,15 @@ def open_checkpoint(path: str | Path, key: str | None = None, *, biases_only: bo
     """
     place = locate(path)
     if isinstance(place, Path):
-        return _open_local(place, key)
+        return _open_local(place, state_dict_key)
     from bitfit_probe.checkpoint import remote
 
     def open_local(path: Path) -> Checkpoint:
-        return _open_local(path, key)
+        return _open_local(path, state_dict_key)
 
     if biases_only:
         return remote.open_ranges(place, open_local)
-    return remote.open_downloaded(place, open_local, lambda file: _read_file(file, key))
+    return remote.open_downloaded(place, open_local, lambda file: _read_file(file, state_dict_key))
 
 
 def _open_local(path: Path, key: str | None) -> Checkpoint:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.options import (
+    PATH,
+    columns_options,
+    data_option,
+    format_option,
+    out_option,
+    quiet_option,
+    state_dict_key_option,
+)
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
 from bitfit_probe.outputs import refuse_overlap
 
@@ -21,19 +29,12 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
 
 @click.command(no_args_is_help=True)
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
+@click.argument("base", type=PATH)
+@click.argument("tuned", type=PATH, nargs=-1, required=True)
+@data_option
 @columns_options
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "sarif"]),
-    default="text",
-    show_default=True,
-    help="How to print it.",
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@format_option("text", "json", "sarif")
+@out_option()
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),
@@ -43,8 +44,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 )
 @click.option("--select", help="Run these rules only: codes or their beginnings, with commas (BP2,BP301).")
 @click.option("--ignore", help="Leave these rules out.")
-@click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@state_dict_key_option
+@quiet_option
 def check(
     base: Path,
     tuned: tuple[Path, ...],
@@ -55,7 +56,7 @@ def check(
     fail_on: str,
     select: str | None,
     ignore: str | None,
-    key: str | None,
+    state_dict_key: str | None,
     quiet: bool,
 ) -> int:
     """Say what is wrong with each TUNED checkpoint, worst first, and what could not be checked.
@@ -78,7 +79,7 @@ def check(
                 base,
                 *tuned,
                 data=examples,
-                key=key,
+                state_dict_key=state_dict_key,
                 select=_codes(select),
                 ignore=_codes(ignore),
                 progress=progress,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bitfit_probe.cli.options import out_option
 from bitfit_probe.cli.output import one_blas_thread, terminal_width
 from bitfit_probe.cli.streams import say
 from bitfit_probe.outputs import made_folder, told_as_output, write_files
@@ -30,12 +31,7 @@ def _named(report: Report) -> Report:
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Also write diff.txt, diff.json and diff.csv into this directory.",
-)
+@out_option("Also write diff.txt, diff.json and diff.csv into this directory.", folder=True)
 def demo(out: Path | None) -> None:
     """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint, offline."""
     one_blas_thread()

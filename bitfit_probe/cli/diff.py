@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.options import PATH, format_option, out_option, quiet_option, state_dict_key_option
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
 from bitfit_probe.cli.plot import figures, plot_option
 from bitfit_probe.cli.reverting import Examples, data_options
 from bitfit_probe.outputs import refuse_overlap
 
+if TYPE_CHECKING:
+    from bitfit_probe.records.measures import By
+
 __all__ = ["diff"]
 
 
 @click.command(no_args_is_help=True)
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv"]),
-    default="text",
-    show_default=True,
-    help="How to print it.",
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
+@click.argument("base", type=PATH)
+@click.argument("tuned", type=PATH, nargs=-1, required=True)
+@format_option("text", "json", "csv")
+@out_option()
 @click.option(
     "--by",
-    type=click.Choice(["tensor", "role", "layer"]),
-    help="Rank the biases by tensor, role or layer, by every measure.",
+    type=click.Choice(["tensor", "role", "layer", "role-layer"]),
+    help="Rank the biases by these groups, by every measure.",
 )
 @click.option("--paper", is_flag=True, help="Rank as the BitFit paper does: its order, inside layers only.")
 @click.option("--spectra", is_flag=True, help="Singular values of what changed in matrices; takes minutes.")
 @click.option(
     "--adapter",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A PEFT adapter: tell how often it was merged (with --spectra).",
 )
 @click.option("--trajectory", is_flag=True, help="Take the TUNED for steps of one run, in order.")
@@ -49,16 +46,16 @@ __all__ = ["diff"]
     is_flag=True,
     help="Take equal CRC-32 in two .pt archives for equal bytes, without reading them.",
 )
-@click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
+@state_dict_key_option
 @plot_option
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@quiet_option
 @data_options
 def diff(
     base: Path,
     tuned: tuple[Path, ...],
     form: Literal["text", "json", "csv"],
     out: Path | None,
-    by: Literal["tensor", "role", "layer"] | None,
+    by: By | None,
     paper: bool,
     spectra: bool,
     adapter: Path | None,
@@ -66,7 +63,7 @@ def diff(
     top: int,
     biases_only: bool,
     trust_checksums: bool,
-    key: str | None,
+    state_dict_key: str | None,
     plot: Path | None,
     quiet: bool,
     asked: Examples,
@@ -82,7 +79,7 @@ def diff(
     if trajectory and len(tuned) < 2:
         raise click.UsageError("--trajectory takes several TUNED")
     by = "role" if paper and by is None else by
-    inputs = (base, *tuned, *filter(None, (adapter, asked.data, asked.model)))
+    inputs = (base, *tuned, *filter(None, (adapter, asked.data, asked.model_dir)))
     refuse_overlap(filter(None, (out, plot)), inputs)
     one_blas_thread()
     from bitfit_probe.probe import probe
@@ -95,7 +92,7 @@ def diff(
         report = probe(
             base,
             *tuned,
-            key=key,
+            state_dict_key=state_dict_key,
             biases_only=biases_only,
             trust_checksums=trust_checksums,
             by=() if by is None else (by,),
@@ -108,7 +105,7 @@ def diff(
         )
     if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
         click.echo("no matrix moved: there are no singular values to take", err=True)
-    report = asked.measured(report, base, tuned, key, quiet=quiet)
+    report = asked.measured(report, base, tuned, state_dict_key, quiet=quiet)
     if form == "json":
         text = report_to_json(report)
     elif form == "csv":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import measuring_options, task_options
+from bitfit_probe.cli.options import PATH, measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
 from bitfit_probe.outputs import refuse_overlap
 
@@ -18,11 +18,11 @@ __all__ = ["distance"]
 
 
 @click.command(no_args_is_help=True)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @task_options
 @click.option(
     "--tuned",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A checkpoint tuned from MODEL: how much of its change biases could have done.",
 )
 @click.option("--no-reach", is_flag=True, help="Leave the forecasts out.")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
+from bitfit_probe.cli.options import PATH, out_option
 from bitfit_probe.cli.streams import say
 
 __all__ = ["patch"]
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.group(no_args_is_help=True)
@@ -19,9 +18,9 @@ def patch() -> None:
 
 
 @patch.command()
-@click.argument("base", type=_PATH)
-@click.argument("tuned", type=_PATH)
-@click.option("-o", "--out", type=_PATH, required=True, help="The .safetensors file to write.")
+@click.argument("base", type=PATH)
+@click.argument("tuned", type=PATH)
+@out_option("The .safetensors file to write.", required=True)
 @click.option("--allow-matrices", is_flag=True, help="Take matrices that moved as well, instead of refusing.")
 def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
     """Write what TUNED has and BASE has not: biases that moved, and a new head."""
@@ -33,15 +32,9 @@ def extract(base: Path, tuned: Path, out: Path, allow_matrices: bool) -> None:
 
 
 @patch.command()
-@click.argument("base", type=_PATH)
-@click.argument("patch_file", metavar="PATCH", type=_PATH)
-@click.option(
-    "-o",
-    "--out",
-    type=_PATH,
-    required=True,
-    help="Directory to make, or a .safetensors file for the weights alone.",
-)
+@click.argument("base", type=PATH)
+@click.argument("patch_file", metavar="PATCH", type=PATH)
+@out_option("Directory to make, or a .safetensors file for the weights alone.", required=True)
 def apply(base: Path, patch_file: Path, out: Path) -> None:
     """Write the tuned model that PATCH makes of BASE, bit for bit."""
     from bitfit_probe.rendering import printable
@@ -57,8 +50,8 @@ def apply(base: Path, patch_file: Path, out: Path) -> None:
 
 
 @patch.command()
-@click.argument("base", type=_PATH)
-@click.argument("patch_file", metavar="PATCH", type=_PATH)
+@click.argument("base", type=PATH)
+@click.argument("patch_file", metavar="PATCH", type=PATH)
 def verify(base: Path, patch_file: Path) -> None:
     """Check that PATCH is whole, and that BASE is the one it was made for."""
     from bitfit_probe.rendering import patch_to_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import measuring_options, task_options
+from bitfit_probe.cli.options import PATH, measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
 from bitfit_probe.outputs import refuse_overlap
 
@@ -20,11 +20,11 @@ __all__ = ["recommend"]
 
 
 @click.command(no_args_is_help=True)
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @task_options
 @click.option(
     "--tuned",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="A checkpoint tuned from MODEL that disappoints, or several: what went wrong with it comes first.",
 )
@@ -35,7 +35,7 @@ __all__ = ["recommend"]
     help="Settle it by short runs of BitFit, LoRA and full fine-tuning on the examples.",
 )
 @click.option(
-    "--work",
+    "--work-dir",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the trial's runs in this directory, to go on with where it was interrupted.",
 )
@@ -53,7 +53,7 @@ def recommend(
     columns: Columns,
     tuned: tuple[Path, ...],
     trial: float | None,
-    work: Path | None,
+    work_dir: Path | None,
     margin: float,
     reference: Path | Literal[False] | None,
     examples: int,
@@ -67,10 +67,10 @@ def recommend(
     MODEL is a model directory with its tokenizer. Without --trial nothing is trained. The answer may be
     that it is undecided; what speaks for and against it, and what would change it, is printed with it.
     """
-    if work is not None and trial is None:
-        raise click.UsageError("--work needs --trial")
+    if work_dir is not None and trial is None:
+        raise click.UsageError("--work-dir needs --trial")
     inputs = (model, data, *tuned, *([reference] if reference else []))
-    refuse_overlap(filter(None, (out, work and work / "trial.jsonl")), inputs)
+    refuse_overlap(filter(None, (out, work_dir and work_dir / "trial.jsonl")), inputs)
     from bitfit_probe.beforehand import recommend as run
     from bitfit_probe.rendering import recommended_to_text
     from bitfit_probe.rendering.recommend_json import recommended_to_json
@@ -93,7 +93,7 @@ def recommend(
             reference=reference,
             tuned=tuned,
             trial=trial,
-            work=work,
+            work_dir=work_dir,
             margin=margin,
             examples=examples,
             seed=seed,

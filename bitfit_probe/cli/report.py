@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.options import (
+    PATH,
+    columns_options,
+    data_option,
+    format_option,
+    out_option,
+    quiet_option,
+    state_dict_key_option,
+)
 from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.outputs import refuse_overlap
@@ -20,28 +28,18 @@ __all__ = ["report"]
 
 
 @click.command(no_args_is_help=True)
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("tuned", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["html", "md"]),
-    default="html",
-    show_default=True,
-    help="A page for people, or Markdown for pull requests and model cards.",
+@click.argument("base", type=PATH)
+@click.argument("tuned", type=PATH, nargs=-1, required=True)
+@format_option("html", "md", help="A page for people, or Markdown for pull requests and model cards.")
+@out_option(
+    "Write to this file. A page always goes to a file; Markdown goes to stdout without it.", folder=False
 )
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write to this file. A page always goes to a file; Markdown goes to stdout without it.",
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled examples, to run the model on a few.")
+@data_option
 @columns_options
 @click.option("--no-spectra", is_flag=True, help="Skip the singular values of the matrices that moved.")
 @click.option("--trajectory", is_flag=True, help="The tuned checkpoints are steps of one run.")
-@click.option("--key", help="Which state dict to take where a file holds several (model, ema, …).")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@state_dict_key_option
+@quiet_option
 def report(
     base: Path,
     tuned: tuple[Path, ...],
@@ -51,7 +49,7 @@ def report(
     columns: Columns,
     no_spectra: bool,
     trajectory: bool,
-    key: str | None,
+    state_dict_key: str | None,
     quiet: bool,
 ) -> None:
     """Everything about BASE and each TUNED checkpoint on one page.
@@ -79,7 +77,7 @@ def report(
         result = probe(
             base,
             *tuned,
-            key=key,
+            state_dict_key=state_dict_key,
             by=("role", "layer", "role-layer"),
             spectra=not no_spectra,
             hashes=True,
@@ -90,20 +88,27 @@ def report(
             spectra_progress=spectra_progress,
         )
         if examples is not None:
-            result = _with_examples(result, base, tuned, examples, key, quiet)
+            result = _with_examples(result, base, tuned, examples, state_dict_key, quiet)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, inputs)
 
 
 def _with_examples(
-    result: Report, base: Path, tuned: tuple[Path, ...], examples: TaskData, key: str | None, quiet: bool
+    result: Report,
+    base: Path,
+    tuned: tuple[Path, ...],
+    examples: TaskData,
+    state_dict_key: str | None,
+    quiet: bool,
 ) -> Report:
     """Add which biases matter, how far the task is from what the base knows, and which method it asks for."""
     from bitfit_probe.beforehand import with_recommendation
     from bitfit_probe.importance import with_examples
 
     with ProgressBar("reverting", quiet=quiet) as progress:
-        result = with_examples(result, base, *tuned, data=examples, key=key, progress=progress)
+        result = with_examples(
+            result, base, *tuned, data=examples, state_dict_key=state_dict_key, progress=progress
+        )
     try:
         with ProgressBar("measuring", quiet=quiet) as bar:
             return with_recommendation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitfit_probe.cli.examples_options import COLUMN_OPTIONS, Command, with_options
+from bitfit_probe.cli.options import COLUMNS, PATH, Command, with_options
 from bitfit_probe.cli.output import ProgressBar
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ __all__ = ["Examples", "data_options"]
 _OPTIONS = (
     click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Examples (CSV, TSV, JSONL, JSON, Parquet): put biases back by groups, measure what is lost.",
     ),
-    *COLUMN_OPTIONS,
+    *COLUMNS,
     click.option(
         "--revert",
         "group",
@@ -37,8 +37,8 @@ _OPTIONS = (
         help="Rise of the loss up to which a group is free.  [default: 0.02]",
     ),
     click.option(
-        "--model",
-        type=click.Path(path_type=Path),
+        "--model-dir",
+        type=PATH,
         help="Directory of config.json and tokenizer, if they lie beside neither checkpoint.",
     ),
 )
@@ -55,16 +55,16 @@ class Examples:
     group: By | None
     examples: int | None
     tolerance: float | None
-    model: Path | None
+    model_dir: Path | None
 
     def __post_init__(self) -> None:
         others = {name: value for name, value in vars(self).items() if name != "data" and value is not None}
         if self.data is None and others:
             option = "revert" if "group" in others else next(iter(others))
-            raise click.UsageError(f"--{option} needs --data")
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --data")
 
     def measured(
-        self, report: Report, base: Path, tuned: tuple[Path, ...], key: str | None, *, quiet: bool
+        self, report: Report, base: Path, tuned: tuple[Path, ...], state_dict_key: str | None, *, quiet: bool
     ) -> Report:
         """The report with what the examples tell about each tuned checkpoint."""
         if self.data is None:
@@ -82,8 +82,8 @@ class Examples:
                 columns=Columns(self.text, self.pair, self.label),
                 examples=self.examples,
                 tolerance=self.tolerance,
-                model_dir=self.model,
-                key=key,
+                model_dir=self.model_dir,
+                state_dict_key=state_dict_key,
                 progress=progress,
             )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bitfit_probe.cli.examples_options import columns_options
+from bitfit_probe.cli.options import PATH, columns_options, out_option, quiet_option, seed_option
 from bitfit_probe.cli.output import ProgressBar
 from bitfit_probe.cli.streams import say
 
@@ -24,17 +24,9 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 @click.command(no_args_is_help=True)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Examples: CSV, TSV, JSONL or Parquet."
-)
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Directory to make; it must not exist yet.",
-)
+@click.argument("model", type=PATH)
+@click.option("--data", type=PATH, required=True, help="Examples: CSV, TSV, JSONL or Parquet.")
+@out_option("Directory to make; it must not exist yet.", required=True)
 @click.option(
     "--method", type=click.Choice(["bitfit", "lora", "full", "head"]), default="bitfit", show_default=True
 )
@@ -51,22 +43,30 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--learning-rate", type=float, help="Peak rate; without it the method's own.")
 @click.option("--search", is_flag=True, help="Try several learning rates briefly first.")
 @click.option("--epochs", type=click.IntRange(1), help="8 where not given, on few examples more.")
-@click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Examples a step.")
 @click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens a text.")
 @click.option(
-    "--warmup", type=float, default=0.06, show_default=True, help="Share of steps in which the rate rises."
+    "--warmup-ratio",
+    type=float,
+    default=0.06,
+    show_default=True,
+    help="Share of steps in which the rate rises.",
 )
 @click.option("--class-weights", is_flag=True, help="Let every class count the same, however rare.")
 @click.option(
-    "--held-out", type=float, default=0.1, show_default=True, help="Share of examples that judge each epoch."
+    "--eval-split",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Share of examples that are held out to judge each epoch.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(0),
     help="Epochs without a lower held-out loss to stop after; keep the best.",
 )
-@click.option("--rank", type=click.IntRange(1), default=8, show_default=True, help="LoRA's r.")
-@click.option("--alpha", type=click.IntRange(1), help="LoRA's alpha; 2r where not given.")
+@click.option("--lora-r", type=click.IntRange(1), default=8, show_default=True, help="LoRA's r.")
+@click.option("--lora-alpha", type=click.IntRange(1), help="LoRA's alpha; 2r where not given.")
 @click.option("--merge", is_flag=True, help="With lora: write the merged model instead of the adapter.")
 @click.option(
     "--dtype",
@@ -75,7 +75,7 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
     show_default=True,
     help="Element type of what rests; what is trained is float32.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option
 @click.option("--cpu", is_flag=True, help="Leave a GPU alone.")
 @click.option(
     "--stop-on",
@@ -89,7 +89,7 @@ def _roles(context: click.Context, parameter: click.Parameter, value: str | None
     "--log-to", multiple=True, help="Also log to this (tensorboard, wandb, …), as transformers does."
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run into the same directory.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@quiet_option
 def tune(
     model: Path,
     data: Path,

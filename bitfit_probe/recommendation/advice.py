@@ -35,7 +35,7 @@ RATES: Mapping[str, tuple[float, float]] = {
 }
 #: LoRA's rank where nothing tells it: peft's default, and enough for GLUE in Hu et al. 2022 (table 6 shows
 #: little above r = 4).
-RANK = Settings.rank
+RANK = Settings.lora_r
 #: The most that is advised, a convention: beyond it LoRA's few parameters are no longer few.
 _MOST_RANK = 64
 #: Roles are named that carry this share of the bias kernel's trace together. A convention.
@@ -79,7 +79,7 @@ def advise(
     """
     model = task_model(checkpoint, len(data.label_names))
     lora = _lora(model, distance.reach, effective_rank) if method == "lora" else None
-    settings = Settings(method=cast("Method", method), learning_rate=rate, rank=lora.rank if lora else RANK)
+    settings = Settings(method=cast("Method", method), learning_rate=rate, lora_r=lora.rank if lora else RANK)
     out, examples = f"tuned-{method}", distance.data or _EXAMPLES
     return Advice(
         method=method,
@@ -165,7 +165,7 @@ def _command(settings: Settings, data: TaskData, model: str, examples: str, out:
         words += [option, column] if column is not None else []
     words += ["--method", settings.method]
     if settings.method == "lora":
-        words += ["--rank", str(settings.rank)]
+        words += ["--lora-r", str(settings.lora_r)]
     rate = settings.learning_rate
     words += ["--search"] if rate is None else ["--learning-rate", f"{rate:g}"]
     return shlex.join([*words, "--out", out])

@@ -88,7 +88,7 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
     elif lora is not None:
         yield "config = peft.LoraConfig("
         yield f"    r={lora.rank},"
-        yield f"    lora_alpha={settings.alpha or 2 * lora.rank},"
+        yield f"    lora_alpha={settings.lora_alpha or 2 * lora.rank},"
         yield from _listed("target_modules", lora.targets)
         yield from _listed("modules_to_save", model.modules)
         if model.inputs_first:
@@ -151,8 +151,8 @@ def _training(settings: Settings, examples: int, out: str) -> Iterator[str]:
     yield f"    {_quoted(out)},"
     yield f"    learning_rate={settings.rate:g},"
     yield f"    num_train_epochs={settings.passes(examples)},"
-    yield f"    per_device_train_batch_size={settings.batch},"
-    yield f"    warmup_steps={settings.warmup:g},  # a share of all steps"
+    yield f"    per_device_train_batch_size={settings.batch_size},"
+    yield f"    warmup_steps={settings.warmup_ratio:g},  # a share of all steps"
     yield f"    seed={settings.seed},"
     yield ")"
     yield "collator = transformers.DataCollatorWithPadding(tokenizer)"

@@ -127,8 +127,8 @@ def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
         base  # peft looks there for the vocabulary's size, and on the Hub if it finds nothing
     )
     config = peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha or 2 * settings.rank,
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha or 2 * settings.lora_r,
         target_modules=targets,
         modules_to_save=whole or None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),

@@ -47,7 +47,7 @@ def split(data: TaskData, share: float, seed: int) -> tuple[TaskData, TaskData |
     if not held or len(held) == len(data):
         raise DataError(
             f"{len(data)} examples are too few to hold out {share:.0%}",
-            advice="give more, or use --held-out 0",
+            advice="give more, or use --eval-split 0",
             path=data.path or None,
         )
     rest = sorted(set(range(len(data))) - set(held))

@@ -41,6 +41,16 @@ _PATIENCE = 3 / 8
 _ENOUGH_HELD_OUT = 50
 
 
+#: What run cards, whose keys stay, call a field by another name.
+_IN_CARDS = {
+    "batch_size": "batch",
+    "warmup_ratio": "warmup",
+    "eval_split": "held_out",
+    "lora_r": "rank",
+    "lora_alpha": "alpha",
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """The hyper-parameters of a run.
@@ -62,19 +72,19 @@ class Settings:
     epochs
         Passes over the data; None for 8, and more where the data are so few that this would be less than
         `ENOUGH_STEPS` steps.
-    batch, max_length
+    batch_size, max_length
         Examples a step; tokens after which texts are cut.
-    warmup
+    warmup_ratio
         Share of the steps in which the rate rises.
     class_weights
         Weigh each class by n / (classes · its count), so that rare classes count as much as frequent ones.
-    held_out
+    eval_split
         Share of the examples that are not trained on but judge each epoch; 0 for none.
     patience
         Stop after so many epochs without a lower held-out loss (0 never), and keep the best epoch's weights.
         None: after three eighths of the epochs where at least 50 examples are held out; fewer can't tell
         epochs apart, so that all are trained and the last is kept.
-    rank, alpha
+    lora_r, lora_alpha
         LoRA's r and α (Hu et al. 2022); α None is 2r.
     dtype
         Element type of the resting parameters; the trained ones are float32 whatever it is.
@@ -89,14 +99,14 @@ class Settings:
     learning_rate: float | None = None
     search: bool = False
     epochs: int | None = None
-    batch: int = 32
+    batch_size: int = 32
     max_length: int = 128
-    warmup: float = 0.06
+    warmup_ratio: float = 0.06
     class_weights: bool = False
-    held_out: float = 0.1
+    eval_split: float = 0.1
     patience: int | None = None
-    rank: int = 8
-    alpha: int | None = None
+    lora_r: int = 8
+    lora_alpha: int | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
 
@@ -125,19 +135,20 @@ class Settings:
             ),
             ("the learning rate must be above 0", "give one", rate is not None and not rate > 0),
             (
-                "epochs, batch, rank and max_length must be at least 1",
+                "epochs, batch_size, lora_r and max_length must be at least 1",
                 "give whole numbers",
-                min(1 if self.epochs is None else self.epochs, self.batch, self.rank, self.max_length) < 1,
+                min(1 if self.epochs is None else self.epochs, self.batch_size, self.lora_r, self.max_length)
+                < 1,
             ),
             (
-                "warmup and held_out are shares",
+                "warmup_ratio and eval_split are shares",
                 "give numbers from 0 to below 1",
-                not (0 <= self.warmup < 1 and 0 <= self.held_out < 1),
+                not (0 <= self.warmup_ratio < 1 and 0 <= self.eval_split < 1),
             ),
             (
                 "a search needs held-out examples to judge by",
-                "set held_out above 0",
-                self.search and not self.held_out,
+                "set eval_split above 0",
+                self.search and not self.eval_split,
             ),
         )
 
@@ -147,14 +158,15 @@ class Settings:
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def as_dict(self) -> dict[str, Any]:
-        """All of them by name, with the learning rate that is used."""
-        return asdict(self) | {"roles": list(self.roles), "learning_rate": self.rate}
+        """All of them by the names of a run card, with the learning rate that is used."""
+        fields = asdict(self) | {"roles": list(self.roles), "learning_rate": self.rate}
+        return {_IN_CARDS.get(name, name): value for name, value in fields.items()}
 
     def passes(self, examples: int) -> int:
         """Epochs of a run on so many examples."""
         if self.epochs is not None:
             return self.epochs
-        return enough_passes(examples, self.batch, ENOUGH_STEPS, _USUAL_EPOCHS)
+        return enough_passes(examples, self.batch_size, ENOUGH_STEPS, _USUAL_EPOCHS)
 
     def on(self, examples: int, held_out: int) -> Settings:
         """The same with the epochs and the patience of a run on so many examples."""

@@ -114,18 +114,18 @@ def _arguments(
     import torch
     import transformers
 
-    an_epoch = math.ceil(len(task.train) / settings.batch)
+    an_epoch = math.ceil(len(task.train) / settings.batch_size)
     epochs = settings.passes(len(task.train))
     judged = keep and bool(task.held_out) and settings.patience is not None
     cpu = cpu or not torch.cuda.is_available()
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=epochs,
-        per_device_train_batch_size=settings.batch,
-        per_device_eval_batch_size=2 * settings.batch,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=2 * settings.batch_size,
         learning_rate=settings.rate,
         weight_decay=0.0,
-        warmup_steps=round(settings.warmup * an_epoch * epochs),
+        warmup_steps=round(settings.warmup_ratio * an_epoch * epochs),
         lr_scheduler_type="linear",
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch" if task.held_out else "no",

@@ -195,7 +195,7 @@ class _Job:
         settings = self.settings
         tokenizer = padding_tokenizer(self.base.folder)
         objective = objective_for(self.examples, self.base, tokenizer, settings.objective)
-        train, held_out = split(self.examples, settings.held_out, settings.seed)
+        train, held_out = split(self.examples, settings.eval_split, settings.seed)
         settings = settings.on(len(train), len(held_out) if held_out else 0)
 
         def make(settings: Settings) -> Built:

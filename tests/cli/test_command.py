@@ -264,5 +264,5 @@ def test_public_names_are_exact_and_all_there():
     "first", ["from bitfit_probe.probe import diff", "import bitfit_probe.comparison.kernel", "pass"]
 )
 def test_diff_stays_the_function_whatever_was_imported_first(first):
-    code = f"{first}\nimport bitfit_probe\nfrom bitfit_probe.comparison.kernel import BLOCK\nassert callable(bitfit_probe.comparison) and callable(bitfit_probe.probe)"  # noqa: E501
+    code = f"{first}\nimport bitfit_probe\nfrom bitfit_probe.comparison.kernel import BLOCK\nassert callable(bitfit_probe.diff) and callable(bitfit_probe.probe)"  # noqa: E501
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from bitfit_probe.cli.options import COLUMNS
 from support import recommended as made
 
 import bitfit_probe.beforehand
 from bitfit_probe.cli import cli, main
-from bitfit_probe.cli.examples_options import COLUMN_OPTIONS
 from bitfit_probe.data import Columns
 from bitfit_probe.errors import DataError
 from bitfit_probe.rendering import recommended_to_text
@@ -70,7 +70,7 @@ def test_defaults(asked, run):
             "reference": None,
             "tuned": (),
             "trial": None,
-            "work": None,
+            "work_dir": None,
             "margin": 1.0,
             "examples": 300,
             "seed": 0,
@@ -81,7 +81,7 @@ def test_defaults(asked, run):
 def test_everything_is_handed_on(asked, run):
     run(
         *("base", "--data", "d.csv", "--text", "t", "--pair", "p", "--label", "l"),
-        *("--tuned", "one", "--tuned", "two", "--trial", 2.5, "--work", "w", "--margin", 0.5),
+        *("--tuned", "one", "--tuned", "two", "--trial", 2.5, "--work-dir", "w", "--margin", 0.5),
         *("--reference", "r.txt", "--examples", 50, "--seed", 7, "--quiet"),
     )
     assert asked == [
@@ -92,7 +92,7 @@ def test_everything_is_handed_on(asked, run):
             "reference": Path("r.txt"),
             "tuned": (Path("one"), Path("two")),
             "trial": 2.5,
-            "work": Path("w"),
+            "work_dir": Path("w"),
             "margin": 0.5,
             "examples": 50,
             "seed": 7,
@@ -109,7 +109,7 @@ def test_no_reference_is_no_file(asked, run):
     ("options", "what"),
     [
         ((), "Missing option '--data'"),
-        (("--data", "d.csv", "--work", "w"), "--work needs --trial"),
+        (("--data", "d.csv", "--work-dir", "w"), "--work-dir needs --trial"),
         (("--data", "d.csv", "--trial", "0"), "x>0"),
         (("--data", "d.csv", "--margin", "-1"), "x>=0"),
         (("--data", "d.csv", "--reference", "r", "--no-reference"), "exclude each other"),
@@ -158,7 +158,7 @@ def test_help_stays_light():
 @pytest.mark.parametrize("name", ["check", "diff", "distance", "recommend", "report", "tune"])
 def test_columns_are_named_alike_everywhere(name):
     """The three options in their order, with one wording."""
-    wanted = [option(lambda: None).__click_params__[0] for option in COLUMN_OPTIONS]
+    wanted = [option(lambda: None).__click_params__[0] for option in COLUMNS]
     found = [item for item in cli.commands[name].params if item.name in ("text", "pair", "label")]
     assert [(item.name, item.opts, item.help) for item in found] == [
         (item.name, item.opts, item.help) for item in wanted

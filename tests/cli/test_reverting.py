@@ -17,7 +17,7 @@ def planted(tmp_path_factory):
 
 
 def run(capsys, *args):
-    code = cli._run([*map(str, args)])
+    code = cli.run([*map(str, args)])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -73,7 +73,7 @@ def test_columns_examples_and_tolerance_are_passed_on(capsys, planted, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "option", [["--revert", "role"], ["--text", "x"], ["--examples", "9"], ["--model", "."]]
+    "option", [["--revert", "role"], ["--text", "x"], ["--examples", "9"], ["--model-dir", "."]]
 )
 def test_options_that_need_data_say_so(capsys, planted, option):
     code, out, err = run(capsys, "diff", *planted[:2], *option)

@@ -110,7 +110,7 @@ def test_key_chooses_a_state_dict(tmp_path):
     torch.save({"model": base, "ema": tuned}, tmp_path / "both.pt")
     plain = write(tmp_path / "base.safetensors", base)
     verdicts = [
-        bitfit_probe.diff(plain, tmp_path / "both.pt", key=key).comparisons[0].verdict
+        bitfit_probe.diff(plain, tmp_path / "both.pt", state_dict_key=key).comparisons[0].verdict
         for key in ("model", "ema", None)
     ]
     assert verdicts == ["identical", "bitfit", "identical"]  # the live weights win over the average

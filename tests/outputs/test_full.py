@@ -38,7 +38,7 @@ HEAVY = [
     (2_000_000, "tune base --data data.csv -o t --epochs 1 --quiet --method full"),
     (100, "distance base --data data.csv --no-reach --no-reference --quiet --out o.txt"),
     (100, "recommend base --data data.csv --no-reference --quiet --examples 20 --out o.txt"),
-    (10, "recommend base --data data.csv --no-reference --quiet --examples 20 --trial 0.5 --work w"),
+    (10, "recommend base --data data.csv --no-reference --quiet --examples 20 --trial 0.5 --work-dir w"),
 ]
 
 

@@ -81,7 +81,7 @@ TABLE = [
     ("recommend base --data data.csv --out {}", "base/config.json", "a folder's config"),
     ("recommend base --data data.csv --tuned tuned --out {}", "tuned/config.json", "a tuned one"),
     (
-        "recommend base --data work/trial.jsonl --trial 1 --work {}",
+        "recommend base --data work/trial.jsonl --trial 1 --work-dir {}",
         "work",
         "the journal over examples",
     ),
@@ -143,7 +143,7 @@ def test_the_journal_is_an_output_too(
     world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(world)
-    command = "recommend base --data data.csv --trial 1 --work work --out work/trial.jsonl"
+    command = "recommend base --data data.csv --trial 1 --work-dir work --out work/trial.jsonl"
     with pytest.raises(SystemExit):
         main(command.split())
     assert "is named for two outputs" in capsys.readouterr().err

@@ -17,7 +17,7 @@ COMMANDS = [
     "check base tuned --fail-on never --out o.txt",
     "report base tuned --no-spectra -o o.html",
     "distance base --data data.csv --no-reach --no-reference --out o.txt",
-    "recommend base --data data.csv --no-reference --examples 20 --out o.txt --trial 0.01 --work w",
+    "recommend base --data data.csv --no-reference --examples 20 --out o.txt --trial 0.01 --work-dir w",
     "patch extract base tuned -o p.safetensors",
     "patch apply base p.safetensors -o a/b/again",
     "patch apply base p.safetensors -o again.safetensors",

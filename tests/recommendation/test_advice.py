@@ -78,7 +78,7 @@ def same_as_tune(method: Any, base: Path, data: Path) -> None:
     advice = advised(method, base, data)
     rank = advice.lora.rank if advice.lora else RANK
     made = build(
-        open_checkpoint(base), read_examples(data), "classify", Settings(method=method, rank=rank)
+        open_checkpoint(base), read_examples(data), "classify", Settings(method=method, lora_r=rank)
     ).model
     assert trainable(run_model_part(advice.snippet)) == trainable(made)
 
@@ -166,7 +166,7 @@ def test_a_command_means_what_was_given(base, data, columns, bases):
     found = parsed(advice.command)
     assert (found["model"], found["data"]) == (Path(base), Path(data))
     assert (found["text"], found["pair"], found["label"]) == (columns.text, columns.pair, columns.label)
-    assert (found["method"], found["rank"], found["search"]) == ("lora", RANK, True)
+    assert (found["method"], found["lora_r"], found["search"]) == ("lora", RANK, True)
     ast.parse(advice.snippet)
 
 
@@ -205,7 +205,7 @@ def test_where_the_rank_comes_from(reach, effective, rank, why, bases, task):
     advice = advised("lora", bases("bert"), task, reach=reach, effective_rank=effective)
     assert advice.lora.rank == rank
     assert why in advice.lora.why
-    assert parsed(advice.command)["rank"] == rank
+    assert parsed(advice.command)["lora_r"] == rank
     assert f"    r={rank},\n    lora_alpha={2 * rank},\n" in advice.snippet
 
 

@@ -37,7 +37,7 @@ def built(base: Path, classes: int) -> dict[str, int]:
     for method in ("bitfit", "lora", "full"):
         try:
             made = build(
-                open_checkpoint(base), examples(classes), objective, Settings(method=method, rank=RANK)
+                open_checkpoint(base), examples(classes), objective, Settings(method=method, lora_r=RANK)
             )
         except NoBiasesError:
             continue

@@ -320,17 +320,21 @@ class TestResuming:
     def test_finished_runs_are_used_again(self, bases, data, planted, clock, tmp_path):
         made = planted(inside)
         first = run_trial(
-            bases("bert"), data, minutes=55 / 60, work=tmp_path, progress=clock.step, clock=clock
+            bases("bert"), data, minutes=55 / 60, work_dir=tmp_path, progress=clock.step, clock=clock
         )
         before = len(made.made)
         assert before == len(first.runs) == 3
-        whole = run_trial(bases("bert"), data, minutes=100, work=tmp_path, progress=clock.step, clock=clock)
+        whole = run_trial(
+            bases("bert"), data, minutes=100, work_dir=tmp_path, progress=clock.step, clock=clock
+        )
         assert len(made.made) == len(whole.runs) == 15  # none was made twice
         assert len(set(made.made)) == 15
         assert whole.runs[:3] == first.runs
         assert made.rehearsed == list(ALL)  # speeds were known the second time
         assert whole.seconds == sum(run.steps for run in whole.runs)
-        again = run_trial(bases("bert"), data, minutes=100, work=tmp_path, progress=clock.step, clock=clock)
+        again = run_trial(
+            bases("bert"), data, minutes=100, work_dir=tmp_path, progress=clock.step, clock=clock
+        )
         assert len(made.made) == 15
         assert (again.results, again.runs, again.enough) == (whole.results, whole.runs, True)
 
@@ -340,13 +344,13 @@ class TestResuming:
         def count(data, **how):
             before = len(made.made)
             run_trial(
-                bases("bert"), data, minutes=100, work=tmp_path, progress=clock.step, clock=clock, **how
+                bases("bert"), data, minutes=100, work_dir=tmp_path, progress=clock.step, clock=clock, **how
             )
             return len(made.made) - before
 
         assert count(data) == 15
         assert count(data, seed=1) == 15
-        assert count(data, rank=4) == 15
+        assert count(data, lora_r=4) == 15
         assert count(data.take(list(reversed(range(120))))) == 15
         assert count(data) == 0  # its lines are still there
 
@@ -359,12 +363,14 @@ class TestResuming:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_trial(bases("bert"), data, minutes=100, work=tmp_path, progress=interrupt, clock=clock)
+            run_trial(bases("bert"), data, minutes=100, work_dir=tmp_path, progress=interrupt, clock=clock)
         journal = tmp_path / "trial.jsonl"
         assert len(journal.read_text().splitlines()) == 1
         with journal.open("a") as stream:
             stream.write('{"fingerprint": "cut o')
-        trial = run_trial(bases("bert"), data, minutes=100, work=tmp_path, progress=clock.step, clock=clock)
+        trial = run_trial(
+            bases("bert"), data, minutes=100, work_dir=tmp_path, progress=clock.step, clock=clock
+        )
         assert len(trial.runs) == len(made.made) == 15
         lines = journal.read_text().splitlines()
         assert len(lines) == 16
@@ -386,7 +392,7 @@ class TestResuming:
         made = planted(inside)
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError):
-            run_trial(bases("bert"), data, minutes=1, work=tmp_path / "file" / "work")
+            run_trial(bases("bert"), data, minutes=1, work_dir=tmp_path / "file" / "work")
         assert made.rehearsed == []
 
 
@@ -466,9 +472,13 @@ class TestRealRuns:
         """Whether the first word is w0, asked of a random body and of one that was trained to tell."""
         base = bases("bert")
         if known:  # three classes, so that its head is none for two
-            how = {"method": "lora", "merge": True, "learning_rate": 1e-2, "epochs": 8, "held_out": 0.0}
+            how = {"method": "lora", "merge": True, "learning_rate": 1e-2, "epochs": 8, "eval_split": 0.0}
             base = tune(
-                base, write_csv(tmp_path / "three.csv", rows(120)), out=tmp_path / "base", batch=16, **how
+                base,
+                write_csv(tmp_path / "three.csv", rows(120)),
+                out=tmp_path / "base",
+                batch_size=16,
+                **how,
             ).path
         table = [row | {"label": str(row["label"] == "c0")} for row in rows(66, seed=6)]
         data = read_examples(write_csv(tmp_path / "two.csv", table))

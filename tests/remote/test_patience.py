@@ -19,7 +19,7 @@ from bitfit_probe import sample
 from bitfit_probe.checkpoint.remote.download import DownloadedFile
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import Patience, asking, paced, unanswered
-from bitfit_probe.cli import _run
+from bitfit_probe.cli import run as _run
 from bitfit_probe.errors import BitfitProbeError, RemoteError, shown
 from bitfit_probe.rendering import diff_to_json
 

@@ -14,7 +14,7 @@ from server import Server, serving
 
 import bitfit_probe as bp
 from bitfit_probe import sample
-from bitfit_probe.cli import _run
+from bitfit_probe.cli import run as _run
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.rendering import diff_to_json
 

@@ -72,7 +72,7 @@ LORA = replace(
     advice=Advice(
         "lora",
         (1e-4, 1e-3),
-        "bitfit-probe tune models/minilm --data data/questions.csv --method lora --rank 4 --search "
+        "bitfit-probe tune models/minilm --data data/questions.csv --method lora --lora-r 4 --search "
         "--out tuned-lora",
         SNIPPET,
         lora=LoraAdvice(

@@ -55,10 +55,10 @@ def train(
     method: str,
     rate: float,
     epochs: int,
-    batch: int = 32,
+    batch_size: int = 32,
     max_length: int = 64,
-    warmup: float = 0.06,
-    rank: int = 8,
+    warmup_ratio: float = 0.06,
+    lora_r: int = 8,
     head: str = "classifier.",
     seed: int = 0,
 ) -> tuple[Any, Any]:
@@ -69,18 +69,18 @@ def train(
     model = AutoModelForSequenceClassification.from_pretrained(
         base, num_labels=max(labels) + 1, local_files_only=True
     ).float()
-    _prepare(model, method, head, rank)
+    _prepare(model, method, head, lora_r)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
-    steps = epochs * math.ceil(len(texts) / batch)
-    rising = round(warmup * steps)
+    steps = epochs * math.ceil(len(texts) / batch_size)
+    rising = round(warmup_ratio * steps)
     step = 0
     model.train()
     for _ in range(epochs):
         numbers = list(range(len(texts)))
         order.shuffle(numbers)
-        for start in range(0, len(numbers), batch):
-            now = numbers[start : start + batch]
+        for start in range(0, len(numbers), batch_size):
+            now = numbers[start : start + batch_size]
             share = step / rising if step < rising else (steps - step) / max(1, steps - rising)
             for group in optimizer.param_groups:
                 group["lr"] = rate * share

@@ -76,8 +76,8 @@ def test_it_takes_the_steps_of_an_independent_loop(bases, task, tmp_path, method
     }
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     data = read_examples(task)
-    hyper = {"epochs": 4, "batch": 64, "max_length": 24, "warmup": 0.25, "seed": 3}
-    bp.tune(base, task, out=tmp_path / "out", method=method, learning_rate=1e-3, held_out=0.0, **hyper)
+    hyper = {"epochs": 4, "batch_size": 64, "max_length": 24, "warmup_ratio": 0.25, "seed": 3}
+    bp.tune(base, task, out=tmp_path / "out", method=method, learning_rate=1e-3, eval_split=0.0, **hyper)
     theirs, _ = reference_train(base, list(data.texts), list(data.labels), method=method, rate=1e-3, **hyper)
     ours = load_file(tmp_path / "out" / "model.safetensors")
     start, moved = state("bert"), {}
@@ -101,7 +101,7 @@ def test_a_step_too_small_for_bfloat16_is_not_lost(bases, task, tmp_path):
     model("bert").to(torch.bfloat16).save_pretrained(base)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (base / name).write_bytes((bases("bert") / name).read_bytes())
-    hyper = {"epochs": 1, "batch": 64, "held_out": 0.0, "warmup": 0.0}
+    hyper = {"epochs": 1, "batch_size": 64, "eval_split": 0.0, "warmup_ratio": 0.0}
     bp.tune(base, task, out=tmp_path / "out", dtype="bfloat16", learning_rate=1e-5, **hyper)
     before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
     name = "bert.encoder.layer.0.intermediate.dense.bias"

@@ -23,7 +23,7 @@ from bitfit_probe.errors import (
 from bitfit_probe.tuning.run_dir import Workplace
 
 HEAD = {"classifier.weight", "classifier.bias"}
-QUICK = {"epochs": 1, "batch": 16, "held_out": 0.0}
+QUICK = {"epochs": 1, "batch_size": 16, "eval_split": 0.0}
 
 
 def tuned(base, data, out, **hyper):
@@ -55,7 +55,7 @@ def test_bitfit_moves_the_biases_and_the_head_and_nothing_else(bases, task, tmp_
 
 
 def test_it_learns(bases, task, tmp_path):
-    hyper = {"epochs": 12, "batch": 8, "learning_rate": 1e-2, "patience": 0, "method": "lora"}
+    hyper = {"epochs": 12, "batch_size": 8, "learning_rate": 1e-2, "patience": 0, "method": "lora"}
     done = bp.tune(bases("bert"), task, out=tmp_path / "out", **hyper)
     assert done.result["held_out_accuracy"] == 1.0
     losses = [row["loss"] for row in done.card["curve"] if "loss" in row]
@@ -102,7 +102,7 @@ def test_lora_writes_an_adapter_that_means_what_the_merged_model_means(bases, ta
     from transformers import AutoModelForSequenceClassification
 
     base = bases("bert")
-    hyper = {"method": "lora", "rank": 2, "learning_rate": 1e-2}
+    hyper = {"method": "lora", "lora_r": 2, "learning_rate": 1e-2}
     tuned(base, task, tmp_path / "adapter", **hyper)
     tuned(base, task, tmp_path / "merged", merge=True, **hyper)
     assert comparison(base, tmp_path / "merged").verdict == "merged-lora"
@@ -145,7 +145,7 @@ def test_pairs_regression_and_language_models(bases, tmp_path):
         tmp_path / "numbers.csv", [{"text": row["text"], "score": str(i / 7)} for i, row in enumerate(table)]
     )
     plain = write_csv(tmp_path / "plain.csv", [{"text": row["text"]} for row in table])
-    half = {"held_out": 0.5}
+    half = {"eval_split": 0.5}
     assert tuned(bases("bert"), pairs, tmp_path / "a", **half).card["objective"] == "classify"
     regression = tuned(bases("bert"), numbers, tmp_path / "b", **half)
     assert regression.card["objective"] == "regress"
@@ -175,7 +175,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(bases, task, tmp_path, dtyp
                 raise KeyboardInterrupt
 
     base, out = bases("bert"), tmp_path / "out"
-    hyper = {"epochs": 3, "held_out": 0.25, "dtype": dtype}
+    hyper = {"epochs": 3, "eval_split": 0.25, "dtype": dtype}
     with pytest.raises(KeyboardInterrupt):
         tuned(base, task, out, callbacks=[Interrupts()], **hyper)
     assert not out.exists()
@@ -238,7 +238,7 @@ def test_nothing_is_overwritten(bases, task, tmp_path):
 def test_early_stopping_counts_epochs_without_progress(bases, task, tmp_path):
     # A rate of 1e-30 moves no float32: every epoch's loss is the first one's.
     done = tuned(
-        bases("bert"), task, tmp_path / "out", learning_rate=1e-30, epochs=9, patience=2, held_out=0.25
+        bases("bert"), task, tmp_path / "out", learning_rate=1e-30, epochs=9, patience=2, eval_split=0.25
     )
     epochs = [row["epoch"] for row in done.card["curve"] if "held_out_loss" in row]
     assert epochs == [1.0, 2.0, 3.0]
@@ -259,14 +259,14 @@ def test_early_stopping_counts_epochs_without_progress(bases, task, tmp_path):
 def test_few_examples_get_more_passes_and_judge_no_epoch(examples, held_out, batch, epochs, patience):
     from bitfit_probe.tuning.settings import Settings
 
-    settings = Settings(batch=batch).on(examples, held_out)
+    settings = Settings(batch_size=batch).on(examples, held_out)
     assert (settings.epochs, settings.patience) == (epochs, patience)
-    asked = Settings(batch=batch, epochs=3, patience=0).on(examples, held_out)
+    asked = Settings(batch_size=batch, epochs=3, patience=0).on(examples, held_out)
     assert (asked.epochs, asked.patience) == (3, 0)
 
 
 def test_few_held_out_examples_are_shown_but_choose_nothing(bases, task, tmp_path):
-    done = tuned(bases("bert"), task, tmp_path / "out", learning_rate=2e-2, epochs=6, held_out=0.25)
+    done = tuned(bases("bert"), task, tmp_path / "out", learning_rate=2e-2, epochs=6, eval_split=0.25)
     rows = [row for row in done.card["curve"] if "held_out_loss" in row]
     assert len(rows) == 6
     assert (done.card["best_step"], done.card["settings"]["patience"]) == (None, None)
@@ -282,7 +282,7 @@ def test_the_passes_are_by_what_is_trained_on(bases, task, tmp_path):
 
     stops = Stops()
     done = tuned(
-        bases("bert"), task, tmp_path / "out", epochs=None, batch=8, held_out=0.25, callbacks=[stops]
+        bases("bert"), task, tmp_path / "out", epochs=None, batch_size=8, eval_split=0.25, callbacks=[stops]
     )
     batches = -(-done.card["data"]["trained_on"] // 8)
     assert done.card["settings"]["epochs"] == -(-300 // batches)
@@ -297,7 +297,7 @@ def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
     from bitfit_probe.tuning.encode import split
 
     out = tmp_path / "out"
-    done = tuned(bases("bert"), task, out, learning_rate=2e-2, epochs=6, patience=0, held_out=0.25)
+    done = tuned(bases("bert"), task, out, learning_rate=2e-2, epochs=6, patience=0, eval_split=0.25)
     rows = [row for row in done.card["curve"] if "held_out_loss" in row]
     assert done.card["best_step"] == min(rows, key=lambda row: row["held_out_loss"])["step"]
     _, held_out = split(read_examples(task), 0.25, 0)
@@ -338,7 +338,7 @@ def test_a_rate_that_diverges_is_not_taken(monkeypatch):
 
 
 def test_a_search_trains_at_the_rate_that_it_found(bases, task, tmp_path):
-    done = tuned(bases("bert"), task, tmp_path / "out", search=True, held_out=0.25)
+    done = tuned(bases("bert"), task, tmp_path / "out", search=True, eval_split=0.25)
     losses = {trial["learning_rate"]: trial["held_out_loss"] for trial in done.card["search"]}
     assert len(losses) >= 3
     assert done.card["settings"]["learning_rate"] == min(losses, key=losses.get)
@@ -361,7 +361,7 @@ def test_divergence_is_an_error_and_leaves_nothing(bases, task, tmp_path):
         ({"method": "magic"}, SettingsError, "choose bitfit"),
         ({"epochs": 0}, SettingsError, "at least 1"),
         ({"learning_rate": -1.0}, SettingsError, "above 0"),
-        ({"warmup": 1.5}, SettingsError, "shares"),
+        ({"warmup_ratio": 1.5}, SettingsError, "shares"),
         ({"search": True}, SettingsError, "held-out"),
         ({"objective": "regress"}, DataError, "classes"),
     ],

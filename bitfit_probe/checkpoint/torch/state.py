@@ -139,9 +139,13 @@ def unwrap(root: Any, key: str | None, path: Path) -> tuple[StateDict, tuple[str
     live = [state for state in found if not _is_average(state.key)]
     if key is None and len(live) == 1:
         others = ", ".join(state.key for state in found if state is not live[0])
-        return live[0], (f"read {live[0].key!r}; the file also holds {others} (choose with --key)",)
+        return live[0], (
+            f"read {live[0].key!r}; the file also holds {others} (choose with --state-dict-key)",
+        )
     choices = ", ".join(state.key or "(root)" for state in found)
-    error = AmbiguousError(f"holds several state dicts: {choices}", advice="choose one with --key", path=path)
+    error = AmbiguousError(
+        f"holds several state dicts: {choices}", advice="choose one with --state-dict-key", path=path
+    )
     error.choices = tuple(by_key)
     raise error
 

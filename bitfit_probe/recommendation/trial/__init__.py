@@ -33,9 +33,9 @@ def run_trial(
     *,
     minutes: float,
     methods: Sequence[str] | None = None,
-    rank: int = 8,
+    lora_r: int = 8,
     seed: int = 0,
-    work: Path | None = None,
+    work_dir: Path | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trial:
@@ -57,12 +57,12 @@ def run_trial(
         The budget of this call.
     methods
         Which of ``bitfit``, ``lora`` and ``full``; None takes those that the model can be trained by.
-    rank
+    lora_r
         LoRA's r.
     seed
         Of what is held out, the new heads, the order of examples, and the resampling behind intervals.
-    work
-        A directory for finished runs. The next call with the same model, data, seed and rank goes on there.
+    work_dir
+        A directory for finished runs. The next call with the same model, data, seed and lora_r goes on there.
     progress
         Told, after every step, of the seconds done and the budget.
     clock
@@ -77,13 +77,13 @@ def run_trial(
     NoBiasesError
         ``bitfit`` was asked for by name, and the model has no biases.
     BitfitProbeError
-        The model or the data can't be used, or nothing can be written to `work`.
+        The model or the data can't be used, or nothing can be written to `work_dir`.
     """
     budget = _Budget(minutes, clock, progress)
     chosen = _chosen(methods)
     with quietly():
-        bench = Bench(open_checkpoint(model), data, rank, seed, clock)
-        journal = None if work is None else Journal(Path(work), bench.fingerprint())
+        bench = Bench(open_checkpoint(model), data, lora_r, seed, clock)
+        journal = None if work_dir is None else Journal(Path(work_dir), bench.fingerprint())
         done = _Session(bench, budget, list(chosen), methods is not None, journal).go()
     bench.base.check_unchanged()
     return done

@@ -168,9 +168,9 @@ class Bench:
             method=cast("Method", method),
             learning_rate=rate,
             epochs=passes,
-            batch=_BATCH,
-            held_out=0.0,
-            rank=self.rank,
+            batch_size=_BATCH,
+            eval_split=0.0,
+            lora_r=self.rank,
             seed=self.seed,
         )
 

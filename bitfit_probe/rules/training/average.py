@@ -52,8 +52,8 @@ def average_beside_live(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     What to do
     ----------
-    Decide which of the two is meant, pass it with `--key`, and save that one alone. Use a smaller decay for
-    short runs.
+    Decide which of the two is meant, pass it with `--state-dict-key`, and save that one alone. Use a smaller
+    decay for short runs.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The options of commands that read examples, and of those that measure a task."""
+"""The options that several commands have, each declared once."""
 
 from __future__ import annotations
 
@@ -9,29 +9,69 @@ from typing import Any
 import click
 
 __all__ = [
-    "COLUMN_OPTIONS",
+    "COLUMNS",
+    "PATH",
     "Command",
     "columns_options",
+    "data_option",
+    "format_option",
     "measuring_options",
+    "out_option",
+    "quiet_option",
+    "seed_option",
+    "state_dict_key_option",
     "task_options",
     "with_options",
 ]
 
 Command = Callable[..., Any]
 
+PATH = click.Path(path_type=Path)
+
+state_dict_key_option = click.option(
+    "--state-dict-key", help="Which state dict to take where a file holds several (model, ema, …)."
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+seed_option = click.option("--seed", type=int, default=0, show_default=True)
+#: For commands that do without examples.
+data_option = click.option("--data", type=PATH, help="Labelled examples, to run the model on a few.")
 #: ``--text``, ``--pair`` and ``--label``, in the order in which help lists them.
-COLUMN_OPTIONS = (
+COLUMNS = (
     click.option("--text", help="Column of the texts in --data; guessed by name where not given."),
     click.option("--pair", help="Column of the second texts of pairs."),
     click.option("--label", help="Column of the labels."),
 )
 
 
+def out_option(
+    help: str = "Write to this file instead of stdout.",  # noqa: A002 - click's name for it
+    *,
+    required: bool = False,
+    folder: bool | None = None,
+) -> Command:
+    """``-o``, ``--out``: where the result goes.
+
+    Parameters
+    ----------
+    folder
+        Whether it is a directory; None for either.
+    """
+    kind = click.Path(path_type=Path, file_okay=not folder, dir_okay=folder is not False)
+    return click.option("-o", "--out", type=kind, required=required, help=help)
+
+
+def format_option(*choices: str, help: str = "How to print it.") -> Command:  # noqa: A002 - click's name
+    """``--format``, whose default is the first of `choices`; the command gets it as ``form``."""
+    return click.option(
+        "--format", "form", type=click.Choice(choices), default=choices[0], show_default=True, help=help
+    )
+
+
 #: How a task is measured, and where the result goes.
 _MEASURING = (
     click.option(
         "--reference",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Texts like those of the pretraining, one a line; English public-domain prose where not given.",
     ),
     click.option("--no-reference", is_flag=True, help="Leave the text distances out."),
@@ -42,10 +82,10 @@ _MEASURING = (
         show_default=True,
         help="How many to take at random.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True),
-    click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True),
-    click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead of stdout."),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
+    seed_option,
+    format_option("text", "json"),
+    out_option(),
+    quiet_option,
 )
 
 
@@ -71,16 +111,13 @@ def columns_options(command: Command) -> Command:
 
         return command(columns=Columns(text, pair, label), **options)
 
-    return with_options(bundled, command, COLUMN_OPTIONS)
+    return with_options(bundled, command, COLUMNS)
 
 
 def task_options(command: Command) -> Command:
     """Add ``--data``, which must be given, and the options of its columns."""
     data = click.option(
-        "--data",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Labelled examples: CSV, TSV, JSONL or Parquet.",
+        "--data", type=PATH, required=True, help="Labelled examples: CSV, TSV, JSONL or Parquet."
     )
     found: Command = data(columns_options(command))
     return found
