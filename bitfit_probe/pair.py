@@ -32,7 +32,7 @@ class Reading:
 
     Attributes
     ----------
-    key
+    state_dict_key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
         Read biases only; everything else counts as not checked.
@@ -42,14 +42,14 @@ class Reading:
         Told about bytes done and to do.
     """
 
-    key: str | None = None
+    state_dict_key: str | None = None
     biases_only: bool = False
     trust_checksums: bool = False
     progress: Progress | None = field(default=None, repr=False)
 
     def open(self, path: str | Path) -> Checkpoint:
         """Open a checkpoint; raises as `open_checkpoint` does."""
-        return open_checkpoint(path, self.key, biases_only=self.biases_only)
+        return open_checkpoint(path, self.state_dict_key, biases_only=self.biases_only)
 
     def compare(self, base: Checkpoint, tuned: Checkpoint) -> tuple[Comparison, Alignment]:
         """Say what moved; raises as `bitfit_probe.comparison.compare` does."""
