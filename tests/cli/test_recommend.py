@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bitfit_probe.cli.options import COLUMNS
 from support import recommended as made
 
 import bitfit_probe.beforehand
 from bitfit_probe.cli import cli, main
+from bitfit_probe.cli.options import COLUMNS
 from bitfit_probe.data import Columns
 from bitfit_probe.errors import DataError
 from bitfit_probe.rendering import recommended_to_text
