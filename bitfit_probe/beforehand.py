@@ -141,7 +141,7 @@ def recommend(
     )
     runs = None if trial is None else _trial(model, read, trial, work_dir, seed, progress)
     known, evidence = _known(pairs, read.sample(examples, seed), runs, progress)
-    checkpoint = open_checkpoint(model)
+    checkpoint = pairs[0].base if pairs else open_checkpoint(model)
     return Recommended(
         recommendation(checkpoint, read, measured, margin=margin, known=known),
         measured,
@@ -153,7 +153,7 @@ def recommend(
 
 def with_recommendation(
     report: Report,
-    base: str | Path,
+    pairs: Sequence[Pair],
     data: TaskData,
     *,
     margin: float = 1.0,
@@ -165,8 +165,10 @@ def with_recommendation(
     Parameters
     ----------
     report
-        From `probe`; its findings, spectra and reverting count as evidence.
-    base, data, margin, examples, progress
+        From `describe` with the same pairs; its findings, spectra and reverting count as evidence.
+    pairs
+        Open and compared.
+    data, margin, examples, progress
         As for `recommend`.
 
     Raises
@@ -174,23 +176,23 @@ def with_recommendation(
     BitfitProbeError
         As for `distance`.
     """
-    from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.recommendation.afterwards import Look, middle_rank, steps_taken
     from bitfit_probe.recommendation.answer import Known, recommendation
     from bitfit_probe.records.recommendation import Recommended
 
-    measured = distance(base, data, examples=examples, progress=progress)
+    base = pairs[0].base
+    measured = distance(base.path, data, examples=examples, progress=progress)
     looks = [
         Look(
-            comparison.tuned.path,
+            str(pair.path),
             known.reverting.accuracy if known.reverting is not None else None,
             middle_rank(known.spectra),
-            steps_taken(Path(comparison.tuned.path)),
+            steps_taken(pair),
         )
-        for comparison, known in zip(report.diff.comparisons, report.measured, strict=True)
+        for pair, known in zip(pairs, report.measured, strict=True)
     ]
     known = Known.of(looks, report.check)
-    answer = recommendation(open_checkpoint(base), data, measured, margin=margin, known=known)
+    answer = recommendation(base, data, measured, margin=margin, known=known)
     found = Recommended(answer, measured, check=report.check)
     return replace(report, evidence=measured.evidence, recommended=found)
 

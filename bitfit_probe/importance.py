@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.comparison import Progress, compare
+from bitfit_probe.comparison import Progress
+from bitfit_probe.pair import Pair, Reading
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
@@ -77,40 +78,33 @@ def revert(
     >>> found.rows[0].group.label, found.rows[0].verdict  # doctest: +SKIP
     ('q', 'matters')
     """
-    from bitfit_probe.measures.reverting import revert as run
     from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
 
-    read = _examples(data, columns, examples)
-    ours, theirs = open_checkpoint(base, state_dict_key), open_checkpoint(tuned, state_dict_key)
-    comparison, _ = compare(ours, theirs, biases_only=True)
-    found = run(
-        ours,
-        theirs,
-        comparison,
-        read,
-        by=by,
-        model_dir=model_dir,
-        confidence=CONFIDENCE if confidence is None else confidence,
-        tolerance=TOLERANCE if tolerance is None else tolerance,
+    pair = Pair.open(base, tuned, Reading(state_dict_key, biases_only=True))
+    found = _revert(
+        pair,
+        _examples(data, columns, examples),
+        by,
+        model_dir,
+        CONFIDENCE if confidence is None else confidence,
+        TOLERANCE if tolerance is None else tolerance,
         early_stop=early_stop,
         progress=progress,
     )
-    for checkpoint in (ours, theirs):
-        checkpoint.check_unchanged()
+    pair.check_unchanged()
     return found
 
 
 def with_examples(
     report: Report,
-    base: str | Path,
-    *tuned: str | Path,
+    pairs: Sequence[Pair],
     data: str | Path | TaskData,
+    *,
     by: By = "role",
     columns: Columns | None = None,
     examples: int | None = None,
     tolerance: float | None = None,
     model_dir: str | Path | None = None,
-    state_dict_key: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Add to a report what examples tell: reverting, and Fisher in the rankings that it has.
@@ -118,8 +112,10 @@ def with_examples(
     Parameters
     ----------
     report
-        From `probe` with the same checkpoints.
-    base, *tuned, data, by, columns, examples, tolerance, model_dir, state_dict_key, progress
+        From `describe` with the same pairs.
+    pairs
+        Open and compared.
+    data, by, columns, examples, tolerance, model_dir, progress
         As for `revert`.
 
     Raises
@@ -127,29 +123,56 @@ def with_examples(
     BitfitProbeError
         As for `revert`.
     """
+    from bitfit_probe.measures.fisher import fisher_of
+    from bitfit_probe.measures.ranking import rank
+    from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
+
     read = _examples(data, columns, examples)
     measured = []
-    sides = zip(tuned, report.diff.comparisons, report.measured, strict=True)
-    for number, (path, comparison, known) in enumerate(sides):
-        found = revert(
-            base,
-            path,
+    for number, (pair, known) in enumerate(zip(pairs, report.measured, strict=True)):
+        found = _revert(
+            pair,
             read,
-            by=by,
-            examples=len(read),
-            model_dir=model_dir,
-            state_dict_key=state_dict_key,
-            tolerance=tolerance,
-            progress=None if progress is None else _share(progress, number, len(tuned)),
+            by,
+            model_dir,
+            CONFIDENCE,
+            TOLERANCE if tolerance is None else tolerance,
+            progress=None if progress is None else _share(progress, number, len(pairs)),
         )
         rankings = known.rankings
         if rankings:
-            from bitfit_probe.measures.ranking import rank
-
-            steep = _steepness(base, path, read, model_dir, state_dict_key)
-            rankings = tuple(rank(comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
+            steep = fisher_of(pair.base, pair.tuned, read, model_dir=model_dir)
+            rankings = tuple(rank(pair.comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
         measured.append(replace(known, reverting=found, rankings=rankings))
+        pair.check_unchanged()
     return replace(report, measured=tuple(measured))
+
+
+def _revert(
+    pair: Pair,
+    data: TaskData,
+    by: By,
+    model_dir: str | Path | None,
+    confidence: float,
+    tolerance: float,
+    *,
+    early_stop: bool = True,
+    progress: Progress | None = None,
+) -> Reverting:
+    from bitfit_probe.measures.reverting import revert as run
+
+    return run(
+        pair.base,
+        pair.tuned,
+        pair.comparison,
+        data,
+        by=by,
+        model_dir=model_dir,
+        confidence=confidence,
+        tolerance=tolerance,
+        early_stop=early_stop,
+        progress=progress,
+    )
 
 
 def _share(progress: Progress, number: int, count: int) -> Progress:
@@ -162,20 +185,3 @@ def _examples(data: str | Path | TaskData, columns: Columns | None, examples: in
     from bitfit_probe.rules.importance import EXAMPLES
 
     return as_examples(data, columns).sample(EXAMPLES if examples is None else examples)
-
-
-def _steepness(
-    base: str | Path,
-    tuned: str | Path,
-    data: TaskData,
-    model_dir: str | Path | None,
-    state_dict_key: str | None,
-) -> dict[str, float]:
-    from bitfit_probe.measures.fisher import fisher_of
-
-    return fisher_of(
-        open_checkpoint(base, state_dict_key),
-        open_checkpoint(tuned, state_dict_key),
-        data,
-        model_dir=model_dir,
-    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.measures import By, Likeness, Trajectory
     from bitfit_probe.records.report import Measured, Report
 
-__all__ = ["check", "diff", "explain", "explanations", "probe"]
+__all__ = ["check", "compared", "describe", "diff", "explain", "explanations", "probe"]
 
 
 def diff(
@@ -63,7 +63,7 @@ def diff(
     >>> report.comparisons[0].verdict
     'bitfit'
     """
-    return _as_diff(_compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress)))
+    return _as_diff(compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress)))
 
 
 def probe(
@@ -126,13 +126,39 @@ def probe(
     >>> report.measured[0].adequacy.state
     'healthy'
     """
+    pairs = compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress), data)
+    return describe(
+        pairs,
+        by=by,
+        paper=paper,
+        spectra=spectra,
+        adapter=adapter,
+        trajectory=trajectory,
+        hashes=hashes,
+        judge=judge,
+        progress=spectra_progress,
+    )
+
+
+def describe(
+    pairs: Sequence[Pair],
+    *,
+    by: By | Sequence[By] = ("role", "layer", "tensor"),
+    paper: bool = False,
+    spectra: bool = False,
+    adapter: str | Path | None = None,
+    trajectory: bool = False,
+    hashes: bool = False,
+    judge: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """`probe` for checkpoints that are open and compared already; `progress` is that of the spectra."""
     from bitfit_probe.records.report import Report
     from bitfit_probe.version import __version__
 
-    pairs = _compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress), data)
     updates = align(pairs[0].base, open_checkpoint(adapter)) if spectra and adapter is not None else None
     groupings = (by,) if isinstance(by, str) else by
-    measured = [_measured(pair, groupings, paper, spectra, updates, spectra_progress) for pair in pairs]
+    measured = [_measured(pair, groupings, paper, spectra, updates, progress) for pair in pairs]
     several = len(pairs) > 1
     report = Report(
         diff=_as_diff(pairs),
@@ -148,10 +174,16 @@ def probe(
     return report
 
 
-def _compared(
+def compared(
     base: str | Path, tuned: Sequence[str | Path], reading: Reading, data: TaskData | str | Path | None = None
 ) -> tuple[Pair, ...]:
-    """Pairs that could be opened and compared; raises why the first one could not."""
+    """Open and compare, for all that is then asked of the pairs.
+
+    Raises
+    ------
+    BitfitProbeError
+        The base or the data can't be read, or a tuned checkpoint can't be opened or compared.
+    """
     pairs = open_pairs(base, tuned, reading, data=_examples(data))
     for pair in sorted(pairs, key=lambda pair: pair.opened):  # before any is compared
         if pair.error is not None:

@@ -82,30 +82,27 @@ def diff(
     inputs = (base, *tuned, *filter(None, (adapter, asked.data, asked.model_dir)))
     refuse_overlap(filter(None, (out, plot)), inputs)
     one_blas_thread()
-    from bitfit_probe.probe import probe
+    from bitfit_probe.pair import Reading
+    from bitfit_probe.probe import compared, describe
     from bitfit_probe.rendering import diff_to_csv, headline, report_to_json, report_to_text
 
     with (
         ProgressBar("comparing", quiet=quiet) as progress,
         ProgressBar("singular values", quiet=quiet) as spectra_progress,
     ):
-        report = probe(
-            base,
-            *tuned,
-            state_dict_key=state_dict_key,
-            biases_only=biases_only,
-            trust_checksums=trust_checksums,
+        pairs = compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress))
+        report = describe(
+            pairs,
             by=() if by is None else (by,),
             paper=paper,
             spectra=spectra,
             adapter=adapter,
             trajectory=trajectory,
-            progress=progress,
-            spectra_progress=spectra_progress,
+            progress=spectra_progress,
         )
     if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
         click.echo("no matrix moved: there are no singular values to take", err=True)
-    report = asked.measured(report, base, tuned, state_dict_key, quiet=quiet)
+    report = asked.measured(report, pairs, quiet=quiet)
     if form == "json":
         text = report_to_json(report)
     elif form == "csv":

@@ -21,7 +21,10 @@ from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bitfit_probe.data import Columns, TaskData
+    from bitfit_probe.pair import Pair
     from bitfit_probe.records.report import Report
 
 __all__ = ["report"]
@@ -62,7 +65,8 @@ def report(
     inputs = (base, *tuned, *([data] if data else []))
     refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
-    from bitfit_probe.probe import probe
+    from bitfit_probe.pair import Reading
+    from bitfit_probe.probe import compared, describe
     from bitfit_probe.rendering import report_to_html, report_to_markdown
 
     examples = None
@@ -74,46 +78,34 @@ def report(
         ProgressBar("comparing", quiet=quiet) as progress,
         ProgressBar("matrices", quiet=quiet) as spectra_progress,
     ):
-        result = probe(
-            base,
-            *tuned,
-            state_dict_key=state_dict_key,
+        pairs = compared(base, tuned, Reading(state_dict_key, progress=progress), examples)
+        result = describe(
+            pairs,
             by=("role", "layer", "role-layer"),
             spectra=not no_spectra,
             hashes=True,
             judge=True,
-            data=examples,
             trajectory=trajectory,
-            progress=progress,
-            spectra_progress=spectra_progress,
+            progress=spectra_progress,
         )
         if examples is not None:
-            result = _with_examples(result, base, tuned, examples, state_dict_key, quiet)
+            result = _with_examples(result, pairs, examples, quiet)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, inputs)
 
 
-def _with_examples(
-    result: Report,
-    base: Path,
-    tuned: tuple[Path, ...],
-    examples: TaskData,
-    state_dict_key: str | None,
-    quiet: bool,
-) -> Report:
+def _with_examples(result: Report, pairs: Sequence[Pair], examples: TaskData, quiet: bool) -> Report:
     """Add which biases matter, how far the task is from what the base knows, and which method it asks for."""
     from bitfit_probe.beforehand import with_recommendation
     from bitfit_probe.importance import with_examples
 
     with ProgressBar("reverting", quiet=quiet) as progress:
-        result = with_examples(
-            result, base, *tuned, data=examples, state_dict_key=state_dict_key, progress=progress
-        )
+        result = with_examples(result, pairs, examples, progress=progress)
     try:
         with ProgressBar("measuring", quiet=quiet) as bar:
             return with_recommendation(
                 result,
-                base,
+                pairs,
                 examples,
                 progress=lambda stage, done, total: bar(done, total) if stage == "reach" else None,
             )

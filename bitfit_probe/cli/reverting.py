@@ -12,6 +12,9 @@ from bitfit_probe.cli.options import COLUMNS, PATH, Command, with_options
 from bitfit_probe.cli.output import ProgressBar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bitfit_probe.pair import Pair
     from bitfit_probe.records.measures import By
     from bitfit_probe.records.report import Report
 
@@ -63,9 +66,7 @@ class Examples:
             option = "revert" if "group" in others else next(iter(others))
             raise click.UsageError(f"--{option.replace('_', '-')} needs --data")
 
-    def measured(
-        self, report: Report, base: Path, tuned: tuple[Path, ...], state_dict_key: str | None, *, quiet: bool
-    ) -> Report:
+    def measured(self, report: Report, pairs: Sequence[Pair], *, quiet: bool) -> Report:
         """The report with what the examples tell about each tuned checkpoint."""
         if self.data is None:
             return report
@@ -75,15 +76,13 @@ class Examples:
         with ProgressBar("putting biases back", quiet=quiet) as progress:
             return with_examples(
                 report,
-                base,
-                *tuned,
-                data=self.data,
+                pairs,
+                self.data,
                 by=self.group or "role",
                 columns=Columns(self.text, self.pair, self.label),
                 examples=self.examples,
                 tolerance=self.tolerance,
                 model_dir=self.model_dir,
-                state_dict_key=state_dict_key,
                 progress=progress,
             )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.measures.ranking import rank
@@ -61,12 +59,12 @@ def look(pair: Pair, data: TaskData) -> Look:
     if middle is not None:
         source = f"median of {len(found)} matrices"
         evidence.append(Evidence("effective_rank", middle, "", None, path, source))
-    return Look(path, value, middle, steps_taken(pair.path), tuple(evidence))
+    return Look(path, value, middle, steps_taken(pair), tuple(evidence))
 
 
-def steps_taken(path: Path) -> int | None:
+def steps_taken(pair: Pair) -> int | None:
     """Optimizer steps of a run by what lies beside its weights; None where that does not say."""
-    return steps_in(read_json((path if path.is_dir() else path.parent) / "trainer_state.json"))
+    return steps_in(pair.read_json("trainer_state.json"))
 
 
 def middle_rank(spectra: Sequence[Spectrum]) -> float | None:

@@ -161,15 +161,15 @@ def test_progress_counts_batches_up_to_the_end(pair):
 
 def test_several_checkpoints_are_measured_one_after_the_other(pair):
     from bitfit_probe.importance import with_examples
+    from bitfit_probe.pair import open_pairs
+    from bitfit_probe.probe import describe
 
     seen, (base, tuned, data) = [], pair
-    report = bp.probe(base, tuned, base, by=())
+    pairs = open_pairs(base, [tuned, base])
     found = with_examples(
-        report,
-        base,
-        tuned,
-        base,
-        data=data,
+        describe(pairs, by=()),
+        pairs,
+        data,
         examples=80,
         model_dir=tuned,
         progress=lambda *each: seen.append(each),
