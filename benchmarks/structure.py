@@ -68,29 +68,29 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str | None, ast.FunctionDef
 def imports(root: Path, *, at_start_only: bool = False) -> dict[str, set[str]]:
     """Which module of the package imports which, also inside functions unless `at_start_only`.
 
-    Imports for annotations (``if TYPE_CHECKING``) do not count.
+    Imports for annotations (``if TYPE_CHECKING``) do not count, and ``from room import part`` is an import of
+    the part alone where that is a module.
     """
     known = {module for _, module in _modules(root)}
-    return {
-        module: {
-            name for name in _imported(ast.parse(path.read_text("utf-8")), at_start_only) if name in known
-        }
-        - {module}
-        for path, module in _modules(root)
-    }
+
+    def imported(path: Path) -> Iterator[str]:
+        for room, part in _imported(ast.parse(path.read_text("utf-8")), at_start_only):
+            yield f"{room}.{part}" if f"{room}.{part}" in known else room
+
+    return {module: (set(imported(path)) & known) - {module} for path, module in _modules(root)}
 
 
-def _imported(tree: ast.AST, at_start_only: bool) -> Iterator[str]:
+def _imported(tree: ast.AST, at_start_only: bool) -> Iterator[tuple[str, str]]:
+    """What is imported from where; the name is empty where a module is imported as a whole."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and at_start_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from ((node.module, alias.name) for alias in node.names)
         else:
             yield from _imported(node, at_start_only)
 

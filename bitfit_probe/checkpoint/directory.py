@@ -9,20 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
-from bitfit_probe.errors import AmbiguousError, EmptyError
+from bitfit_probe.checkpoint.registry import Naming, exported, formats, layouts, trained
+from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.errors import AmbiguousError, EmptyError, UnreadableError
 
-__all__ = ["WEIGHT_FILES", "WEIGHT_SUFFIXES", "Found", "find_weights", "left_unread", "standard_weights"]
+__all__ = [
+    "HEAD_BYTES",
+    "Found",
+    "find_weights",
+    "left_unread",
+    "only",
+    "standard_weights",
+    "weight_suffixes",
+]
 
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+#: Of a file's beginning: enough for every format to know its own.
+HEAD_BYTES = 512
 #: Weight-like files that trainers leave beside the weights.
 _NO_WEIGHTS = (
     "optimizer",
@@ -33,9 +38,6 @@ _NO_WEIGHTS = (
     "sampler",
     "training_args",
 )
-#: Endings under which weights lie, whether or not we would read them there.
-_WEIGHT_LIKE = (*WEIGHT_SUFFIXES, ".gguf", ".onnx", ".h5", ".msgpack", ".ot", ".npz")
-_OPTIMIZER_STATES = "optim_states.pt"  # DeepSpeed's, which begin with the rank
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Found:
 
 def standard_weights(folder: Path) -> list[Path]:
     """The weight files under names that transformers knows, in its order."""
-    return [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    return _present(folder, trained().standard)
 
 
 def find_weights(folder: Path) -> Found:
-    """The weights that transformers would load from `folder`.
+    """The weights that transformers would load from `folder`; else what it was exported to.
 
     Raises
     ------
@@ -61,25 +63,64 @@ def find_weights(folder: Path) -> Found:
     AmbiguousError
         Several, none under a standard name.
     """
-    standard = standard_weights(folder)
+    found = _among(folder, trained()) or _among(folder, exported()) or _without_suffix(folder)
+    if found is None:
+        raise _empty(folder)
+    return found
+
+
+def _among(folder: Path, naming: Naming) -> Found | None:
+    """The file that counts of those called as `naming` tells, with its siblings."""
+    standard = _present(folder, naming.standard) or _present(folder, naming.adapters)
     if standard:
-        return Found(standard[0], tuple(standard[1:]))
-    adapters = [folder / name for name in ADAPTER_FILES if (folder / name).is_file()]
-    if adapters:
-        return Found(adapters[0], tuple(adapters[1:]))
-    others = sorted(
-        path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES and _holds_weights(path)
-    )
-    if len(others) == 1:
-        return Found(others[0], ())
-    if others:
-        names = ", ".join(path.name for path in others[:5])
+        # No loader takes one export in the absence of another.
+        return Found(standard[0], () if naming.is_export else tuple(standard[1:]))
+    others = (path for path in folder.iterdir() if path.suffix in naming.suffixes and _holds_weights(path))
+    return _alone(folder, others)
+
+
+def _present(folder: Path, names: Iterable[str]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _without_suffix(folder: Path) -> Found | None:
+    """The one file without a suffix that a format knows by its bytes."""
+    unnamed = (path for path in folder.iterdir() if not path.suffix and not path.name.startswith("."))
+    return _alone(folder, (path for path in unnamed if _holds_weights(path) and _is_weights(path)))
+
+
+def _is_weights(path: Path) -> bool:
+    try:
+        file = File(path)
+        head = file.read(0, min(file.size, HEAD_BYTES))
+    except UnreadableError:
+        return False
+    # A licence may have a brace where the header of a safetensors file begins; no text holds a zero.
+    return b"\0" in head and any(known.matches(head, file) for known in formats())
+
+
+def _alone(folder: Path, paths: Iterable[Path]) -> Found | None:
+    found = sorted(paths)
+    if not found:
+        return None
+    return Found(folder / only([path.name for path in found], folder, "name the file itself"), ())
+
+
+def only(names: list[str], path: Path | str, advice: str) -> str:
+    """The only one of several weight files under names of their own.
+
+    Raises
+    ------
+    AmbiguousError
+        There are others.
+    """
+    if len(names) > 1:
         raise AmbiguousError(
-            f"holds several weight files, none under a standard name: {names}",
-            advice="name the file itself",
-            path=folder,
+            f"holds several weight files, none under a standard name: {', '.join(names[:5])}",
+            advice=advice,
+            path=path,
         )
-    raise _empty(folder)
+    return names[0]
 
 
 def left_unread(folder: Path, read: Iterable[Path]) -> tuple[str, ...]:
@@ -106,12 +147,25 @@ def _unread_in(folder: Path, known: set[str]) -> Iterator[str]:
 
 
 def _is_unread(path: Path, known: set[str]) -> bool:
-    return path.suffix in _WEIGHT_LIKE and _holds_weights(path) and os.path.realpath(path) not in known
+    return path.suffix in weight_suffixes() and _holds_weights(path) and os.path.realpath(path) not in known
+
+
+@cache
+def weight_suffixes() -> frozenset[str]:
+    """Endings under which weights lie, whether or not they are read there."""
+    foreign = (suffix for layout in layouts() for suffix in layout.MARKS.suffixes)
+    return frozenset((*trained().suffixes, *exported().suffixes, *foreign))
+
+
+@cache
+def _no_weights() -> tuple[str, ...]:
+    """Endings of files that look like weights and are none."""
+    return tuple(end for layout in layouts() for end in layout.MARKS.beside)
 
 
 def _holds_weights(path: Path) -> bool:
     name = path.name
-    return path.is_file() and not name.startswith(_NO_WEIGHTS) and not name.endswith(_OPTIMIZER_STATES)
+    return path.is_file() and not name.startswith(_NO_WEIGHTS) and not name.endswith(_no_weights())
 
 
 def _empty(folder: Path) -> EmptyError:
@@ -123,7 +177,5 @@ def _empty(folder: Path) -> EmptyError:
             path=folder,
         )
     return EmptyError(
-        "no weight file in it",
-        advice="give a directory with model.safetensors or pytorch_model.bin",
-        path=folder,
+        "no weight file in it", advice=f"give a directory with {' or '.join(trained().whole)}", path=folder
     )

@@ -6,16 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
+from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.errors import ChangedError, UnreadableError
 
-if TYPE_CHECKING:
-    from bitfit_probe.checkpoint.adapters.interface import Adapter
-
-__all__ = ["Checkpoint", "read_json"]
+__all__ = ["Adapter", "Change", "Checkpoint", "read_json"]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -32,6 +29,59 @@ def _object_in(file: File) -> dict[str, Any] | None:
     except (UnreadableError, ValueError):
         return None
     return loaded if isinstance(loaded, dict) else None
+
+
+class Change(Protocol):
+    """A tensor of the base that the adapter alters."""
+
+    @property
+    def name(self) -> str:
+        """Name of the altered tensor in the model that was tuned."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that it must have, as far as the adapter tells, the output axis first."""
+
+    def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
+        """What `base` becomes: a tensor of its shape, computed by rows.
+
+        Parameters
+        ----------
+        base
+            The tensor that is altered.
+        in_out
+            Whether a square matrix stores its inputs along the rows, as ``Conv1D`` does.
+
+        Raises
+        ------
+        ValueError
+            The shapes don't fit.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A PEFT adapter: its configuration, and what it changes in a base.
+
+    Attributes
+    ----------
+    label
+        The method in a word or two.
+    config
+        The content of adapter_config.json.
+    altered
+        Tensors of the base that it alters, by the name they have in the tuned model.
+    stored
+        Tensors that it holds whole (trained biases, saved modules, norms), by the same kind of name.
+    incomplete
+        Modules of which a factor is missing or empty.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    altered: Mapping[str, Change]
+    stored: Mapping[str, Tensor]
+    incomplete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,17 @@ Git LFS pointers, web pages or safetensors.
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Protocol, cast
 
-from bitfit_probe.checkpoint import formats, layouts
 from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
-from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
-from bitfit_probe.checkpoint.directory import find_weights, left_unread, standard_weights
+from bitfit_probe.checkpoint.directory import HEAD_BYTES, find_weights, left_unread, standard_weights
+from bitfit_probe.checkpoint.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.layouts.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.quantised import refuse_quantised
+from bitfit_probe.checkpoint.registry import Format, Layout, exported, formats, layouts, trained
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.source import locate
 from bitfit_probe.checkpoint.storage.tensor import File
@@ -40,7 +34,6 @@ from bitfit_probe.errors import (
 
 __all__ = ["open_checkpoint"]
 
-_HEAD_BYTES = 512
 #: Tensors may share bytes: ALBERT's layers twelve times, an expanded vector any number of times. What they
 #: show together takes time to read, so it stays within a multiple of the file.
 _MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
@@ -58,26 +51,6 @@ _ELSEWHERE = (
     (b"7z\xbc\xaf", "a 7z archive", "unpack it first"),
     (b"Rar!", "a rar archive", "unpack it first"),
 )
-
-
-class Format(Protocol):
-    """What a module of `bitfit_probe.checkpoint.formats` offers."""
-
-    def recognises(self, head: bytes, file: File) -> bool:
-        """Whether the first bytes are those of this format."""
-
-    def read(self, file: File, key: str | None = None) -> Checkpoint:
-        """Read names, shapes and types; the values stay in the file."""
-
-
-class Layout(Protocol):
-    """What a module of `bitfit_probe.checkpoint.layouts` offers."""
-
-    def recognises(self, folder: Path) -> bool:
-        """Whether the names in the directory are those of this layout."""
-
-    def read(self, folder: Path, key: str | None = None) -> Checkpoint:
-        """Read names, shapes and types; the values stay in the files."""
 
 
 def open_checkpoint(
@@ -131,8 +104,7 @@ def _told(opened: Checkpoint, folder: Path) -> Checkpoint:
 
 
 def _layout(folder: Path) -> Layout | None:
-    known = (cast("Layout", module) for module in _modules(layouts))
-    return next((layout for layout in known if layout.recognises(folder)), None)
+    return next((layout for layout in layouts() if layout.matches(folder)), None)
 
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:
@@ -152,13 +124,13 @@ def _read(path: Path, key: str | None) -> Checkpoint:
 
 
 def _read_file(file: File, key: str | None) -> Checkpoint:
-    head = file.read(0, min(file.size, _HEAD_BYTES))
+    head = file.read(0, min(file.size, HEAD_BYTES))
     problem = _not_a_checkpoint(head, file)
     if problem:
         raise problem
-    for module in (cast("Format", found) for found in _modules(formats)):
-        if module.recognises(head, file):
-            checkpoint = _read_as(module, file, key)
+    for known in formats():
+        if known.matches(head, file):
+            checkpoint = _read_as(known, file, key)
             _check_names(checkpoint)
             if is_adapter(file.path, checkpoint.tensors):
                 return as_adapter(checkpoint)
@@ -195,18 +167,13 @@ def _checked(checkpoint: Checkpoint) -> Checkpoint:
     return refuse_quantised(checkpoint)
 
 
-def _read_as(module: Format, file: File, key: str | None) -> Checkpoint:
+def _read_as(known: Format, file: File, key: str | None) -> Checkpoint:
     try:
-        return module.read(file, key)
+        return known.read(file, key)
     except NoStateDictError:
-        if file.path.name not in ADAPTER_FILES:
+        if file.path.name not in trained().adapters:
             raise
         return Checkpoint(file.path, "torch", {}, (file,))  # an adapter that was saved empty: a finding
-
-
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for module in pkgutil.iter_modules(package.__path__):
-        yield importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def _not_a_checkpoint(head: bytes, file: File) -> UnreadableError | None:
@@ -242,8 +209,9 @@ def _unknown(head: bytes, path: Path) -> UnreadableError:
             advice="where it was made, save the tensors with torch.save or as .safetensors",
             path=path,
         )
+    *suffixes, last = (*trained().suffixes, *exported().suffixes)
     return UnknownFormatError(
         "no checkpoint format that is known",
-        advice="give a .safetensors, .pt, .pth, .bin or .ckpt file, or its directory",
+        advice=f"give a {', '.join(suffixes)} or {last} file, or its directory",
         path=path,
     )

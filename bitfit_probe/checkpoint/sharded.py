@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
+from bitfit_probe.checkpoint.registry import INDEX_END
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.errors import CorruptError, EscapesError, MissingShardError
 
@@ -18,7 +19,7 @@ __all__ = ["escapes", "inside", "is_index", "is_plain", "join", "read_shards", "
 
 def is_index(path: Path) -> bool:
     """Whether `path` is named as an index of shards."""
-    return path.name.endswith(".index.json")
+    return path.name.endswith(INDEX_END)
 
 
 def is_plain(name: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from bitfit_probe.checkpoint.directory import weight_suffixes
 from bitfit_probe.errors import NotFoundError
 
 __all__ = ["HubModel", "Location", "Url", "locate"]
@@ -37,7 +38,6 @@ Location: TypeAlias = Path | HubModel | Url
 #: One slash is enough: pathlib folds the two of a URL that was held in a Path.
 _URL = re.compile(r"(https?):/+(.+)", re.IGNORECASE | re.DOTALL)
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
-_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json", ".gguf", ".onnx", ".h5")
 
 
 def locate(given: str | Path) -> Location:
@@ -62,9 +62,13 @@ def locate(given: str | Path) -> Location:
     url, repo = _URL.fullmatch(text), _REPO.fullmatch(text)
     if url:
         return _url(f"{url[1].lower()}://{url[2]}")
-    if repo and path.suffix not in _FILES and not os.path.lexists(path.parts[0]):
+    if repo and not _is_file_name(path) and not os.path.lexists(path.parts[0]):
         return HubModel(repo[1], repo[2])
     return path
+
+
+def _is_file_name(path: Path) -> bool:
+    return path.suffix == ".json" or path.suffix in weight_suffixes()
 
 
 def _url(text: str) -> Url:

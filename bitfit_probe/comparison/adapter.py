@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.checkpoint.adapters import Adapter, low_rank
 from bitfit_probe.records import AdapterFacts
 
 __all__ = ["facts"]
@@ -11,7 +11,7 @@ __all__ = ["facts"]
 def facts(adapter: Adapter) -> AdapterFacts:
     """What the adapter is, from its configuration and its tensors."""
     modules = {name.rpartition(".")[0] for name in adapter.altered}
-    factors = adapter.low_rank.values()
+    factors = low_rank(adapter).values()
     base, bias = adapter.config.get("base_model_name_or_path"), adapter.config.get("bias")
     return AdapterFacts(
         method=adapter.label,

@@ -11,8 +11,6 @@ from bitfit_probe.errors import OutputError, OverwriteError
 
 __all__ = ["refuse_overlap", "refuse_taken"]
 
-#: A file with such a name stands for others in its directory: shards, external data.
-_FOR_OTHERS = (".index.json", ".onnx")
 #: What is read from a weights file's directory beside it.
 _BESIDE = (
     "adapter_config.json",
@@ -27,15 +25,6 @@ _BESIDE = (
     "trainer_state.json",
     "vocab.json",
     "vocab.txt",
-)
-#: Where one of these lies in a model directory, it is what is read as the model.
-_READ_FIRST = (
-    "adapter_model.bin",
-    "adapter_model.safetensors",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
 )
 
 
@@ -80,15 +69,30 @@ def _is_of(out: Path, given: Path) -> bool:
         return False
     if _same(out, given):
         return True
-    whole = given if given.is_dir() else given.parent if given.name.endswith(_FOR_OTHERS) else None
+    whole = given if given.is_dir() else given.parent if _stands_for_others(given) else None
     if whole is None:
         return any(_same(out, given.parent / name) for name in _BESIDE)
-    if out.name in _READ_FIRST and _same(out.parent, whole):
+    if _is_read_first(out.name) and _same(out.parent, whole):
         return True
     if not _there(out):
         return False
     # A snapshot of the Hub links to files that lie elsewhere.
     return out.resolve().is_relative_to(whole.resolve()) or any(_same(out, file) for file in _files_of(whole))
+
+
+def _stands_for_others(path: Path) -> bool:
+    """Whether what is read of a file lies in others of its directory: shards, external data."""
+    from bitfit_probe.checkpoint.registry import INDEX_END, formats
+
+    having = (known.NAMING.suffixes for known in formats() if known.NAMING.has_companions)
+    return path.name.endswith((INDEX_END, *(suffix for suffixes in having for suffix in suffixes)))
+
+
+def _is_read_first(name: str) -> bool:
+    """Whether a file of that name in a model directory is what is read as the model."""
+    from bitfit_probe.checkpoint.registry import exported, trained
+
+    return name in (*trained().standard, *trained().adapters, *exported().standard)
 
 
 def _files_of(folder: Path) -> Iterator[Path]:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.checkpoint.registry import trained
 from bitfit_probe.pair import Pair
 
 __all__ = ["adapter_beside", "adapter_of"]
-
-_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def adapter_of(pair: Pair) -> Adapter:
@@ -23,4 +22,4 @@ def adapter_beside(tuned: Checkpoint) -> Path | None:
     """The adapter file beside merged weights, where there is one."""
     if tuned.adapter is not None or tuned.path.is_file():
         return None
-    return next((path for name in _FILES if (path := tuned.folder / name).is_file()), None)
+    return next((path for name in trained().adapters if (path := tuned.folder / name).is_file()), None)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitfit_probe.checkpoint.adapters.patterns import NamePatterns, named_by_end
-from bitfit_probe.checkpoint.expressions import (
+from bitfit_probe.checkpoint.parsing.expressions import (
     MOST_PARTS,
     MOST_STEPS,
     Expression,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitfit_probe.checkpoint.bounded_json import parse
 from bitfit_probe.checkpoint.formats import safetensors
+from bitfit_probe.checkpoint.parsing.bounded_json import parse
 from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.checkpoint.torch.unpickle import Inert, describe
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsafeError

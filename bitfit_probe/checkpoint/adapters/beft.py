@@ -11,13 +11,13 @@ from bitfit_probe.checkpoint.adapters.interface import Changes
 from bitfit_probe.checkpoint.adapters.lora import BiasShift
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
-__all__ = ["PEFT_TYPE", "changes", "label", "mine"]
+__all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
 PEFT_TYPE = "BEFT"
 _SHIFT = re.compile(r"(?P<module>.+)\.beft_bias(?:\.[^.]+)?")
 
 
-def mine(name: str) -> bool:
+def matches(name: str) -> bool:
     """Whether the name is that of an added bias."""
     return _SHIFT.fullmatch(name) is not None
 

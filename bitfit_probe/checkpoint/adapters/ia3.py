@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
+from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import named_by_end
-from bitfit_probe.checkpoint.expressions import Expression, UnreadExpressionError
+from bitfit_probe.checkpoint.interface import Change
+from bitfit_probe.checkpoint.parsing.expressions import Expression, UnreadExpressionError
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
-__all__ = ["PEFT_TYPE", "changes", "label", "mine"]
+__all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
 PEFT_TYPE = "IA3"
 _VECTOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.[^.]+)?")
@@ -78,7 +79,7 @@ class Scaling:
         return self.inputs == (in_out and len(shape) == 2)
 
 
-def mine(name: str) -> bool:
+def matches(name: str) -> bool:
     """Whether the name is that of a vector."""
     return _VECTOR.fullmatch(name) is not None
 

@@ -11,13 +11,13 @@ from typing import Any
 from bitfit_probe.checkpoint.adapters.interface import Changes
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
-__all__ = ["PEFT_TYPE", "changes", "label", "mine"]
+__all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
 PEFT_TYPE = "LN_TUNING"
 _NORM = re.compile(r"(?P<module>.+)\.ln_tuning_layers(?:\.[^.]+)?\.(?P<leaf>weight|bias)")
 
 
-def mine(name: str) -> bool:
+def matches(name: str) -> bool:
     """Whether the name is that of a trained norm's parameter."""
     return _NORM.fullmatch(name) is not None
 

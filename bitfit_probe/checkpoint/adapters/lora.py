@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from bitfit_probe.checkpoint.adapters.interface import Change, Changes, not_read
+from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import NamePatterns
-from bitfit_probe.checkpoint.expressions import UnreadExpressionError
+from bitfit_probe.checkpoint.interface import Adapter, Change
+from bitfit_probe.checkpoint.parsing.expressions import UnreadExpressionError
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import AmbiguousError
 
-__all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "mine"]
+__all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "low_rank", "matches"]
 
 PEFT_TYPE = "LORA"
 
@@ -162,7 +163,12 @@ class BiasShift:
         return computed(self.name, base.shape, rows)
 
 
-def mine(name: str) -> bool:
+def low_rank(adapter: Adapter) -> dict[str, LowRank]:
+    """The changes by factors, by the name of the altered tensor."""
+    return {name: change for name, change in adapter.altered.items() if isinstance(change, LowRank)}
+
+
+def matches(name: str) -> bool:
     """Whether the name is that of a factor or a magnitude."""
     return _parsed(name) is not None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bitfit_probe.checkpoint.adapters.interface import Change
+from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
 __all__ = ["Overlay", "lay_over"]

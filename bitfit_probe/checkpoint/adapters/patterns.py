@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitfit_probe.checkpoint.expressions import MOST_STEPS, Expression, UnreadExpressionError
+from bitfit_probe.checkpoint.parsing.expressions import MOST_STEPS, Expression, UnreadExpressionError
 
 __all__ = ["NamePatterns", "named_by_end"]
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bitfit_probe.checkpoint import adapters
 from bitfit_probe.checkpoint.adapters import tokens
-from bitfit_probe.checkpoint.adapters.interface import Adapter, Method, not_read
-from bitfit_probe.checkpoint.interface import Checkpoint, read_json
+from bitfit_probe.checkpoint.adapters.interface import Method, not_read
+from bitfit_probe.checkpoint.interface import Adapter, Checkpoint, read_json
+from bitfit_probe.checkpoint.registry import modules_of, trained
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import UnsupportedError
 
-__all__ = ["ADAPTER_FILES", "CONFIG", "as_adapter", "is_adapter"]
+__all__ = ["CONFIG", "as_adapter", "is_adapter"]
 
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 CONFIG = "adapter_config.json"
 _PREFIX = "base_model.model."
 #: What peft's wrappers leave in the names of whole tensors.
@@ -28,7 +25,7 @@ _WRAPPED = re.compile(r"\.(?:base_layer|modules_to_save(?:\.default)?|original_m
 
 def is_adapter(path: Path, names: Iterable[str]) -> bool:
     """Whether a weight file is an adapter: by its name, or by peft's prefix and configuration."""
-    if path.name in ADAPTER_FILES:
+    if path.name in trained().adapters:
         return True
     return (path.parent / CONFIG).is_file() and any(name.startswith(_PREFIX) for name in names)
 
@@ -60,12 +57,12 @@ def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Pat
     method = next((item for item in _methods() if config["peft_type"] == item.PEFT_TYPE), None)
     if method is None:
         raise not_read(f"a PEFT adapter of the kind {config['peft_type'][:40]!r}, which is not read", path)
-    own = {name: tensor for name, tensor in tensors.items() if method.mine(name)}
+    own = {name: tensor for name, tensor in tensors.items() if method.matches(name)}
     changes = method.changes(own, config, path)
     rows = tokens.changes(tensors, config, path)
     stored = dict(changes.stored)
     for name, tensor in tensors.items():
-        if name not in own and not tokens.mine(name):
+        if name not in own and not tokens.matches(name):
             stored[name] = replace(tensor, name=name)
     return Adapter(
         label=method.label(config),
@@ -76,8 +73,5 @@ def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Pat
     )
 
 
-def _methods() -> Iterator[Method]:
-    for module in pkgutil.iter_modules(adapters.__path__):
-        loaded = importlib.import_module(f"{adapters.__name__}.{module.name}")
-        if hasattr(loaded, "PEFT_TYPE"):
-            yield cast("Method", loaded)
+def _methods() -> tuple[Method, ...]:
+    return tuple(cast("Method", module) for module in modules_of("adapters", "PEFT_TYPE"))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bitfit_probe.checkpoint.adapters.interface import Change, not_read
+from bitfit_probe.checkpoint.adapters.interface import not_read
 from bitfit_probe.checkpoint.adapters.patterns import named_by_end
+from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
-__all__ = ["changes", "mine"]
+__all__ = ["changes", "matches"]
 
 _ROWS = re.compile(r"(?P<module>.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.[^.]+)?")
 
@@ -50,7 +51,7 @@ class NewRows:
         return computed(self.name, base.shape, rows)
 
 
-def mine(name: str) -> bool:
+def matches(name: str) -> bool:
     """Whether the name is that of trained rows."""
     return _ROWS.fullmatch(name) is not None
 

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.registry import Naming
 from bitfit_probe.checkpoint.storage.computed import RowStorage
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import Array, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, MissingExtraError, TruncatedError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["NAMING", "matches", "read"]
+
+NAMING = Naming(suffixes=(".gguf",), standard=("model.gguf",), priority=2, is_export=True)
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -52,7 +55,7 @@ class _Info:
     offset: int
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether the file starts with GGUF's four letters, and is no safetensors file of that header length."""
     return head.startswith(_MAGIC) and head[8:9] != b"{"
 

@@ -15,13 +15,18 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.protobuf import Field, fields, varints
+from bitfit_probe.checkpoint.parsing.protobuf import Field, fields, varints
+from bitfit_probe.checkpoint.registry import Naming
 from bitfit_probe.checkpoint.sharded import inside
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import File, FileStorage, MemoryStorage, Storage, Tensor
 from bitfit_probe.errors import CorruptError, MissingShardError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["NAMING", "matches", "read"]
+
+NAMING = Naming(
+    suffixes=(".onnx",), standard=("model.onnx",), priority=3, is_export=True, has_companions=True
+)
 
 _IR_VERSION, _GRAPH = 1, 7
 _NODE, _INITIALISER = 1, 5
@@ -50,9 +55,9 @@ class _Initialiser:
     external: dict[str, str] = field(default_factory=dict)
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether a message with ONNX's version in front is in a file of its name."""
-    return file.path.suffix == ".onnx" and head[:1] == b"\x08"
+    return file.path.suffix in NAMING.suffixes and head[:1] == b"\x08"
 
 
 def read(file: File, key: str | None = None) -> Checkpoint:

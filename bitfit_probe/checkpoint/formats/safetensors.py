@@ -9,14 +9,21 @@ import itertools
 import math
 from typing import Any
 
-from bitfit_probe.checkpoint.bounded_json import MAX_BYTES, parse
+from bitfit_probe.checkpoint.foreign import FLAX_ADVICE, TF_ADVICE
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.layouts.foreign import FLAX_ADVICE, TF_ADVICE
+from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
+from bitfit_probe.checkpoint.registry import INDEX_END, Naming
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import MAX_AXES, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
-__all__ = ["CODES", "read", "read_metadata", "recognises"]
+__all__ = ["CODES", "NAMING", "matches", "read", "read_metadata"]
+
+NAMING = Naming(
+    suffixes=(".safetensors",),
+    standard=("model.safetensors", f"model.safetensors{INDEX_END}"),
+    adapters=("adapter_model.safetensors",),
+)
 
 _LENGTH_BYTES = 8
 _TOO_LARGE = 1 << 63
@@ -47,9 +54,9 @@ _DTYPES = {
 CODES = {name: code for code, name in _DTYPES.items()}
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether a JSON object follows the eight bytes of a header length."""
-    named = file.path.suffix == ".safetensors"
+    named = file.path.suffix in NAMING.suffixes
     return head[8:9] == b"{" or (named and not head.startswith((b"\x80", b"PK\x03\x04")))
 
 

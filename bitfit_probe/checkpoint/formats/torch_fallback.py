@@ -14,15 +14,16 @@ import numpy as np
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import File, MemoryStorage, Tensor
+from bitfit_probe.checkpoint.torch.naming import NAMING
 from bitfit_probe.errors import NoStateDictError, UnsupportedError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["read", "recognises"]
+__all__ = ["NAMING", "matches", "read"]
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether the file is a tar archive, the form of torch.save in 2016."""
     return head[257:262] == b"ustar"
 

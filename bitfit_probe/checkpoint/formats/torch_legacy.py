@@ -12,11 +12,12 @@ import io
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.storage.tensor import File, FileStorage
+from bitfit_probe.checkpoint.torch.naming import NAMING
 from bitfit_probe.checkpoint.torch.state import needs_torch, storage_dtype, tensors_of, unwrap
 from bitfit_probe.checkpoint.torch.unpickle import Described, StorageRef, describe
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["NAMING", "matches", "read"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -29,7 +30,7 @@ _COUNT_BYTES = 8
 _BITES = (1 << 20, 32 << 20)
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether the file starts with the magic number's pickle."""
     return head[:1] == b"\x80" and any(head.startswith(_HEAD, place) for place in _PLACES)
 

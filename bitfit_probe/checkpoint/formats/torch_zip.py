@@ -7,13 +7,14 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.checkpoint.torch import script
 from bitfit_probe.checkpoint.torch.archive import Archive
+from bitfit_probe.checkpoint.torch.naming import NAMING
 from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
 from bitfit_probe.checkpoint.torch.trainers import notes_of
 
-__all__ = ["read", "recognises"]
+__all__ = ["NAMING", "matches", "read"]
 
 
-def recognises(head: bytes, file: File) -> bool:
+def matches(head: bytes, file: File) -> bool:
     """Whether the file starts as a zip archive does."""
     return head.startswith(b"PK\x03\x04")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.registry import Marks
 from bitfit_probe.checkpoint.sharded import inside
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.joined import Tile, tiled
@@ -23,22 +24,23 @@ from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of, unwrap
 from bitfit_probe.checkpoint.torch.unpickle import Global, Inert, StorageRef, TensorRef, describe
 from bitfit_probe.errors import CorruptError, MissingShardError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["MARKS", "METADATA", "matches", "read"]
 
-_METADATA = ".metadata"
+METADATA = ".metadata"
 #: Where Accelerate and the Trainer put FSDP's shards.
 _BELOW = ("pytorch_model_fsdp_0", "model_0", "model")
+MARKS = Marks(weights=(METADATA, *(f"{name}/{METADATA}" for name in _BELOW)))
 _MAX_METADATA_BYTES = 256 << 20
 
 
-def recognises(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """Whether it, or a folder of Accelerate's in it, holds the metadata."""
-    return _place(folder) is not None
+    return MARKS.are_in(folder)
 
 
 def _place(folder: Path) -> Path | None:
     infos = (folder, *(folder / name for name in _BELOW))
-    return next((info for info in infos if (info / _METADATA).is_file()), None)
+    return next((info for info in infos if (info / METADATA).is_file()), None)
 
 
 def read(folder: Path, key: str | None = None) -> Checkpoint:
@@ -53,7 +55,7 @@ def read(folder: Path, key: str | None = None) -> Checkpoint:
     """
     info = _place(folder)
     assert info is not None
-    path = info / _METADATA
+    path = info / METADATA
     try:
         described = _Described.of(_metadata(path))
         state, notes = unwrap(described.nested(), key, path)
@@ -146,7 +148,7 @@ class _Shards:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.metadata = File(folder / _METADATA)
+        self.metadata = File(folder / METADATA)
         self.files: dict[str, File] = {}
 
     def piece(self, name: str, info: dict[str, Any]) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.registry import Marks
 from bitfit_probe.checkpoint.sharded import inside
 from bitfit_probe.checkpoint.storage.joined import JoinedStorage
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor, contiguous_strides
@@ -22,26 +23,28 @@ from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of
 from bitfit_probe.checkpoint.torch.unpickle import Inert, TensorRef
 from bitfit_probe.errors import MissingShardError, UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["MARKS", "matches", "read"]
 
 _OPTIMIZER, _MODEL = "*_optim_states.pt", "*_model_states.pt"
+#: Names of optimizer states begin with the rank.
+MARKS = Marks(weights=(_MODEL,), beside=("optim_states.pt",))
 _MOST_TAG_BYTES = 4096
 
 
-def recognises(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """Whether it, or the step that its file ``latest`` names, holds DeepSpeed's model states."""
     return _step(folder) is not None
 
 
 def _step(folder: Path) -> Path | None:
-    if any(folder.glob(_MODEL)):
+    if MARKS.are_in(folder):
         return folder
     latest = folder / "latest"
     if not latest.is_file() or latest.stat().st_size > _MOST_TAG_BYTES:
         return None
     tag = latest.read_text(encoding="utf-8", errors="replace").strip()
     step = inside(folder, tag) if tag else folder
-    return step if any(step.glob(_MODEL)) else None
+    return step if MARKS.are_in(step) else None
 
 
 def read(folder: Path, key: str | None = None) -> Checkpoint:

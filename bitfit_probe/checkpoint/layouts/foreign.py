@@ -1,84 +1,24 @@
-"""Models of TensorFlow, Keras and JAX: recognised by names and last bytes, with the conversion to run."""
+"""Folders of TensorFlow, Keras and JAX, refused with the conversion to run."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bitfit_probe.checkpoint.directory import WEIGHT_SUFFIXES
+from bitfit_probe.checkpoint.foreign import IN_FOLDERS, ONLY_ALONE, Kind, table
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.checkpoint.registry import Marks, exported, trained
 from bitfit_probe.errors import UnsupportedError
 
-__all__ = ["FLAX_ADVICE", "KERAS_ADVICE", "TF_ADVICE", "file_refusal", "read", "recognises"]
+__all__ = ["MARKS", "matches", "read"]
 
-# Versions 4.51 and 4.57 were tried and fail: they fill the model before its tensors have memory.
-_CONVERT = (
-    "convert it with transformers 4.49: AutoModel.from_pretrained(DIR, from_{}=True).save_pretrained(OUT)"
-)
-FLAX_ADVICE, TF_ADVICE = _CONVERT.format("flax"), _CONVERT.format("tf")
-_VARIABLES_ADVICE = (
-    "convert it with transformers 4.49: for BERT MODEL = BertForPreTraining(CONFIG), "
-    "transformers.models.bert.modeling_bert.load_tf_weights_in_bert(MODEL, CONFIG, PREFIX), "
-    "MODEL.save_pretrained(OUT)"
-)
-_ARRAYS_ADVICE = (
-    "read its arrays with tf.train.load_checkpoint(PREFIX).get_tensor(NAME), save them with "
-    "safetensors.numpy.save_file, and compare two that were converted so"
-)
-KERAS_ADVICE = (
-    "load it with keras, save {w.path: w.numpy() for w in model.weights} with safetensors.numpy.save_file, "
-    "and compare two that were converted so"
-)
-_ORBAX_ADVICE = (
-    "restore the folder that holds _METADATA with orbax.checkpoint.StandardCheckpointer().restore(FOLDER), "
-    "save flax.traverse_util.flatten_dict(TREE, sep='.') with safetensors.flax.save_file, and compare two "
-    "that were converted so"
+MARKS = Marks(
+    weights=(*(pattern for pattern, _, _ in (*IN_FOLDERS, *ONLY_ALONE)), "*.index"),
+    suffixes=(".h5", ".msgpack", ".ot", ".npz"),
 )
 
-_Kind = tuple[str, str, str]
-_FLAX = ("a Flax model (msgpack)", FLAX_ADVICE)
-_TF_HDF5 = ("a TensorFlow model (HDF5)", TF_ADVICE)
-_SAVED = ("a TensorFlow SavedModel", _ARRAYS_ADVICE)
-_KERAS = ("a Keras model", KERAS_ADVICE)
-_ORBAX = ("an Orbax checkpoint (JAX)", _ORBAX_ADVICE)
 
-#: What the names in a folder say.
-_KINDS: tuple[_Kind, ...] = (
-    ("flax_model.msgpack", *_FLAX),
-    ("flax_model.msgpack.index.json", *_FLAX),
-    ("tf_model.h5", *_TF_HDF5),
-    ("tf_model.h5.index.json", *_TF_HDF5),
-    ("saved_model.pb", *_SAVED),
-    ("_CHECKPOINT_METADATA", *_ORBAX),
-    ("manifest.ocdbt", *_ORBAX),
-)
-#: What they say where no file is named as a weight file of PyTorch.
-_ALONE: tuple[_Kind, ...] = (
-    ("*/_CHECKPOINT_METADATA", *_ORBAX),
-    ("*.keras", *_KERAS),
-    ("*.h5", *_KERAS),
-)
-#: What names of single files end in whose bytes do not tell.
-_BY_END: tuple[_Kind, ...] = (
-    (".msgpack", *_FLAX),
-    ("tf_model.h5", *_TF_HDF5),
-    ("saved_model.pb", *_SAVED),
-    ("manifest.ocdbt", *_ORBAX),
-    ("_CHECKPOINT_METADATA", *_ORBAX),
-    (".keras", *_KERAS),
-)
-
-#: What a table of LevelDB ends in. TensorFlow's checkpoints are one, or have one as their index.
-_TABLE_END = bytes.fromhex("57fb808b247547db")
-#: The first key of a table that tf.train.Checkpoint or tf.saved_model.save wrote.
-_OBJECT_GRAPH, _FIRST_BYTES = b"_CHECKPOINTABLE_OBJECT_GRAPH", 4096
-_DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
-
-
-def recognises(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """Whether a file in it is named as one of theirs."""
     return next(_found(folder), None) is not None
 
@@ -96,41 +36,17 @@ def read(folder: Path, key: str | None = None) -> Checkpoint:
 
 
 def _found(folder: Path) -> Iterator[tuple[str, str]]:
-    yield from _named(folder, _KINDS)
-    alone = not any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
+    yield from _named(folder, IN_FOLDERS)
+    read_here = (*trained().suffixes, *exported().suffixes)
+    alone = not any(path.suffix in read_here for path in folder.iterdir())
     for index in sorted(folder.glob("*.index")):
-        if (alone or ".ckpt" in index.name) and (kind := _table(index)):
+        if (alone or ".ckpt" in index.name) and (kind := table(index)):
             yield kind
     if alone:
-        yield from _named(folder, _ALONE)
+        yield from _named(folder, ONLY_ALONE)
 
 
-def _named(folder: Path, kinds: tuple[_Kind, ...]) -> Iterator[tuple[str, str]]:
+def _named(folder: Path, kinds: tuple[Kind, ...]) -> Iterator[tuple[str, str]]:
     for pattern, what, advice in kinds:
         if any(folder.glob(pattern)):
             yield what, advice
-
-
-def file_refusal(path: Path) -> UnsupportedError | None:
-    """What to say of the file, or of the prefix of several files, where it is one of theirs."""
-    for end, what, advice in _BY_END:
-        if path.name.endswith(end):
-            return UnsupportedError(what, advice=advice, path=path)
-    table = path
-    if (data := _DATA.search(path.name)) or not os.path.exists(path):  # noqa: PTH110 - as below
-        table = path.with_name(path.name[: data.start() if data else None] + ".index")
-    kind = _table(table)
-    return UnsupportedError(kind[0], advice=kind[1], path=path) if kind else None
-
-
-def _table(path: Path) -> tuple[str, str] | None:
-    """The kind of checkpoint of TensorFlow that the file is, or is the index of."""
-    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long
-        return None
-    file = File(path)
-    end = len(_TABLE_END)
-    if file.size < end or file.read(file.size - end, end) != _TABLE_END:
-        return None
-    if _OBJECT_GRAPH in file.read(0, min(file.size, _FIRST_BYTES)):
-        return "a TensorFlow checkpoint of objects", _ARRAYS_ADVICE
-    return "a TensorFlow checkpoint", _VARIABLES_ADVICE

@@ -9,22 +9,25 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint.formats import torch_zip
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.registry import Marks
 from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.errors import UnsupportedError
 
-__all__ = ["read", "recognises"]
+__all__ = ["MARKS", "matches", "read"]
 
-_STATES = "model_optim_rng.pt"
+_STATES = "mp_rank_*/model_optim_rng.pt"
+_STEPS = "iter_*"
+MARKS = Marks(weights=(_STATES, f"{_STEPS}/{_STATES}"))
 
 
-def recognises(folder: Path) -> bool:
+def matches(folder: Path) -> bool:
     """Whether it, or its last iteration, holds the model's part for a rank."""
-    return bool(_parts(folder))
+    return MARKS.are_in(folder)
 
 
 def _parts(folder: Path) -> list[Path]:
-    steps = (folder, *sorted(folder.glob("iter_*"), reverse=True))
-    return next((parts for step in steps if (parts := sorted(step.glob(f"mp_rank_*/{_STATES}")))), [])
+    steps = (folder, *sorted(folder.glob(_STEPS), reverse=True))
+    return next((parts for step in steps if (parts := sorted(step.glob(_STATES)))), [])
 
 
 def read(folder: Path, key: str | None = None) -> Checkpoint:

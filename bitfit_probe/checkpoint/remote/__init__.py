@@ -105,7 +105,7 @@ def _open(first: File, another: Callable[[str], File], read: Callable[[File], Ch
 
 
 def _read_header(file: File) -> Checkpoint:
-    if not safetensors.recognises(file.read(0, min(file.size, 16)), file):
+    if not safetensors.matches(file.read(0, min(file.size, 16)), file):
         raise UnsupportedError(
             "no safetensors file, the one format that --biases-only reads from afar",
             advice="leave out --biases-only, so that it is downloaded whole",

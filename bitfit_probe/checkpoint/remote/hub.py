@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bitfit_probe.checkpoint.adapters.reading import ADAPTER_FILES
-from bitfit_probe.checkpoint.directory import WEIGHT_FILES, WEIGHT_SUFFIXES
+from bitfit_probe.checkpoint.directory import only
+from bitfit_probe.checkpoint.formats import safetensors
+from bitfit_probe.checkpoint.registry import Naming, exported, trained
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import TIMEOUT, Reply, paced, refusal, unanswered
 from bitfit_probe.checkpoint.sharded import is_index, shard_names
 from bitfit_probe.checkpoint.source import HubModel
 from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.errors import (
-    AmbiguousError,
     DeniedError,
     EmptyError,
     MissingExtraError,
@@ -55,13 +55,18 @@ class HubFiles:
 
     def weights(self) -> File:
         """The safetensors file that transformers would load, by ranges, or the index of its shards, whole."""
-        for name in WEIGHT_FILES:
-            if name in self.names and "safetensors" in name:
+        for name in safetensors.NAMING.standard:
+            if name in self.names:
                 index = self.fetch(name) if is_index(Path(name)) else None
                 return File(index) if index else self.ranged(name)
-        others = [name for name in self.names if "/" not in name and name.endswith(".safetensors")]
-        missing = "no safetensors file, the one format that --biases-only reads from afar"
-        return self.ranged(_only(others, self.model, missing))
+        others = self.at_top(safetensors.NAMING.suffixes)
+        if not others:
+            raise _empty(self.model, "no safetensors file, the one format that --biases-only reads from afar")
+        return self.ranged(_only(others, self.model))
+
+    def at_top(self, ends: tuple[str, ...]) -> list[str]:
+        """The files outside of folders whose names end so."""
+        return [name for name in self.names if "/" not in name and name.endswith(ends)]
 
     def fetch(self, name: str) -> Path | None:
         """A small file in the cache, downloaded if need be; None where the model has none of that name."""
@@ -124,7 +129,7 @@ def download(model: HubModel) -> Path:
         raise
     except RemoteError as error:
         return cached(model, error)
-    beside = [name for name in files.names if "/" not in name and name.endswith(_BESIDE)]
+    beside = files.at_top(_BESIDE)
     with _told(model), _quiet():
         # By the revision and not by its commit, so that the cache learns what the revision stands for.
         return Path(
@@ -148,28 +153,29 @@ def cached(model: HubModel, error: RemoteError) -> Path:
         return Path(partial)
 
 
-def _weights(files: HubFiles) -> Sequence[str]:
-    """The weight files that transformers would load, with all shards that an index names."""
-    for name in (*WEIGHT_FILES, *ADAPTER_FILES):
+def _weights(files: HubFiles) -> list[str]:
+    """The weight files that would be read of a folder, with all shards that an index names."""
+    found = _among(files, trained()) or _among(files, exported())
+    if not found:
+        raise _empty(files.model, "no weight file at its top")
+    return found
+
+
+def _among(files: HubFiles, naming: Naming) -> list[str]:
+    for name in (*naming.standard, *naming.adapters):
         if name in files.names:
             index = files.fetch(name) if is_index(Path(name)) else None
             return [name, *(shard_names(File(index)) if index else ())]
-    others = [name for name in files.names if "/" not in name and name.endswith(WEIGHT_SUFFIXES)]
-    return [_only(others, files.model, "no weight file at its top")]
+    others = files.at_top(naming.suffixes)
+    return [_only(others, files.model)] if others else []
 
 
-def _only(names: Sequence[str], model: HubModel, otherwise: str) -> str:
-    if not names:
-        raise EmptyError(
-            f"holds {otherwise}", advice="name another model, or a file by its URL", path=str(model)
-        )
-    if len(names) > 1:
-        raise AmbiguousError(
-            f"holds several weight files, none under a standard name: {', '.join(names[:5])}",
-            advice="name the file by its URL",
-            path=str(model),
-        )
-    return names[0]
+def _only(names: list[str], model: HubModel) -> str:
+    return only(names, str(model), "name the file by its URL")
+
+
+def _empty(model: HubModel, what: str) -> EmptyError:
+    return EmptyError(f"holds {what}", advice="name another model, or a file by its URL", path=str(model))
 
 
 def _library(model: HubModel) -> Any:

@@ -11,7 +11,7 @@ import itertools
 import zipfile
 from typing import Any
 
-from bitfit_probe.checkpoint.layouts.foreign import file_refusal
+from bitfit_probe.checkpoint.foreign import file_refusal
 from bitfit_probe.checkpoint.storage.tensor import File, FileStorage
 from bitfit_probe.checkpoint.torch.state import storage_dtype
 from bitfit_probe.checkpoint.torch.unpickle import StorageRef, describe

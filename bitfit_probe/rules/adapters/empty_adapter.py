@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bitfit_probe.checkpoint.adapters import Adapter
+from bitfit_probe.checkpoint.adapters import Adapter, low_rank
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
@@ -82,8 +82,8 @@ def _absent(pair: Pair, adapter: Adapter) -> list[str]:
     restricted = any(
         adapter.config.get(key) for key in ("layers_to_transform", "layers_pattern", "exclude_modules")
     )
-    low_rank = adapter.low_rank
-    if not isinstance(targets, list) or restricted or not low_rank:
+    factors = low_rank(adapter)
+    if not isinstance(targets, list) or restricted or not factors:
         return []
     wanted = {
         row.name: row.name.removesuffix(".weight")

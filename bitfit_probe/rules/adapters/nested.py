@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.checkpoint.adapters import low_rank
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
@@ -73,7 +74,7 @@ def nested(pair: Pair, this: Rule) -> Iterator[Finding]:
 
 def _reset(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
     steps = trainer_state(tuned).get("global_step")
-    factors = tuned.adapter.low_rank if tuned.adapter is not None else {}
+    factors = low_rank(tuned.adapter) if tuned.adapter is not None else {}
     if not factors or not isinstance(steps, int) or steps < MANY_STEPS:
         return
     largest = max(float(np.max(np.abs(change.b.values()), initial=0.0)) for change in factors.values())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.checkpoint.adapters import low_rank
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
@@ -52,7 +53,7 @@ def never_trained(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1402, tloen/alpaca-lora#357, huggingface/peft#1259
     """
-    factors = {name: change for name, change in adapter_of(pair).low_rank.items() if change.b.size}
+    factors = {name: change for name, change in low_rank(adapter_of(pair)).items() if change.b.size}
     if not factors:
         raise CannotTell("the adapter has no low-rank factors")
     still = [name for name, change in factors.items() if not np.any(change.b.values())]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.checkpoint.registry import trained
 from bitfit_probe.errors import MissingShardError
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 
 __all__ = ["missing_shard"]
-
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 @rule("BP110", "missing-shard", "error", needs=(), catalogue=(42,))
@@ -42,7 +41,7 @@ def missing_shard(pair: Pair, this: Rule) -> Iterator[Finding]:
     """
     if not isinstance(pair.error, MissingShardError) or pair.opened:
         return
-    index = next((index for name in _INDEXES if (index := pair.read_json(name))), {})
+    index = next((index for name in trained().indexes if (index := pair.read_json(name))), {})
     names = index.get("weight_map")
     shards = sorted(set(names.values())) if isinstance(names, dict) else []
     absent = [name for name in shards if not (pair.folder / str(name)).is_file()]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.checkpoint.layouts.dcp import METADATA
+from bitfit_probe.checkpoint.registry import trained
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
@@ -16,7 +18,6 @@ __all__ = ["partial_save"]
 _FLAT = re.compile(r"(^|\.)_?flat_param(_\d+)?$")
 _DCP = re.compile(r"__(\d+)_(\d+)\.distcp")
 _STEP = re.compile(r"^(?:checkpoint|step|global_step)[-_]?(\d+)$")
-_WEIGHTS = ("model*.safetensors", "pytorch_model*.bin", "adapter_model.*")
 #: A save with less than this share of an earlier one's bytes lost something, unless a cast to 16 bits or
 #: a second copy of the weights explains it: those halve it, give or take headers.
 _SHRUNK = 0.9
@@ -82,7 +83,7 @@ def _distributed(folder: Path, this: Rule) -> Iterator[Finding]:
         there = {path.name for path in folder.iterdir() if _DCP.fullmatch(path.name)}
     except OSError:
         return
-    metadata = folder / ".metadata"
+    metadata = folder / METADATA
     if not there:
         return
     if not metadata.is_file():
@@ -148,4 +149,6 @@ def _lost(ratio: float) -> bool:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for pattern in _WEIGHTS for path in folder.glob(pattern))
+    names = map(Path, (*trained().whole, *trained().adapters))
+    patterns = (f"{name.stem}*{name.suffix}" for name in names)  # shards as well
+    return sum(path.stat().st_size for pattern in patterns for path in folder.glob(pattern))

@@ -10,6 +10,7 @@ import numpy as np
 
 from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+from bitfit_probe.checkpoint.registry import trained
 from bitfit_probe.errors import AmbiguousError, BitfitProbeError
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
@@ -26,7 +27,6 @@ LAGGING = 0.5
 #: No key of any file; asking for it makes the reader name those that there are.
 _NO_KEY = "\0"
 _AVERAGES = ("ema", "averag", "swa", "shadow", "teacher")
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 #: Elements to read in all.
 _MOST = 1 << 21
 
@@ -80,7 +80,7 @@ def _averages(tuned: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
     """Further weights whose names say that they are averages: in the same file, or beside it."""
     if tuned.path.is_dir():
         for path in sorted(tuned.path.iterdir()):
-            if path.suffix in _WEIGHTS and _is_average(path.stem):
+            if path.suffix in trained().suffixes and _is_average(path.stem):
                 with contextlib.suppress(BitfitProbeError):
                     yield path.name, open_checkpoint(path)
         return

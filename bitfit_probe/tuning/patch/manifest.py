@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint
-from bitfit_probe.checkpoint.bounded_json import parse
+from bitfit_probe.checkpoint.parsing.bounded_json import parse
 from bitfit_probe.errors import DamagedPatchError, WrongBaseError
 from bitfit_probe.tuning.fingerprint import fingerprint
 from bitfit_probe.tuning.patch.schema import Entry, checked

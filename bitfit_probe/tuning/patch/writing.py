@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.checkpoint.bounded_json import parse
 from bitfit_probe.checkpoint.formats.safetensors import CODES
+from bitfit_probe.checkpoint.parsing.bounded_json import parse
 from bitfit_probe.errors import ChangedError, PatchError
 
 __all__ = ["header_of", "safetensors_content"]

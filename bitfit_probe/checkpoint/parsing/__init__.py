@@ -1,0 +1,1 @@
+"""What strangers wrote, parsed within bounds: JSON, protocol buffers, regular expressions."""
