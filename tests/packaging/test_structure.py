@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.structure import cycles, functions, imports
 
 
@@ -32,3 +34,8 @@ def test_a_circle_through_a_late_import_counts_only_where_late_imports_do(tmp_pa
     root = _plant(tmp_path)
     assert cycles(imports(root, at_start_only=True)) == []
     assert cycles(imports(root)) == [["planted.one", "planted.two"]]
+
+
+@pytest.mark.parametrize("root", ["bitfit_probe", "benchmarks"])
+def test_no_modules_import_each_other_in_a_circle_not_even_later(root: str) -> None:
+    assert cycles(imports(Path(__file__).parents[2] / root)) == []

@@ -171,6 +171,7 @@ def test_sizes_that_disagree(server: Server) -> None:
         (["pytorch_model.bin"], True, "no safetensors file"),
         (["a.safetensors", "b.safetensors"], True, "several weight files"),
         (["a.pt", "b.pt"], False, "several weight files"),
+        (["q4.gguf", "q8.gguf"], False, "several weight files"),
     ],
 )
 def test_models_without_weights_to_choose(
