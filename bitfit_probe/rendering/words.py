@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from bitfit_probe.records.recommendation import METHODS
+
 __all__ = [
     "format_interval",
     "format_number",
@@ -16,6 +18,7 @@ __all__ = [
     "printable",
     "sentence",
     "shell_lines",
+    "short_name",
     "shorten",
 ]
 
@@ -34,6 +37,11 @@ def printable(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii")
         for char in text
     )
+
+
+def short_name(method: str) -> str:
+    """How a method is called where there is little room."""
+    return "full" if method == "full" else METHODS.get(method, method)
 
 
 def shorten(text: str, width: int) -> str:

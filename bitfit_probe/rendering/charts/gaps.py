@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bitfit_probe.records.recommendation import METHODS, Expected, Recommendation
 from bitfit_probe.rendering.charts.canvas import ACCENT, INK, MUTED, SURFACE, Canvas, Panel
 from bitfit_probe.rendering.figures import measure
-from bitfit_probe.rendering.subjects.methods import short_name
+from bitfit_probe.rendering.words import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

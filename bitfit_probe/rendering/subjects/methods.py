@@ -15,7 +15,6 @@ __all__ = [
     "rate_text",
     "reasons",
     "share_of",
-    "short_name",
     "trial_sentence",
 ]
 
@@ -91,11 +90,6 @@ def how_to(advice: Advice) -> Iterator[tuple[str, str]]:
         yield "why these", advice.lora.why
     for warning in advice.warnings:
         yield "warning", warning
-
-
-def short_name(method: str) -> str:
-    """How a method is called where there is little room."""
-    return "full" if method == "full" else METHODS.get(method, method)
 
 
 def rate_text(rate: float) -> str:

@@ -29,10 +29,9 @@ from bitfit_probe.rendering.subjects.methods import (
     rate_text,
     reasons,
     share_of,
-    short_name,
     trial_sentence,
 )
-from bitfit_probe.rendering.words import in_bytes, in_thousands, sentence
+from bitfit_probe.rendering.words import in_bytes, in_thousands, sentence, short_name
 
 if TYPE_CHECKING:
     from bitfit_probe.rendering.charts import Panel
