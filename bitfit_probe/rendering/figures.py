@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from bitfit_probe.rendering.document.blocks import Column
 from bitfit_probe.rendering.words import format_interval, format_number
 
-__all__ = ["MEASURES", "RANKED", "Measure", "columns_of", "figures_of", "measure"]
+__all__ = ["MEASURES", "RANKED", "Measure", "figures_of", "measure"]
 
 
 @dataclass(frozen=True)
@@ -116,11 +115,6 @@ def measure(name: str) -> Measure:
     ('LogME', 'moved tensors')
     """
     return MEASURES.get(name) or Measure(name, name.replace("_", " "))
-
-
-def columns_of(names: Iterable[str], first_rank: int = 0) -> tuple[Column, ...]:
-    """One column a figure; the later ones go first where there is little room."""
-    return tuple(Column(measure(name).label, rank=first_rank + at) for at, name in enumerate(names))
 
 
 def figures_of(record: Any, names: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from bitfit_probe.records import CheckpointInfo, Comparison, Diff, RoleDelta, Te
 from bitfit_probe.records.report import Report
 from bitfit_probe.rendering.coverage import coverage_sentence
 from bitfit_probe.rendering.document.blocks import Chart, Column, Table, Text
-from bitfit_probe.rendering.figures import columns_of, figures_of, measure
+from bitfit_probe.rendering.figures import figures_of, measure
 from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.heatmap import (
     Grid,
@@ -22,7 +22,7 @@ from bitfit_probe.rendering.heatmap import (
     units,
 )
 from bitfit_probe.rendering.roles import role_legend
-from bitfit_probe.rendering.subjects.tables import cut_table, shape_text
+from bitfit_probe.rendering.subjects.tables import columns_of, cut_table, shape_text
 from bitfit_probe.rendering.words import format_number, join_names, percent, plural
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from bitfit_probe.records.measures import Group, Ranked, Ranking, Reverting
 from bitfit_probe.rendering.document.blocks import Block, Chart, Column, Text
-from bitfit_probe.rendering.figures import RANKED, columns_of, figures_of
-from bitfit_probe.rendering.subjects.tables import cut_table
+from bitfit_probe.rendering.figures import RANKED, figures_of
+from bitfit_probe.rendering.subjects.tables import columns_of, cut_table
 from bitfit_probe.rendering.words import plural
 
 if TYPE_CHECKING:

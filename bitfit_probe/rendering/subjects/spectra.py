@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bitfit_probe.records.measures import Spectrum
 from bitfit_probe.records.report import Measured
 from bitfit_probe.rendering.document.blocks import Block, Chart, Column, Table, Text
-from bitfit_probe.rendering.figures import columns_of, figures_of, measure
-from bitfit_probe.rendering.subjects.tables import cut_table, shape_text
+from bitfit_probe.rendering.figures import figures_of, measure
+from bitfit_probe.rendering.subjects.tables import columns_of, cut_table, shape_text
 from bitfit_probe.rendering.words import plural
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bitfit_probe.records import Evidence
 from bitfit_probe.rendering.document.blocks import Column, Table
 from bitfit_probe.rendering.figures import measure
 
-__all__ = ["cut_table", "evidence_table", "shape_text", "told"]
+__all__ = ["columns_of", "cut_table", "evidence_table", "shape_text", "told"]
 
 #: Rows of one table that are written into a page; a browser sorts and filters that many at once.
 _MOST_ROWS = 300
@@ -18,6 +18,11 @@ def cut_table(key: str, caption: str, columns: Sequence[Column], rows: Sequence[
     """A table of as many rows as a page bears."""
     left_out = max(len(rows) - _MOST_ROWS, 0)
     return Table(key, caption, tuple(columns), tuple(rows[:_MOST_ROWS]), left_out)
+
+
+def columns_of(names: Iterable[str], first_rank: int = 0) -> tuple[Column, ...]:
+    """One column a figure; the later ones go first where there is little room."""
+    return tuple(Column(measure(name).label, rank=first_rank + at) for at, name in enumerate(names))
 
 
 def shape_text(shape: Sequence[int]) -> str:
