@@ -114,7 +114,7 @@ def _each(report: Report, say: Callable[[int, Comparison, Measured], Iterable[Bl
 
 def _side_by_side(report: Report) -> Section:
     several = len(report.diff.comparisons) > 1
-    return Section("checkpoints", "CheckpointInfo by side", (side_by_side(report),) if several else ())
+    return Section("checkpoints", "Side by side", (side_by_side(report),) if several else ())
 
 
 def _next(report: Report) -> Section:
