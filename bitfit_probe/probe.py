@@ -212,11 +212,10 @@ def _measured(
     from bitfit_probe.measures.ranking import rank
     from bitfit_probe.measures.training_sufficiency import adequacy
     from bitfit_probe.records.report import Measured
-    from bitfit_probe.rules.adequacy import LIMITS
 
     rankings = tuple(rank(pair.comparison, each, paper=paper) for each in by)
     state = pair.read_json("trainer_state.json")
-    enough = adequacy(pair.comparison, state, limits=LIMITS)
+    enough = adequacy(pair.comparison, state)
     if not with_spectra:
         return Measured(rankings, enough)
     from bitfit_probe.measures.spectra import left_out, spectra
@@ -227,19 +226,17 @@ def _measured(
 
 def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:
     from bitfit_probe.measures.delta_similarity import likeness
-    from bitfit_probe.rules.adequacy import ODD_GAP
 
     alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
-    return likeness(alignments, comparisons, gap=ODD_GAP)
+    return likeness(alignments, comparisons)
 
 
 def _trajectory(pairs: Sequence[Pair]) -> Trajectory:
     from bitfit_probe.measures.trajectory import order, trajectory
-    from bitfit_probe.rules.adequacy import STILL
 
     steps, known_from = order([pair.tuned for pair in pairs])
     alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
-    return trajectory(alignments, comparisons, steps, still=STILL, steps_from=known_from)
+    return trajectory(alignments, comparisons, steps, steps_from=known_from)
 
 
 def _judged(pairs: Sequence[Pair]) -> Check:

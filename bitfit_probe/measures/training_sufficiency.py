@@ -15,7 +15,7 @@ from typing import Any
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import Adequacy, State
 
-__all__ = ["Limits", "adequacy", "said_lr_times_steps"]
+__all__ = ["LIMITS", "Limits", "adequacy", "said_lr_times_steps"]
 
 Answer = tuple[State, tuple[str, ...]]
 
@@ -26,7 +26,7 @@ _MOST_STEPS = 1 << 50
 
 @dataclass(frozen=True)
 class Limits:
-    """What counts as too little, too much, or something else; values in `bitfit_probe.rules.adequacy`.
+    """What counts as too little, too much, or something else.
 
     Attributes
     ----------
@@ -42,14 +42,31 @@ class Limits:
         From which max|Δ|, or ratio of last to first loss, on it went wrong.
     """
 
-    adam_factor: float
-    least_bias_lr_steps: float
-    least_full_lr_steps: float
-    least_share_of_said: float
-    most_share_of_said: float
-    decayed_cosine: float
-    most_max_abs_delta: float
-    most_loss_growth: float
+    # AdamW at a constant rate moves the fastest element 1.0–1.3 × lr × steps while its gradient keeps its
+    # sign, and down to 0.3 times where batches disagree: a tiny BERT, 100 steps at 1e-4 and 1e-3
+    # (tests/measures/test_training_sufficiency.py).
+    adam_factor: float = 1.3
+    # Less than 100 steps at the lowest learning rate searched for BitFit, 1e-4 (Ben Zaken et al. 2022,
+    # arXiv 2106.10199, appendix); reported runs use 5e-4 to 1e-2 and thousands of steps.
+    least_bias_lr_steps: float = 1e-4 * 100
+    # The same for all parameters: 100 steps at 1e-5, the lowest rate in the same paper.
+    least_full_lr_steps: float = 1e-5 * 100
+    # Fifty times less than its scheduled learning rates let the fastest element move: steps were skipped, or
+    # gradients erased. A convention; the fastest element of the embedded sample, after 2,096 steps, moved 0.2
+    # times as far.
+    least_share_of_said: float = 0.02
+    # Adam's step is at most lr·(1 − β₁)/√(1 − β₂) = 3.16·lr with its usual β (Kingma & Ba 2015, §2.1).
+    most_share_of_said: float = 3.2
+    # Weight decay alone gives cosine 1 between Δ and −b, training near 0 (the embedded sample: −0.10). A
+    # convention: at 0.98, learning is at most a fifth of the movement.
+    decayed_cosine: float = 0.98
+    # No published bias or weight of a healthy model moved so far; a convention.
+    most_max_abs_delta: float = 100.0
+    # A training loss that ends above twice its start; a convention.
+    most_loss_growth: float = 2.0
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,9 @@ class _Figures:
     nonfinite: bool
 
 
-def adequacy(comparison: Comparison, trainer_state: Mapping[str, Any] | None, *, limits: Limits) -> Adequacy:
+def adequacy(
+    comparison: Comparison, trainer_state: Mapping[str, Any] | None, *, limits: Limits = LIMITS
+) -> Adequacy:
     """Tell from the change itself, and from trainer_state.json where there is one, whether it trained enough.
 
     Parameters

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["order", "steps_in", "trajectory"]
+__all__ = ["STILL", "order", "steps_in", "trajectory"]
+
+#: A role has stopped once each of its moves is below this share of its path. A convention.
+STILL = 0.01
 
 _FOLDER = re.compile(r"checkpoint-(\d{1,15})")
 
@@ -63,7 +66,7 @@ def trajectory(
     comparisons: Sequence[Comparison],
     steps: Sequence[int],
     *,
-    still: float,
+    still: float = STILL,
     steps_from: StepsFrom = "order given",
 ) -> Trajectory:
     """Follow the biases of each role through the checkpoints of one run, sorted by step.

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from support.builders import biases, copied, state, write
 
 from bitfit_probe import probe
-from bitfit_probe.measures.delta_similarity import odd_one_out
-from bitfit_probe.rules.adequacy import ODD_GAP
+from bitfit_probe.measures.delta_similarity import ODD_GAP, odd_one_out
 
 
 def runs(*shares, seed=0):

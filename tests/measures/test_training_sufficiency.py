@@ -10,8 +10,7 @@ import torch
 from support.builders import biases, compare, copied, model, move, state, write
 
 from bitfit_probe import probe
-from bitfit_probe.measures.training_sufficiency import adequacy, said_lr_times_steps
-from bitfit_probe.rules.adequacy import LIMITS
+from bitfit_probe.measures.training_sufficiency import LIMITS, adequacy, said_lr_times_steps
 
 
 def log(schedule, steps, every):
@@ -119,7 +118,7 @@ def test_adamw_moves_the_fastest_element_by_at_most_1_3_of_the_rate_a_step(
 ):
     """1.0–1.3 where the gradient keeps its sign (one batch); less where batches disagree: a lower bound."""
     comparison = compare(tmp_path, state("bert"), adamw(100, rate, batches))
-    found = adequacy(comparison, None, limits=LIMITS)
+    found = adequacy(comparison, None)
     assert least < found.max_abs_delta / (rate * 100) < most
     assert found.lr_times_steps == found.max_abs_delta / LIMITS.adam_factor < rate * 100
 
@@ -165,7 +164,7 @@ def everything(base):
     ],
 )
 def test_states(size, kinds, state_file, expected, reason, tmp_path):
-    found = adequacy(planted(size, tmp_path, kinds=kinds), state_file, limits=LIMITS)
+    found = adequacy(planted(size, tmp_path, kinds=kinds), state_file)
     assert found.state == expected
     assert reason in "; ".join(found.reasons)
 
@@ -174,7 +173,7 @@ def test_nan_in_the_tuned_is_blown_up(tmp_path):
     base = state("bert")
     tuned = move(base, *biases(base))
     tuned[biases(base)[0]][0] = math.inf
-    assert adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS).state == "blown-up"
+    assert adequacy(compare(tmp_path, base, tuned), None).state == "blown-up"
 
 
 def noisy(start, end):
@@ -185,21 +184,21 @@ def noisy(start, end):
 
 def test_a_lucky_first_batch_is_no_growth_of_the_loss(tmp_path):
     comparison = planted(0.3, tmp_path)
-    assert adequacy(comparison, noisy(1.0, 0.9), limits=LIMITS).state == "healthy"
-    assert adequacy(comparison, noisy(1.0, 3.0), limits=LIMITS).state == "blown-up"
+    assert adequacy(comparison, noisy(1.0, 0.9)).state == "healthy"
+    assert adequacy(comparison, noisy(1.0, 3.0)).state == "blown-up"
 
 
 def test_what_was_not_checked_is_not_called_untrained(tmp_path):
     base = state("bert")
     comparison = compare(tmp_path, base, move(base, "bert.pooler.dense.weight"), biases_only=True)
-    found = adequacy(comparison, None, limits=LIMITS)
+    found = adequacy(comparison, None)
     assert (found.state, found.max_abs_delta) == ("inconclusive", None)
 
 
 def test_values_that_cannot_be_subtracted_tell_nothing(tmp_path):
     name = "encoder.layer.0.output.dense.weight"
     sides = ({name: torch.full((4, 4), x, dtype=torch.complex64)} for x in (1, 2))
-    found = adequacy(compare(tmp_path, *sides), None, limits=LIMITS)
+    found = adequacy(compare(tmp_path, *sides), None)
     assert (found.state, found.max_abs_delta) == ("inconclusive", None)
 
 
@@ -211,7 +210,7 @@ def test_untrained(how, tmp_path):
         "cast": lambda: {name: tensor.bfloat16() for name, tensor in base.items()},
         "head": lambda: move(base, "classifier.weight", by=1.0),
     }[how]()
-    found = adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS)
+    found = adequacy(compare(tmp_path, base, tuned), None)
     assert found.state == "untrained"
     assert found.max_abs_delta is found.lr_times_steps is None
 
@@ -223,7 +222,7 @@ def test_decay_alone(tmp_path):
     for name in biases(base):
         noise = torch.randn(base[name].shape, generator=torch.Generator().manual_seed(1))
         tuned[name] = 0.7 * base[name] + 0.015 * noise * base[name].std()
-    found = adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS)
+    found = adequacy(compare(tmp_path, base, tuned), None)
     b, t = (torch.cat([side[name] for name in biases(base)]).double().numpy() for side in (base, tuned))
     expected = -(t - b) @ b / (((t - b) @ (t - b)) * (b @ b)) ** 0.5
     assert found.decay_cosine == pytest.approx(expected, rel=1e-9)
@@ -235,7 +234,7 @@ def test_biases_that_decay_beside_matrices_that_learn(tmp_path):
     tuned = move(base, *base, by=0.1)
     for name in biases(base):
         tuned[name] = 0.7 * base[name]
-    found = adequacy(compare(tmp_path, base, tuned), None, limits=LIMITS)
+    found = adequacy(compare(tmp_path, base, tuned), None)
     assert found.decay_cosine == pytest.approx(1.0, abs=1e-9)
     assert found.state == "healthy"
 
@@ -252,7 +251,7 @@ def test_a_merged_adapter_tells_no_steps(tmp_path):
             )
     comparison = compare(tmp_path, base, tuned)
     assert comparison.verdict == "merged-lora"
-    assert adequacy(comparison, None, limits=LIMITS).state == "inconclusive"
+    assert adequacy(comparison, None).state == "inconclusive"
 
 
 def test_the_state_file_beside_the_weights_is_read(tmp_path):

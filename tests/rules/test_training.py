@@ -8,7 +8,7 @@ from support.builders import biases, cast, copied, move, state, write
 from support.checking import codes, only, run_rules
 from support.pairs import bitfit, log, shifted, write_pair
 
-from bitfit_probe.rules.adequacy import LIMITS
+from bitfit_probe.measures.training_sufficiency import LIMITS
 from bitfit_probe.rules.training.too_small import LEAST_FOR_ALL, LEAST_FOR_BIASES
 
 HEALTHY_LOG = log([1e-3, 5e-4, 0.0])

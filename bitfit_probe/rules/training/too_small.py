@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.measures.training_sufficiency import LIMITS
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.adequacy import LIMITS
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved, peak
 from bitfit_probe.rules.run_logs import logged, trainer_state
