@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
-from server import Server, hub
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from support.server import Server, hub
 
 from benchmarks.speed import Bert, shapes
 from bitfit_probe.checkpoint import open_checkpoint

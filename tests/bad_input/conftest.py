@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,6 @@ import pytest
 import torch
 
 from bitfit_probe.cli import run as _run
-
-# pytest imports test modules by their paths here, so that the builders beside them need to be found.
-sys.path.append(str(Path(__file__).parent))
 
 Refuse = Callable[..., str]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from builders import legacy, safetensors, tensor_pickle, zipped
+from bad_input.builders import legacy, safetensors, tensor_pickle, zipped
 
 __all__ = ["FILES", "LIMIT"]
 

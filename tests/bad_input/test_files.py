@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import legacy, safetensors, tensor_pickle, zipped
+from bad_input.builders import legacy, safetensors, tensor_pickle, zipped
 from safetensors.torch import save_file
 
 from bitfit_probe.checkpoint import open_checkpoint

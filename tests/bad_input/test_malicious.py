@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from malicious import FILES, LIMIT
+from bad_input.malicious import FILES, LIMIT
 
 READER = """
 import json, os, resource, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import safetensors
+from bad_input.builders import safetensors
 from safetensors.torch import save_file
 
 from bitfit_probe.cli import run as _run

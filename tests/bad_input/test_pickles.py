@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import legacy, zipped
+from bad_input.builders import legacy, zipped
 
 CONTAINERS: dict[str, Callable[[Path, bytes], Path]] = {"zip": zipped, "legacy": legacy}
 

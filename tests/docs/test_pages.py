@@ -12,8 +12,6 @@ import pytest
 from bitfit_probe.cli import cli
 
 ROOT = Path(__file__).parents[2]
-if str(ROOT) not in sys.path:  # docs and benchmarks lie beside the package
-    sys.path.insert(0, str(ROOT))
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _PYTHON = re.compile(r"```python\n(?P<code>.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")

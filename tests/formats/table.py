@@ -1,6 +1,7 @@
 """The table of docs/formats.md, made by writing and reading a file of each format.
 
-``python tests/formats/table.py --write`` rewrites the page; ``test_table.py`` holds it to what is measured.
+``PYTHONPATH=tests python -m formats.table --write`` rewrites the page; ``test_table.py`` holds it to what is
+measured.
 """
 
 from __future__ import annotations
@@ -19,19 +20,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from support.builders import State, cast, model, state, write
+
+from bitfit_probe.align import align
+from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.errors import BitfitProbeError
 
 HERE = Path(__file__).parent
-for info in (str(HERE), str(HERE.parent)):
-    if info not in sys.path:
-        sys.path.insert(0, info)
-
-from safetensors.torch import load_file, save_file  # noqa: E402
-from support.builders import State, cast, model, state, write  # noqa: E402
-
-from bitfit_probe.align import align  # noqa: E402
-from bitfit_probe.checkpoint import open_checkpoint  # noqa: E402
-from bitfit_probe.errors import BitfitProbeError  # noqa: E402
-
 PAGE = HERE.parents[1] / "docs" / "formats.md"
 RECORDED = HERE / "recorded"
 ALL = ("float32", "float16", "bfloat16")
@@ -76,7 +72,7 @@ def pretrained(folder: Path, source: State, **options: Any) -> Path:
 
 def adapter(kind: str) -> Callable[[Path, State], Path]:
     def make(folder: Path, source: State) -> Path:
-        import test_adapters
+        from formats import test_adapters
 
         return test_adapters.save(folder / "x", *test_adapters.KINDS[kind])[0]
 
@@ -150,7 +146,7 @@ def gguf_file(quant: str | None = None) -> Callable[[Path, State], Path]:
     def make(folder: Path, source: State) -> Path:
         import gguf
         import numpy as np
-        import test_gguf
+        from formats import test_gguf
 
         kinds = {torch.float32: np.float32, torch.float16: np.float16}
         dtype = next(iter(source.values())).dtype
@@ -194,7 +190,7 @@ def onnx_file(external: bool) -> Callable[[Path, State], Path]:
 
 def packed(kind: str) -> Callable[[Path, State], Path]:
     def make(folder: Path, source: State) -> Path:
-        import test_refused
+        from formats import test_refused
 
         save_file(test_refused.PACKED[kind][0], folder / "model.safetensors")
         config = {"quantization_config": {"quant_method": kind}}

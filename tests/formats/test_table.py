@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-import table
+from formats import table
 
 
 @pytest.mark.parametrize("row", table.ROWS, ids=lambda row: row.name)

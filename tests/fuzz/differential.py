@@ -305,7 +305,7 @@ class _Storages:
 
 def _torch(side: CheckpointInfo, choices: Choices, folder: Path, *, legacy: bool = False) -> bytes:
     """What torch.save writes, by its opcodes: PyTorch is not asked."""
-    from builders import legacy as old
+    from bad_input.builders import legacy as old
 
     storages = _Storages(choices)
     windows = {name: storages.window(made) for name, made in side.items()}

@@ -23,7 +23,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import atheris
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "bad_input")]
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 
 #: What needs no torch is tried here; what readers would leave to torch is then refused.

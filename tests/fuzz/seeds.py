@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "bad_input")]
-from builders import tensor_pickle  # noqa: E402
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+from bad_input.builders import tensor_pickle  # noqa: E402
 from seeds_beside import SEEDS  # noqa: E402
 
 STATE = {"a.bias": torch.arange(4.0), "a.weight": torch.ones(2, 4)}

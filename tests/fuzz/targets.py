@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import differential
@@ -20,8 +19,6 @@ from home import HOME, Target, clean_up, empty
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import UnreadableError
-
-sys.path.append(str(Path(__file__).parent.parent / "bad_input"))
 
 __all__ = ["TARGETS", "clean_up"]
 
@@ -66,7 +63,7 @@ def _container(data: bytes) -> bytes:
 
     Bytes added to a pickle move everything behind it, which an archive's directory does not forgive.
     """
-    from builders import legacy, zipped
+    from bad_input.builders import legacy, zipped
 
     path = HOME / "made.pt"
     if data[:1] == b"Z":
@@ -111,7 +108,7 @@ def _zero(data: bytes) -> None:
 
     Every rank says the same, in sound archives.
     """
-    from builders import zipped
+    from bad_input.builders import zipped
 
     folder = empty("zero")
     ranks, end = 1 + int.from_bytes(data[:1], "little") % 3, 3 + int.from_bytes(data[1:3], "little")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import targets
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE))
-
-import targets  # noqa: E402
-
 KEPT = [
     (path.parent.name, path) for path in sorted(HERE.glob("*/*/*")) if path.parent.name in targets.TARGETS
 ]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kinds import write_body
-from tiny import rows, write_csv
+from recommendation.kinds import write_body
+from tuning.tiny import rows, write_csv
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.cli import cli
@@ -90,7 +90,7 @@ def test_a_program_trains_what_tune_trains(kind, method, bases, task):
 
 @pytest.mark.parametrize(("kind", "method"), trained(BODIES))
 def test_in_other_families_too(kind, method, tmp_path, task):
-    from tiny import tokenizer
+    from tuning.tiny import tokenizer
 
     base = write_body(kind, tmp_path / "base")
     tokenizer().save_pretrained(base)

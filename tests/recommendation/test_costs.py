@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kinds import BODIES, write_body
+from recommendation.kinds import BODIES, write_body
 from support.builders import state, write
 
 from bitfit_probe.checkpoint import open_checkpoint

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import accuracy
-from tiny import rows, write_csv
+from tuning.reference import accuracy
+from tuning.tiny import rows, write_csv
 
 from bitfit_probe.data import TaskData, read_examples
 from bitfit_probe.errors import DataError, NoBiasesError, OutputError, SettingsError

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path += [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
-from server import COMMIT, Handler, Server, hub
+from support.server import COMMIT, Handler, Server, hub
 
 import bitfit_probe as bp
 from bitfit_probe import sample

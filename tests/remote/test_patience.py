@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from server import Handler, serving
+from support.server import Handler, serving
 
 import bitfit_probe as bp
 from bitfit_probe import sample

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server import Handler, Server, serving
+from support.server import Handler, Server, serving
 
 from bitfit_probe.checkpoint.remote.multipart import parts_of
 from bitfit_probe.checkpoint.remote.ranged import RangedFile, merged

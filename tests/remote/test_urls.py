@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from server import Server, serving
+from support.server import Server, serving
 
 import bitfit_probe as bp
 from bitfit_probe import sample

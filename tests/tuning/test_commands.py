@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from support.builders import biases, model, move, state, write
-from tiny import rows, write_csv
+from tuning.tiny import rows, write_csv
 
 import bitfit_probe as bp
 from bitfit_probe.cli import cli, main

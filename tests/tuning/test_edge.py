@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from reference import train as reference_train
 from safetensors.torch import load_file, save_file
 from support.builders import model, state
+from tuning.reference import train as reference_train
 
 import bitfit_probe as bp
 from bitfit_probe.checkpoint import open_checkpoint

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
 from sklearn.utils.class_weight import compute_class_weight
-from tiny import tokenizer
+from tuning.tiny import tokenizer
 
 from bitfit_probe.data import Columns, TaskData
 from bitfit_probe.errors import DataError

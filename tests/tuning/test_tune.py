@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.builders import biases, state
-from tiny import rows, write_csv
+from tuning.tiny import rows, write_csv
 
 import bitfit_probe as bp
 from bitfit_probe.errors import (
@@ -290,7 +290,7 @@ def test_the_passes_are_by_what_is_trained_on(bases, task, tmp_path):
 
 
 def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
-    from reference import accuracy
+    from tuning.reference import accuracy
 
     from bitfit_probe.data import read_examples
     from bitfit_probe.inference import load_model
