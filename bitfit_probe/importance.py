@@ -141,7 +141,7 @@ def with_examples(
         )
         rankings = known.rankings
         if rankings:
-            steep = fisher_of(pair.base, pair.tuned, read, model_dir=model_dir)
+            steep = fisher_of(pair.live("tuned", model_dir), pair.base, read)
             rankings = tuple(rank(pair.comparison, r.by, paper=r.paper, fisher=steep) for r in rankings)
         measured.append(replace(known, reverting=found, rankings=rankings))
         pair.check_unchanged()
@@ -162,12 +162,11 @@ def _revert(
     from bitfit_probe.measures.reverting import revert as run
 
     return run(
+        pair.live("tuned", model_dir),
         pair.base,
-        pair.tuned,
         pair.comparison,
         data,
         by=by,
-        model_dir=model_dir,
         confidence=confidence,
         tolerance=tolerance,
         early_stop=early_stop,

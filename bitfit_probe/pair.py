@@ -17,9 +17,9 @@ from bitfit_probe.records import Comparison, TensorDelta
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
-    from bitfit_probe.inference import Loaded, Purpose
+    from bitfit_probe.inference import LiveModel
 
-__all__ = ["Memo", "Pair", "Reading", "Side", "load_frozen", "open_pairs"]
+__all__ = ["Memo", "Pair", "Reading", "Side", "open_pairs"]
 
 #: Which of the two checkpoints.
 Side = Literal["base", "tuned"]
@@ -83,6 +83,19 @@ class Memo:
             raise found.reason
         made: T = found
         return made
+
+    def latest(self, kind: str, name: Hashable, make: Callable[[], T]) -> T:
+        """As `once`, but of each kind only what was asked for last is kept."""
+        for known in [key for key in self._known if isinstance(key, _Latest) and key.kind == kind]:
+            if known.name != name:
+                del self._known[known]
+        return self.once(_Latest(kind, name), make)
+
+
+@dataclass(frozen=True)
+class _Latest:
+    kind: str
+    name: Hashable
 
 
 @dataclass(frozen=True)
@@ -221,18 +234,30 @@ class Pair:
         """What one room worked out of this pair, for the others too; see `Memo.once`."""
         return self._of_both.once(name, make)
 
-    def live(self, side: Side, purpose: Purpose) -> Loaded:
-        """One of the two as transformers loads it, in evaluation mode and without gradients, made once.
+    def live(self, side: Side, model_dir: str | Path | None = None) -> LiveModel:
+        """One of the two as a model that runs, made once; config and tokenizer may be the other side's.
 
-        Whoever changes its parameters puts them back.
+        Of the pairs with one base, only the tuned model that was asked for last is kept: many would not fit
+        into memory. Whoever changes its weights puts them back.
+
+        Parameters
+        ----------
+        model_dir
+            Where config.json and tokenizer are looked for first.
 
         Raises
         ------
-        ModelError
-            It does not load.
+        BitfitProbeError
+            The tuned side can't be opened, or the model does not load.
         """
-        memo = self._of_base if side == "base" else self._of_both
-        return memo.once(("live", purpose), lambda: load_frozen(getattr(self, side), purpose))
+        from bitfit_probe.inference import LiveModel
+
+        sides = (self.base, self.tuned) if side == "base" else (self.tuned, self.base)
+        folders = [checkpoint.folder for checkpoint in sides]
+        name = sides[0].path, str(model_dir)
+        return self._of_base.latest(
+            f"live {side}", name, lambda: LiveModel.of(sides[0], model_dir, *folders)
+        )
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where a file of either side was rewritten or replaced meanwhile."""
@@ -293,13 +318,3 @@ def _there(found: T | BitfitProbeError) -> T:
     if isinstance(found, BitfitProbeError):
         raise found
     return found
-
-
-def load_frozen(checkpoint: Checkpoint, purpose: Purpose) -> Loaded:
-    """A checkpoint as transformers loads it, without gradients; raises ModelError where it does not load."""
-    from bitfit_probe.inference import load_model
-
-    loaded = load_model(checkpoint, purpose=purpose)
-    for parameter in loaded.model.parameters():
-        parameter.requires_grad_(requires_grad=False)
-    return loaded

@@ -19,8 +19,9 @@ import numpy as np
 
 from benchmarks.recommend.plan import ENGLISH, Cell, examples_of, folder_of, split
 from benchmarks.recommend.samples import RESULTS, append, read
+from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.task_distance.encoder import Pooling, open_encoder
+from bitfit_probe.inference import LiveModel, Pooling
 from bitfit_probe.task_distance.kernel_forecast import forecast
 from bitfit_probe.task_distance.kernels import DEFAULT, Kernels, kernels
 
@@ -42,8 +43,8 @@ def measure(tasks: Path, task: str) -> Iterator[dict[str, Any]]:
     cell = Cell("minilm", task, 256, 0)
     data = examples_of(tasks, task).take(split(tasks, cell)[0])
     for remedy, (pooling, directions) in MEASURED.items():
-        encoder = open_encoder(folder_of("minilm"), pooling)
-        found = kernels(encoder, data, replace(DEFAULT, directions=directions, ranks=RANKS))
+        live = replace(LiveModel.of(open_checkpoint(folder_of("minilm"))), pooling=pooling)
+        found = kernels(live, data, replace(DEFAULT, directions=directions, ranks=RANKS))
         yield from _rows(task, remedy, found, data)
         if remedy == "as it ships":
             biases = {

@@ -1,23 +1,38 @@
-"""Live models: built from config.json by transformers, filled by our own readers, so that no pickle runs.
+"""One room for a live model on examples: loaded safely, fed in batches, asked, run with other weights.
 
-What a directory says goes through an allow-list (`settings`, `tokenizers`), what it asks for is held against
-its own tensors (`limits`), and no connection is opened meanwhile (`offline`).
+Models are built from config.json by transformers and filled by our own readers, so that no pickle runs. What
+a directory says goes through an allow-list (`settings`, `tokenizer_files`), what it asks for is held against
+its own tensors (`limits`), and no connection is opened meanwhile (`offline`). What goes wrong is a ModelError
+or a DataError; what that means for a rule or a measure is theirs to say.
 """
 
 from bitfit_probe.inference.config import open_config
+from bitfit_probe.inference.encoding import Asked, Batch, longest_text
 from bitfit_probe.inference.libraries import quietly
-from bitfit_probe.inference.loading import Loaded, Purpose, load_model, to_torch
-from bitfit_probe.inference.running import longest_text, running
+from bitfit_probe.inference.live import LiveModel, Pooling, Progress
+from bitfit_probe.inference.loading import Loaded, load_model, to_torch
+from bitfit_probe.inference.purpose import Purpose
+from bitfit_probe.inference.question import Question, ask, question_of
+from bitfit_probe.inference.running import logits_of, running
 from bitfit_probe.inference.tokenizer import load_tokenizer, padding_tokenizer
 
 __all__ = [
+    "Asked",
+    "Batch",
+    "LiveModel",
     "Loaded",
+    "Pooling",
+    "Progress",
     "Purpose",
+    "Question",
+    "ask",
     "load_model",
     "load_tokenizer",
+    "logits_of",
     "longest_text",
     "open_config",
     "padding_tokenizer",
+    "question_of",
     "quietly",
     "running",
     "to_torch",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.config import build_config
 from bitfit_probe.inference.libraries import first_line, quietly, torch_library, transformers_library
 from bitfit_probe.inference.limits import within
+from bitfit_probe.inference.purpose import Purpose
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loaded", "Purpose", "load_model", "to_torch"]
-
-#: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
-Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
+__all__ = ["Loaded", "load_model", "to_torch"]
 
 _AUTO = {
     "classify": "AutoModelForSequenceClassification",

@@ -6,6 +6,7 @@ transformers reads a folder that holds the vocabulary files and what of the sett
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.config import open_config
 from bitfit_probe.inference.libraries import first_line, is_panic, quietly, transformers_library
-from bitfit_probe.inference.tokenizer_files import is_tokenizer_class, plain_tokenizer_settings, stage
+from bitfit_probe.inference.tokenizer_files import (
+    has_vocabulary,
+    is_tokenizer_class,
+    plain_tokenizer_settings,
+    stage,
+)
 from bitfit_probe.outputs import scratch_folder
 
-__all__ = ["load_tokenizer", "padding_tokenizer"]
+__all__ = ["load_tokenizer", "padding_tokenizer", "tokenizer_folder"]
 
 #: Models whose usual tokenizer is BERT's.
 _WORD_PIECE_MODELS = ("bert", "distilbert", "electra")
@@ -58,6 +64,11 @@ def padding_tokenizer(folder: str | Path) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def tokenizer_folder(folders: Sequence[Path]) -> Path:
+    """The first of these folders with a vocabulary in it, or else the first."""
+    return next((folder for folder in folders if has_vocabulary(folder)), folders[0])
 
 
 def _staged(transformers: Any, folder: Path) -> Any:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.measures.examples import Batch, Question, batches, logits_of
-from bitfit_probe.measures.live import LiveBias, live_biases
-from bitfit_probe.measures.runnable import runnable
+from bitfit_probe.inference import Asked, LiveModel, Question, ask, logits_of, question_of
+from bitfit_probe.inference.weights import Window, windows
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +30,8 @@ Gradients = dict[str, "torch.Tensor"]
 def fisher(
     model: Any,
     question: Question,
-    examples: Sequence[Batch],
-    live: Mapping[tuple[str, str | None], LiveBias],
+    examples: Sequence[Asked],
+    biases: Mapping[tuple[str, str | None], Window],
 ) -> dict[str, float]:
     """Mean squared gradient of each example's loss, per element of each bias.
 
@@ -43,8 +41,8 @@ def fisher(
         In evaluation mode.
     question, examples
         What is asked, and of which examples.
-    live
-        The model's biases by the base's name and part.
+    biases
+        The model's, by the base's name and part.
 
     Returns
     -------
@@ -53,7 +51,7 @@ def fisher(
     """
     import torch
 
-    names = sorted({bias.parameter for bias in live.values()})
+    names = sorted({bias.parameter for bias in biases.values()})
     sums = {name: torch.zeros(model.get_parameter(name).shape, dtype=torch.float64) for name in names}
     with _trainable(model, names):
         by_example = _faster_where_exact(model, question, examples, names)
@@ -62,27 +60,24 @@ def fisher(
                 sums[name] += each.double().square().sum(0)
     count = sum(len(batch.rows) for batch in examples)
     return {
-        f"{name}[{part}]" if part else name: float(bias.window(sums[bias.parameter]).mean()) / count
-        for (name, part), bias in live.items()
+        f"{name}[{part}]" if part else name: float(bias.within(sums[bias.parameter]).mean()) / count
+        for (name, part), bias in biases.items()
     }
 
 
-def fisher_of(
-    base: Checkpoint, tuned: Checkpoint, data: TaskData, *, model_dir: str | Path | None = None
-) -> dict[str, float]:
-    """`fisher` of a tuned checkpoint's biases on `data`, by the base's names.
+def fisher_of(live: LiveModel, base: Checkpoint, data: TaskData) -> dict[str, float]:
+    """`fisher` of a tuned model's biases on `data`, by the base's names.
 
     Raises
     ------
     ModelError, DataError
-        The model can't be built from these files, or the labels are not its own.
+        The model lacks its head or tokenizer, or the labels are not its own.
     """
-    run = runnable(tuned, base, data, model_dir)
-    found = batches(data, run.question, run.tokenizer, run.model)
-    return fisher(run.model, run.question, found, live_biases(base, run.model, tuned))
+    question = question_of(data, live)
+    return fisher(live.model, question, ask(live, question, data), windows(base, live.model, ("bias",)))
 
 
-def gradients_by_example(model: Any, question: Question, batch: Batch, names: Sequence[str]) -> Gradients:
+def gradients_by_example(model: Any, question: Question, batch: Asked, names: Sequence[str]) -> Gradients:
     """Each example's gradient of each bias, shape (examples, *shape), in one backward pass.
 
     A bias is added to every output vector of its module, so its gradient is the sum over tokens of that
@@ -102,7 +97,7 @@ def gradients_by_example(model: Any, question: Question, batch: Batch, names: Se
     return found
 
 
-def gradients_one_by_one(model: Any, question: Question, batch: Batch, names: Sequence[str]) -> Gradients:
+def gradients_one_by_one(model: Any, question: Question, batch: Asked, names: Sequence[str]) -> Gradients:
     """The same by one backward pass an example: slow, and right whatever the modules do with a bias."""
     import torch
 
@@ -114,7 +109,7 @@ def gradients_one_by_one(model: Any, question: Question, batch: Batch, names: Se
     return {name: torch.stack(each) for name, each in zip(names, zip(*rows, strict=True), strict=True)}
 
 
-def _catch(found: Gradients, name: str, batch: Batch) -> Callable[..., None]:
+def _catch(found: Gradients, name: str, batch: Asked) -> Callable[..., None]:
     count = len(batch.rows)
 
     def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
@@ -128,7 +123,7 @@ def _catch(found: Gradients, name: str, batch: Batch) -> Callable[..., None]:
 
 
 def _faster_where_exact(
-    model: Any, question: Question, examples: Sequence[Batch], names: Sequence[str]
+    model: Any, question: Question, examples: Sequence[Asked], names: Sequence[str]
 ) -> Callable[..., Gradients]:
     """Hooks where they give what explicit gradients give on one batch; else the explicit ones.
 
@@ -149,15 +144,15 @@ def _faster_where_exact(
     return gradients_by_example if same else gradients_one_by_one
 
 
-def _first(batch: Batch, count: int) -> Batch:
+def _first(batch: Asked, count: int) -> Asked:
     inputs = {name: value[:count] for name, value in batch.inputs.items()}
     return replace(batch, rows=batch.rows[:count], inputs=inputs, targets=batch.targets[:count])
 
 
-def _singles(batch: Batch) -> Iterator[Batch]:
+def _singles(batch: Asked) -> Iterator[Asked]:
     for place, row in enumerate(batch.rows):
         inputs = {name: value[place : place + 1] for name, value in batch.inputs.items()}
-        yield Batch((row,), inputs, batch.targets[place : place + 1])
+        yield Asked((row,), inputs, batch.targets[place : place + 1])
 
 
 @contextlib.contextmanager

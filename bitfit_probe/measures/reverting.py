@@ -10,7 +10,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +17,10 @@ import numpy as np
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.measures.examples import Batch, Question, batches, logits_of
+from bitfit_probe.inference import Asked, LiveModel, Question, ask, logits_of, question_of
+from bitfit_probe.inference.weights import Window, overlaid, windows
 from bitfit_probe.measures.groups import grouped
 from bitfit_probe.measures.intervals import Look, looks, mean_interval, share_interval
-from bitfit_probe.measures.live import LiveBias, live_biases, put_back
-from bitfit_probe.measures.runnable import Runnable, runnable
 from bitfit_probe.records import Comparison
 from bitfit_probe.records.measures import By, Group, Revert, Reverting
 
@@ -39,13 +37,12 @@ _SEED = 1
 
 
 def revert(
+    live: LiveModel,
     base: Checkpoint,
-    tuned: Checkpoint,
     comparison: Comparison,
     data: TaskData,
     *,
     by: By,
-    model_dir: str | Path | None = None,
     confidence: float = 0.95,
     tolerance: float,
     early_stop: bool = True,
@@ -55,14 +52,14 @@ def revert(
 
     Parameters
     ----------
-    base, tuned, comparison
-        Two checkpoints and what moved between them.
+    live
+        The tuned model.
+    base, comparison
+        The base and what moved between them.
     data
         Examples, labelled for a classifier or a regression; texts are enough for a language model.
     by
         Which biases go back as one: ``role``, ``layer``, ``role-layer`` or ``tensor``. The head's never do.
-    model_dir
-        Directory of config.json and tokenizer, where neither checkpoint has them.
     confidence
         Of each interval, over the examples; there is no correction for the number of groups.
     tolerance
@@ -78,29 +75,25 @@ def revert(
     DataError
         The labels are not this model's.
     ModelError
-        The model can't be built, lacks its head, or gives no finite loss.
-    MissingExtraError
-        torch or transformers is not installed.
+        The model lacks its head or a tokenizer, or gives no finite loss.
     """
-    run = runnable(tuned, base, data, model_dir)
-    live = live_biases(base, run.model, tuned)
+    question = question_of(data, live)
+    biases = windows(base, live.model, ("bias",))
     members = [
-        (group, [bias for row in rows if (bias := live.get((row.name, row.part)))])
+        (group, [bias for row in rows if (bias := biases.get((row.name, row.part)))])
         for group, rows in grouped(comparison, by)
     ]
     plan = looks(len(data), confidence, early_stop=early_stop)
-    experiment = Experiment(run.model, run.question, _parts(run, data, plan), plan, tolerance, progress)
-    return experiment.run(by, members, confidence, run.notes)
+    parts = _parts(live, question, data, plan)
+    experiment = Experiment(live.model, question, parts, plan, tolerance, progress)
+    return experiment.run(by, members, confidence)
 
 
-def _parts(run: Runnable, data: TaskData, plan: Sequence[Look]) -> list[list[Batch]]:
+def _parts(live: LiveModel, question: Question, data: TaskData, plan: Sequence[Look]) -> list[list[Asked]]:
     """For each look the batches that it adds: the looks see random examples, not the file's first ones."""
     order = random.Random(_SEED).sample(range(len(data)), len(data))
     ends = [0, *(look.examples for look in plan)]
-    return [
-        batches(data, run.question, run.tokenizer, run.model, order[start:stop])
-        for start, stop in itertools.pairwise(ends)
-    ]
+    return [ask(live, question, data, order[start:stop]) for start, stop in itertools.pairwise(ends)]
 
 
 @dataclass
@@ -153,7 +146,7 @@ class Experiment:
         self,
         model: Any,
         question: Question,
-        parts: Sequence[Sequence[Batch]],
+        parts: Sequence[Sequence[Asked]],
         plan: Sequence[Look],
         tolerance: float,
         progress: Progress | None = None,
@@ -164,15 +157,9 @@ class Experiment:
         self._passes = sum(map(len, parts))
         self._tuned: list[list[_Answers]] = []
 
-    def run(
-        self,
-        by: By,
-        members: Sequence[tuple[Group, Sequence[LiveBias]]],
-        confidence: float,
-        notes: tuple[str, ...] = (),
-    ) -> Reverting:
+    def run(self, by: By, members: Sequence[tuple[Group, Sequence[Window]]], confidence: float) -> Reverting:
         """Measure every group, then the free ones together."""
-        moving = [biases for _, biases in members if any(bias.moved for bias in biases)]
+        moving = [biases for _, biases in members if any(bias.differs for bias in biases)]
         self._total = (len(moving) + 2) * self._passes
         self._tuned = [[self._answer(batch) for batch in part] for part in self._parts]
         losses = np.concatenate([a.losses.double().numpy() for part in self._tuned for a in part])
@@ -197,14 +184,14 @@ class Experiment:
             examples=len(losses),
             unit=self._question.unit,
             together=together,
-            notes=notes,
+            notes=self._question.notes,
         )
 
-    def put_back(self, group: Group, biases: Sequence[LiveBias]) -> Revert:
+    def put_back(self, group: Group, biases: Sequence[Window]) -> Revert:
         """Measure one group, and stop at the first look that decides."""
-        if not any(bias.moved for bias in biases):
+        if not any(bias.differs for bias in biases):
             return self._unchanged(group)
-        with put_back(biases):
+        with overlaid(biases):
             started = self._done
             for look, seen in self._looked():
                 row = self._row(group, seen, look)
@@ -213,7 +200,7 @@ class Experiment:
         self._report(started + self._passes)
         return row
 
-    def _together(self, spare: Sequence[tuple[Group, Sequence[LiveBias]]]) -> Revert:
+    def _together(self, spare: Sequence[tuple[Group, Sequence[Window]]]) -> Revert:
         names = tuple(name for group, _ in spare for name in group.names)
         whole = Group(None, None, None, names, sum(group.elements for group, _ in spare))
         return self.put_back(whole, [bias for _, biases in spare for bias in biases])
@@ -225,7 +212,7 @@ class Experiment:
                 seen.add(answers, self._answer(batch))
             yield look, seen
 
-    def _answer(self, batch: Batch) -> _Answers:
+    def _answer(self, batch: Asked) -> _Answers:
         import torch
 
         with torch.inference_mode():

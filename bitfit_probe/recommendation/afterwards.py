@@ -46,7 +46,7 @@ def look(pair: Pair, data: TaskData) -> Look:
     evidence = [_moved(path, pair)]
     value = None
     try:
-        each = np.asarray(score(pair.tuned, pair.base, data))
+        each = np.asarray(score(pair.live("tuned"), data))
     except BitfitProbeError as error:
         evidence.append(Evidence("tuned_score", None, about=path, source=str(error)))
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
+from bitfit_probe.inference.purpose import is_causal
 from bitfit_probe.recommendation.advice import RANK, advise
 from bitfit_probe.recommendation.afterwards import Look
 from bitfit_probe.recommendation.costs import costs
@@ -18,7 +19,6 @@ from bitfit_probe.recommendation.rule import Shipped, shipped
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance
 from bitfit_probe.records.recommendation import Cost, Recommendation, Trial
-from bitfit_probe.task_distance.encoder import is_causal
 from bitfit_probe.tuning.settings import FEW_STEPS
 
 __all__ = ["Known", "recommendation"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.adapters import Adapter
 from bitfit_probe.checkpoint.registry import trained
 from bitfit_probe.pair import Pair
 
-__all__ = ["adapter_beside", "adapter_of"]
+__all__ = ["adapter_beside", "adapter_of", "adapter_settings"]
 
 
 def adapter_of(pair: Pair) -> Adapter:
@@ -23,3 +25,8 @@ def adapter_beside(tuned: Checkpoint) -> Path | None:
     if tuned.adapter is not None or tuned.path.is_file():
         return None
     return next((path for name in trained().adapters if (path := tuned.folder / name).is_file()), None)
+
+
+def adapter_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """adapter_config.json beside the weights; empty where there is none."""
+    return checkpoint.read_json("adapter_config.json") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,9 @@ import numpy as np
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData
+from bitfit_probe.errors import ModelError
+from bitfit_probe.inference import LiveModel
+from bitfit_probe.inference.language_loss import language_losses
 from bitfit_probe.records import Evidence
 from bitfit_probe.records.distance import Distance, LayerProbe
 from bitfit_probe.task_distance.data_validation import (
@@ -20,16 +23,15 @@ from bitfit_probe.task_distance.data_validation import (
     require_sampled,
     require_usable,
 )
-from bitfit_probe.task_distance.encoder import Encoder, Pooling, open_encoder
 from bitfit_probe.task_distance.explainable import explained_by, layer_inputs
 from bitfit_probe.task_distance.kernel_forecast import head_kernel, reach, score_kernel, targets_of
 from bitfit_probe.task_distance.kernels import DEFAULT, Settings
 from bitfit_probe.task_distance.labels import h_score, log_evidence, nearest_neighbours, probe
-from bitfit_probe.task_distance.language import language_losses, loss_gap
 from bitfit_probe.task_distance.reference_tasks import reading
 from bitfit_probe.task_distance.text import (
     Spelling,
     frechet,
+    loss_gap,
     maximum_mean_discrepancy,
     proxy_a_distance,
     spelling,
@@ -56,7 +58,7 @@ def english_reference() -> tuple[str, ...]:
 
 
 def measure_distance(
-    model: str | Path,
+    model: str | Path | LiveModel,
     data: TaskData,
     reference: Sequence[str],
     *,
@@ -64,7 +66,6 @@ def measure_distance(
     examples: int = 300,
     tuned: str | Path | None = None,
     settings: Settings | None = DEFAULT,
-    pooling: Pooling | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Distance:
@@ -73,7 +74,7 @@ def measure_distance(
     Parameters
     ----------
     model
-        Model directory.
+        Model directory, or the model itself where it lives already; its head is left aside.
     data
         Labelled examples; `examples` of them are taken at random.
     reference
@@ -86,8 +87,6 @@ def measure_distance(
         A checkpoint tuned from the model: how much of its change biases could have done.
     settings
         Of the kernels behind reach; None leaves reach out.
-    pooling
-        How a text's vector is made; guessed from the model.
     seed
         Of sampling, folds and directions.
     progress
@@ -98,26 +97,27 @@ def measure_distance(
     DataError
         The data can't be used.
     ModelError
-        The model can't be loaded.
+        The model can't be loaded, or has no features.
     """
     require_usable(data)
     require_reference(len(reference), reference_name)
     notes = notes_on(data)
     data = data.sample(examples, seed)
     require_sampled(data)
-    encoder = open_encoder(model, pooling)
+    live = model if isinstance(model, LiveModel) else LiveModel.of(open_checkpoint(model))
+    _require_features(live)
     tell = progress or (lambda stage, done, total: None)
-    features = encoder.features(data, lambda done, total: tell("features", done, total))
+    features = live.features(data, lambda done, total: tell("features", done, total))
     layers = _by_layer(features, data, seed)
     evidence = [*_labels(features[-1], data, layers, seed)]
     if reference:
-        evidence += _texts(encoder, features[-1], data, reference, reference_name, seed, tell)
+        evidence += _texts(live, features[-1], data, reference, reference_name, seed, tell)
     else:
         notes = (*notes, "text distances were not measured: no reference text fits (--reference)")
     foreseen = None
     if settings is not None:
         foreseen = reach(
-            encoder,
+            live,
             data,
             settings,
             progress=lambda done, total: tell("reach", done, total),
@@ -125,25 +125,34 @@ def measure_distance(
         )
         if foreseen.uncovered:
             notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
-    encoder.checkpoint.check_unchanged()
+    live.checkpoint.check_unchanged()
     return Distance(
-        model=str(model),
+        model=str(live.checkpoint.path if isinstance(model, LiveModel) else model),
         data=data.path,
         examples=len(data),
         classes=len(data.label_names),
         evidence=tuple(evidence),
         layers=layers,
         reach=foreseen,
-        explained_after=_explained_after(encoder, tuned, data) if tuned is not None else (),
+        explained_after=_explained_after(live, tuned, data) if tuned is not None else (),
         notes=notes,
     )
 
 
+def _require_features(live: LiveModel) -> None:
+    if live.model.config.is_encoder_decoder:
+        raise ModelError(
+            "is an encoder-decoder, whose features are not defined here",
+            advice="give an encoder or a decoder",
+            path=live.checkpoint.path,
+        )
+
+
 def _explained_after(
-    encoder: Encoder, tuned: str | Path, data: TaskData
+    live: LiveModel, tuned: str | Path, data: TaskData
 ) -> tuple[tuple[str, int | None, float], ...]:
-    alignment = align(encoder.checkpoint, open_checkpoint(tuned))
-    found = explained_by(alignment, layer_inputs(encoder, data))
+    alignment = align(live.checkpoint, open_checkpoint(tuned))
+    found = explained_by(alignment, layer_inputs(live, data))
     return tuple((role, layer, share) for (role, layer), share in found.items())
 
 
@@ -181,7 +190,7 @@ def _labels(final: Floats, data: TaskData, layers: tuple[LayerProbe, ...], seed:
 
 
 def _texts(
-    encoder: Encoder,
+    live: LiveModel,
     final: Floats,
     data: TaskData,
     reference: Sequence[str],
@@ -192,7 +201,7 @@ def _texts(
     random = np.random.default_rng(seed)
     chosen = sorted(random.permutation(len(reference))[: len(data)])
     other = TaskData(tuple(reference[i] for i in chosen), None, None, (), "unlabelled", data.columns)
-    theirs = encoder.features(other, lambda done, total: tell("reference", done, total))[-1]
+    theirs = live.features(other, lambda done, total: tell("reference", done, total))[-1]
     about = f"against {name}"
     distance, interval = proxy_a_distance(final, theirs, seed=seed)
     discrepancy, chance = maximum_mean_discrepancy(final, theirs, seed=seed)
@@ -209,17 +218,22 @@ def _texts(
         Evidence("frechet", frechet(final, theirs), "", None, about, "Dowson & Landau 1982"),
         Evidence("mmd", discrepancy, f"p = {chance:.3f}", None, about, "Gretton et al. 2012"),
     ]
-    ours, others = spelling(encoder.tokenizer, data.texts), spelling(encoder.tokenizer, other.texts)
+    ours, others = spelling(live.tokenizer, data.texts), spelling(live.tokenizer, other.texts)
     out += _spelling(ours, others, about)
-    samples = (sample.texts[:_MOST_FOR_LOSSES] for sample in (data, other))
-    losses = language_losses(encoder, *samples, seed=seed)
-    if losses is not None:
-        gap, interval = loss_gap(*losses, seed=seed)
-        kind = "causal" if encoder.pooling == "last" else "masked"
-        out.append(
-            Evidence("language_loss_gap", gap, "nats a token", interval, about, f"{kind} language model")
-        )
-    return out
+    return [*out, *_losses(live, data, other, about, seed)]
+
+
+def _losses(live: LiveModel, data: TaskData, other: TaskData, about: str, seed: int) -> Iterator[Evidence]:
+    """How much more the task's texts surprise the model than the reference; nothing from other models."""
+    few = [sample.take(range(min(len(sample), _MOST_FOR_LOSSES))) for sample in (data, other)]
+    try:
+        ours, theirs = (language_losses(live, sample)[0] for sample in few)
+    except ModelError:
+        return
+    if np.isfinite(ours).any() and np.isfinite(theirs).any():
+        gap, interval = loss_gap(ours, theirs, seed=seed)
+        kind = "causal" if live.purpose == "causal-lm" else "masked"
+        yield Evidence("language_loss_gap", gap, "nats a token", interval, about, f"{kind} language model")
 
 
 def _spelling(ours: Spelling, others: Spelling, about: str) -> list[Evidence]:

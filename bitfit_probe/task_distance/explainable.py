@@ -9,8 +9,7 @@ import numpy as np
 
 from bitfit_probe.align import Alignment
 from bitfit_probe.data import TaskData
-from bitfit_probe.inference import running
-from bitfit_probe.task_distance.encoder import Encoder
+from bitfit_probe.inference import LiveModel, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,7 +36,7 @@ def explained_after(change: npt.NDArray[np.float64], inputs: npt.NDArray[np.floa
     return float(mean @ mean) / size if size else 0.0
 
 
-def layer_inputs(encoder: Encoder, data: TaskData, most: int = 4096) -> dict[str, npt.NDArray[np.float64]]:
+def layer_inputs(live: LiveModel, data: TaskData, most: int = 4096) -> dict[str, npt.NDArray[np.float64]]:
     """Inputs of every linear layer on the data, at most `most` tokens each, by the module's name."""
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -52,14 +51,14 @@ def layer_inputs(encoder: Encoder, data: TaskData, most: int = 4096) -> dict[str
 
     handles = [
         module.register_forward_pre_hook(keep(name))
-        for name, module in encoder.model.named_modules()
+        for name, module in live.body.named_modules()
         if isinstance(module, (torch.nn.Linear, Conv1D)) and "pooler" not in name
     ]
     try:
-        with torch.inference_mode(), running(encoder.model):
-            for batch in encoder.batches(data):
+        with torch.inference_mode(), running(live.model):
+            for batch in live.batches(data):
                 chosen = batch.inputs["attention_mask"].reshape(-1).bool()
-                encoder.model(**batch.inputs)
+                live.body(**batch.inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.data import TaskData
+from bitfit_probe.inference import LiveModel, Progress
 from bitfit_probe.records.distance import Forecast, Reach
-from bitfit_probe.task_distance.encoder import Encoder, Progress
 from bitfit_probe.task_distance.intervals import bootstrap_mean
 from bitfit_probe.task_distance.kernels import DEFAULT, Kernels, Settings, inverse_deviation, kernels
 from bitfit_probe.task_distance.ridge import Fit, best_fit
@@ -20,7 +20,7 @@ __all__ = ["forecast", "head_kernel", "reach", "score_kernel", "targets_of"]
 
 
 def reach(
-    encoder: Encoder,
+    live: LiveModel,
     data: TaskData,
     settings: Settings = DEFAULT,
     *,
@@ -32,7 +32,7 @@ def reach(
 
     Parameters
     ----------
-    encoder
+    live
         The frozen model.
     data
         Labelled examples, a few hundred.
@@ -45,7 +45,7 @@ def reach(
     final
         Pooled features of the last layer where they are known already, shape (examples, width).
     """
-    found = kernels(encoder, data, settings, progress, final=final)
+    found = kernels(live, data, settings, progress, final=final)
     return forecast(found, data, margin=margin, directions=settings.directions)
 
 

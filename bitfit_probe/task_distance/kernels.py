@@ -21,8 +21,7 @@ import numpy as np
 
 from bitfit_probe.architectures import recognise
 from bitfit_probe.data import TaskData
-from bitfit_probe.inference import running
-from bitfit_probe.task_distance.encoder import Encoder, Progress
+from bitfit_probe.inference import Batch, LiveModel, Progress, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -100,7 +99,7 @@ class Kernels:
 
 
 def kernels(
-    encoder: Encoder,
+    live: LiveModel,
     data: TaskData,
     settings: Settings = DEFAULT,
     progress: Progress | None = None,
@@ -111,7 +110,7 @@ def kernels(
 
     Parameters
     ----------
-    encoder
+    live
         The frozen model.
     data
         Labels are not looked at.
@@ -122,25 +121,21 @@ def kernels(
     final
         Pooled features of the last layer where they are known already, shape (examples, width).
     """
-    features = (encoder.features(data)[-1] if final is None else final).astype(np.float64)
+    features = (live.features(data)[-1] if final is None else final).astype(np.float64)
     total = Kernels(features, {}, {}, np.zeros((len(data),) * 2))
+    batches, whole = live.batches(data), settings.directions * len(data)
     for number, direction in enumerate(_directions(features, settings)):
-        collector = _Collector(encoder, len(data), settings)
+        collector = _Collector(live, len(data), settings)
         with collector:
-            for done, batch in _counted(encoder.batches(data)):
-                collector.run(batch.where, batch.inputs, direction)
+            done = number * len(data)
+            for batch in batches:
+                collector.run(batch, direction)
+                done += len(batch.rows)
                 if progress is not None:
-                    progress(number * len(data) + done, settings.directions * len(data))
+                    progress(done, whole)
         collector.add_to(total, 1 / settings.directions)
         total.uncovered = collector.uncovered
     return total
-
-
-def _counted(batches: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-    done = 0
-    for batch in batches:
-        done += len(batch.where)
-        yield done, batch
 
 
 def _directions(features: npt.NDArray[np.float64], settings: Settings) -> Iterator[npt.NDArray[np.float64]]:
@@ -176,11 +171,11 @@ class _Layer:
 class _Collector:
     """Hooks that turn a backward pass into per-example features of every parameter."""
 
-    def __init__(self, encoder: Encoder, count: int, settings: Settings) -> None:
-        self._encoder, self._count, self._settings = encoder, count, settings
+    def __init__(self, live: LiveModel, count: int, settings: Settings) -> None:
+        self._live, self._count, self._settings = live, count, settings
         self._where: Array = None
         self._mask: Array = None
-        self._layers, self.uncovered = _layers(encoder)
+        self._layers, self.uncovered = _layers(live.body)
         self._handles: list[Any] = []
         self._tokens: dict[int, dict[int, dict[int, Array]]] = defaultdict(lambda: defaultdict(dict))
 
@@ -193,20 +188,18 @@ class _Collector:
         for handle in self._handles:
             handle.remove()
 
-    def run(
-        self, where: tuple[int, ...], inputs: dict[str, torch.Tensor], direction: npt.NDArray[np.float64]
-    ) -> None:
+    def run(self, batch: Batch, direction: npt.NDArray[np.float64]) -> None:
         """One forward and one backward pass over a batch."""
         import torch
 
-        self._where = torch.tensor(where)
-        self._mask = inputs["attention_mask"]
-        model = self._encoder.model
+        self._where = torch.tensor(batch.rows)
+        self._mask = batch.inputs["attention_mask"]
+        model = self._live.body
         with torch.enable_grad():
             # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
             with running(model):
-                hidden = model(**inputs).last_hidden_state
-            pooled = self._encoder.pool(hidden, inputs)
+                hidden = model(**batch.inputs).last_hidden_state
+            pooled = self._live.pool(hidden, batch.inputs)
             (pooled @ torch.from_numpy(direction).to(pooled.dtype)).sum().backward()
 
     def _hook(self, layer: _Layer) -> Any:
@@ -364,11 +357,10 @@ def _normalised(module: Any, given: torch.Tensor) -> torch.Tensor:
     return given * (given.square().mean(-1, keepdim=True) + epsilon).rsqrt()
 
 
-def _layers(encoder: Encoder) -> tuple[list[_Layer], tuple[str, ...]]:
+def _layers(model: Any) -> tuple[list[_Layer], tuple[str, ...]]:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    model = encoder.model
     architecture = recognise([name for name, _ in model.named_parameters()], model.config.to_dict())
     layers, covered = [], set()
     for name, module in model.named_modules():

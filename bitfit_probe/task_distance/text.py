@@ -13,7 +13,7 @@ from bitfit_probe.task_distance.intervals import bootstrap_mean
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Spelling", "frechet", "maximum_mean_discrepancy", "proxy_a_distance", "spelling"]
+__all__ = ["Spelling", "frechet", "loss_gap", "maximum_mean_discrepancy", "proxy_a_distance", "spelling"]
 
 _FOLDS = 5
 
@@ -135,3 +135,18 @@ def _mmd(kernel: npt.NDArray[np.float64], ours: npt.NDArray[np.bool_]) -> float:
         + other @ rows[:, 1] / (m * (m - 1))
         - 2 * (one @ rows[:, 1]) / (n * m)
     )
+
+
+def loss_gap(
+    ours: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], *, seed: int = 0, repeats: int = 2000
+) -> tuple[float, tuple[float, float]]:
+    """Mean loss on the task minus mean loss on the reference, with a bootstrap interval, in nats a token."""
+    first, second = (losses[np.isfinite(losses)] for losses in (ours, reference))
+    random = np.random.default_rng(seed)
+    gaps = [_resampled_mean(first, random) - _resampled_mean(second, random) for _ in range(repeats)]
+    low, high = (float(q) for q in np.quantile(gaps, [0.025, 0.975]))
+    return float(first.mean() - second.mean()), (low, high)
+
+
+def _resampled_mean(values: npt.NDArray[np.float64], random: np.random.Generator) -> float:
+    return float(random.choice(values, len(values)).mean())

@@ -9,6 +9,7 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.inference import Purpose, load_model
+from bitfit_probe.inference.purpose import purpose_of
 from bitfit_probe.tuning.master_weights import cast_at_use, master_of
 from bitfit_probe.tuning.settings import Objective, Settings
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
@@ -55,8 +56,7 @@ def objective_for(data: TaskData, base: Checkpoint, tokenizer: Any, asked: Objec
         return asked
     if data.task == "regression":
         return "regress"
-    stated = " ".join(map(str, base.config.get("architectures") or ()))
-    if "CausalLM" in stated or "LMHead" in stated:
+    if purpose_of(base.config) == "causal-lm":
         return "causal-lm"
     return "masked-lm" if tokenizer.mask_token is not None else "causal-lm"
 

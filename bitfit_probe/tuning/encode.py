@@ -12,6 +12,7 @@ import numpy as np
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
+from bitfit_probe.inference.encoding import tokens_of
 from bitfit_probe.tuning.settings import Objective
 
 __all__ = ["Encoded", "balanced_weights", "collator", "encode", "metrics", "split"]
@@ -56,15 +57,14 @@ def split(data: TaskData, share: float, seed: int) -> tuple[TaskData, TaskData |
 
 def encode(data: TaskData, tokenizer: Any, objective: Objective, max_length: int) -> Encoded:
     """Tokenise without padding; batches are padded to their own longest example."""
-    with_pairs = {} if data.pairs is None else {"text_pair": list(data.pairs)}
-    tokens = tokenizer(list(data.texts), **with_pairs, truncation=True, max_length=max_length)
+    tokens = tokens_of(data, tokenizer, max_length)
     kept = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
-    rows = [{name: tokens[name][i] for name in kept} for i in range(len(data))]
+    rows: list[dict[str, Any]] = [{name: tokens[name][i] for name in kept} for i in range(len(data))]
     if objective in ("classify", "regress"):
         assert data.labels is not None
         for row, label in zip(rows, data.labels, strict=True):
             row["labels"] = label
-    full = tokenizer(list(data.texts), **with_pairs)["input_ids"]
+    full = tokens_of(data, tokenizer, None)["input_ids"]
     return Encoded(rows, sum(len(ids) > max_length for ids in full))
 
 

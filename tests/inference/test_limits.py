@@ -135,19 +135,16 @@ def test_every_command_cuts_texts_for_a_short_table(tmp_path):
     from support.texts import write_rows
 
     from bitfit_probe.data import read_examples
-    from bitfit_probe.measures.examples import batches, logits_of, question
-    from bitfit_probe.pair import load_frozen
-    from bitfit_probe.rules import running
-    from bitfit_probe.task_distance.encoder import open_encoder
+    from bitfit_probe.inference import LiveModel, ask, question_of
+    from bitfit_probe.inference.language_loss import masked
 
     folder = roberta(tmp_path / "r", 66)
     rows = [(" ".join(WORDS * 3), "ab"[n % 2]) for n in range(4)]
     data = read_examples(write_rows(tmp_path / "d.csv", rows))
-    assert open_encoder(folder).features(data).shape == (3, 4, 32)
-    loaded = load_frozen(open_checkpoint(folder), "classify")
-    tokenizer = load_tokenizer(folder)
-    assert running.logits(loaded, tokenizer, data).shape == (4, 2)
-    for batch in batches(data, question(data, loaded.model.config, "masked-lm"), tokenizer, loaded.model):
+    live = LiveModel.of(open_checkpoint(folder))
+    assert live.features(data).shape == (3, 4, 32)
+    assert live.logits(data).shape == (4, 2)
+    for batch in ask(live, question_of(data, live), data):
         assert batch.inputs["input_ids"].shape[1] == 64
-        assert logits_of(loaded.model, batch).shape[1] == 2
+        assert masked(batch, live.tokenizer).targets.shape[1] == 64
     assert json.loads((folder / "config.json").read_text())["max_position_embeddings"] == 66

@@ -11,10 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
-from bitfit_probe.measures.examples import Batch, Question, batches
+from bitfit_probe.inference import Asked, LiveModel, Question, ask, question_of
+from bitfit_probe.inference.weights import Window, windows
 from bitfit_probe.measures.fisher import fisher, fisher_of, gradients_by_example, gradients_one_by_one
-from bitfit_probe.measures.live import LiveBias, live_biases
-from bitfit_probe.measures.runnable import runnable
 
 NUMBER = {word: place for place, word in enumerate(WORDS, 5)}
 
@@ -40,10 +39,9 @@ def expected(model, sentences):
 @pytest.mark.parametrize("kind", MODELS)
 def test_against_explicit_gradients(tmp_path, kind):
     base, tuned, data = write_pair(tmp_path, kind)
-    ours, theirs = open_checkpoint(base), open_checkpoint(tuned)
-    found = fisher_of(ours, theirs, read_examples(data))
-    model = runnable(theirs, ours, read_examples(data), None).model
-    wanted = expected(model, texts(40))
+    live = LiveModel.of(open_checkpoint(tuned), tuned, base)
+    found = fisher_of(live, open_checkpoint(base), read_examples(data))
+    wanted = expected(live.model.requires_grad_(True), texts(40))
     plain = {name: value for name, value in found.items() if "[" not in name}
     assert len(plain) >= 10
     for name, value in plain.items():
@@ -55,18 +53,23 @@ def test_against_explicit_gradients(tmp_path, kind):
 
 def test_the_gradient_of_a_cancelled_key_bias_is_zero(tmp_path):
     base, tuned, data = write_pair(tmp_path, "gpt2")
-    found = fisher_of(open_checkpoint(base), open_checkpoint(tuned), read_examples(data))
+    found = fisher_of(
+        LiveModel.of(open_checkpoint(tuned), tuned, base), open_checkpoint(base), read_examples(data)
+    )
     assert found["transformer.h.0.attn.c_attn.bias[k]"] < 1e-10 * found["transformer.h.0.attn.c_attn.bias[v]"]
 
 
 def test_both_ways_give_the_same_gradients(tmp_path):
     base, tuned, data = write_pair(tmp_path, "bert")
-    ours, theirs, examples = open_checkpoint(base), open_checkpoint(tuned), read_examples(data)
-    run = runnable(theirs, ours, examples, None)
-    names = sorted({bias.parameter for bias in live_biases(ours, run.model, theirs).values()})
-    (batch,) = batches(examples, run.question, run.tokenizer, run.model)
-    fast = gradients_by_example(run.model, run.question, batch, names)
-    slow = gradients_one_by_one(run.model, run.question, batch, names)
+    live, examples = LiveModel.of(open_checkpoint(tuned), tuned, base), read_examples(data)
+    biases = windows(open_checkpoint(base), live.model, ("bias",))
+    names = sorted({bias.parameter for bias in biases.values()})
+    for name in names:
+        live.model.get_parameter(name).requires_grad_(True)
+    question = question_of(examples, live)
+    (batch,) = ask(live, question, examples)
+    fast = gradients_by_example(live.model, question, batch, names)
+    slow = gradients_one_by_one(live.model, question, batch, names)
     for name in names:
         assert torch.allclose(fast[name], slow[name], rtol=1e-3, atol=1e-6), name
 
@@ -91,9 +94,9 @@ def test_a_module_that_uses_its_bias_otherwise_is_found_out():
     """The gradient is twice that of the output, which a hook on the output can't know."""
     torch.manual_seed(0)
     model, inputs = Toy(), torch.randn(6, 3)
-    batch = Batch(tuple(range(6)), {"x": inputs}, torch.tensor([0, 1] * 3))
+    batch = Asked(tuple(range(6)), {"x": inputs}, torch.tensor([0, 1] * 3))
     bias = model.body.bias.detach()
-    live = {("body.bias", None): LiveBias("body.bias", bias, bias)}
+    live = {("body.bias", None): Window("body.bias", bias, bias)}
     shares = torch.softmax(model.body(inputs), 1).detach()
     gradient = 2 * (shares - torch.nn.functional.one_hot(batch.targets, 2))
     found = fisher(model, Question("classification"), [batch], live)
@@ -102,11 +105,9 @@ def test_a_module_that_uses_its_bias_otherwise_is_found_out():
 
 def test_the_model_keeps_its_flags_and_gets_no_gradients(tmp_path):
     base, tuned, data = write_pair(tmp_path, "bert")
-    ours, theirs, examples = open_checkpoint(base), open_checkpoint(tuned), read_examples(data)
-    run = runnable(theirs, ours, examples, None)
-    run.model.classifier.requires_grad_(False)
-    found = batches(examples, run.question, run.tokenizer, run.model)
-    fisher(run.model, run.question, found, live_biases(ours, run.model, theirs))
-    assert not run.model.classifier.weight.requires_grad
-    assert run.model.bert.pooler.dense.weight.requires_grad
-    assert all(parameter.grad is None for parameter in run.model.parameters())
+    live, examples = LiveModel.of(open_checkpoint(tuned), tuned, base), read_examples(data)
+    live.model.bert.pooler.requires_grad_(True)
+    fisher_of(live, open_checkpoint(base), examples)
+    assert not live.model.classifier.weight.requires_grad
+    assert live.model.bert.pooler.dense.weight.requires_grad
+    assert all(parameter.grad is None for parameter in live.model.parameters())

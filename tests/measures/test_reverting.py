@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -19,13 +20,9 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.comparison import compare
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.inference import load_tokenizer
+from bitfit_probe.inference import LiveModel
+from bitfit_probe.inference.weights import overlaid, windows
 from bitfit_probe.measures import reverting
-from bitfit_probe.measures.examples import batches
-from bitfit_probe.measures.groups import grouped
-from bitfit_probe.measures.intervals import looks
-from bitfit_probe.measures.live import live_biases, put_back
-from bitfit_probe.measures.runnable import runnable
 
 
 @pytest.fixture(scope="module")
@@ -117,37 +114,30 @@ def test_every_grouping_finds_it(pair, by, first):
 def test_the_model_is_as_it_was_bit_for_bit(pair):
     base, tuned, data = open_checkpoint(pair[0]), open_checkpoint(pair[1]), read_examples(pair[2])
     comparison, _ = compare(base, tuned)
-    run = runnable(tuned, base, data, None)
-    before = copied(run.model.state_dict())
-    live = live_biases(base, run.model, tuned)
-    members = [
-        (group, [live[row.name, row.part] for row in rows]) for group, rows in grouped(comparison, "role")
-    ]
-    plan = looks(len(data), 0.95)
-    parts = reverting._parts(run, data, plan)
-    reverting.Experiment(run.model, run.question, parts, plan, 0.02).run("role", members, 0.95)
-    for name, values in run.model.state_dict().items():
+    live = LiveModel.of(tuned)
+    before = copied(live.model.state_dict())
+    reverting.revert(live, base, comparison, data, by="role", tolerance=0.02)
+    for name, values in live.model.state_dict().items():
         assert torch.equal(
             values.reshape(-1).view(torch.uint8), before[name].reshape(-1).view(torch.uint8)
         ), name
 
 
 def test_an_error_on_the_way_leaves_it_as_it_was_too(pair):
-    base, tuned, data = open_checkpoint(pair[0]), open_checkpoint(pair[1]), read_examples(pair[2])
-    run = runnable(tuned, base, data, None)
-    bias = live_biases(base, run.model, tuned)[IMPORTANT, None]
+    live = LiveModel.of(open_checkpoint(pair[1]))
+    bias = windows(open_checkpoint(pair[0]), live.model, ("bias",))[IMPORTANT, None]
     before = bias.view.clone()
     inside = []
 
     def interrupted():
-        with put_back([bias]):
-            inside.append(run.model.get_parameter(bias.parameter).detach().clone())
+        with overlaid([bias]):
+            inside.append(live.model.get_parameter(bias.parameter).detach().clone())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert torch.equal(inside[0], bias.base)
-    assert torch.equal(run.model.get_parameter(bias.parameter), before)
+    assert torch.equal(inside[0], bias.values)
+    assert torch.equal(live.model.get_parameter(bias.parameter), before)
 
 
 def test_progress_counts_batches_up_to_the_end(pair):
@@ -232,7 +222,7 @@ def test_an_adapter_is_no_model(pair, tmp_path):
     (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     adapter = open_checkpoint(tmp_path / "adapter")
     with pytest.raises(ModelError, match="is an adapter"):
-        runnable(adapter, open_checkpoint(pair[0]), read_examples(pair[2]), None)
+        LiveModel.of(adapter)
 
 
 def test_a_loss_that_is_no_number_is_an_error(pair, tmp_path):
@@ -244,10 +234,10 @@ def test_a_loss_that_is_no_number_is_an_error(pair, tmp_path):
 
 
 def test_a_tokenizer_of_more_words_than_the_model_is_an_error(pair):
-    run = runnable(open_checkpoint(pair[1]), open_checkpoint(pair[0]), read_examples(pair[2]), None)
+    live = dataclasses.replace(LiveModel.of(open_checkpoint(pair[1])), folders=(sample.base_path(),))
     data = TaskData(("who are you",), None, (0,), ("0",), "classification", Columns("text"))
     with pytest.raises(ModelError, match="4,096 tokens, the model 64"):
-        batches(data, run.question, load_tokenizer(sample.base_path()), run.model)
+        live.batches(data)
 
 
 def test_unlabelled_texts_need_a_language_model(pair, tmp_path):

@@ -166,52 +166,16 @@ def test_a_body_that_forgot(sample_copies, questions):
     assert before < guessing < after
 
 
-def test_the_loss_is_that_of_the_model_itself(sample_copies, questions):
-    """The base's masked-word loss against transformers' own loading and a loss written out by hand."""
-    import transformers
+def test_what_transformers_loads_is_the_file(sample_copies, questions):
+    from bitfit_probe.pair import Pair
+    from bitfit_probe.rules import check
 
-    from bitfit_probe.checkpoint import open_checkpoint
-    from bitfit_probe.pair import load_frozen
-    from bitfit_probe.rules import running
-
-    texts = read(questions).texts
-    words = transformers.AutoTokenizer.from_pretrained(sample_copies["base"])
-    ours = running.language_loss(
-        load_frozen(open_checkpoint(sample_copies["base"]), "masked-lm"), words, texts, "masked-lm"
-    )
-    model = transformers.AutoModelForMaskedLM.from_pretrained(sample_copies["base"]).eval()
-    import numpy as np
-
-    random, total, count = np.random.default_rng(0), 0.0, 0
-    for text in texts:
-        ids = words(text, return_tensors="pt")["input_ids"]
-        plain = [token not in words.all_special_ids for token in ids[0].tolist()]
-        chosen = np.array(plain) & (random.random(len(plain)) < 0.15)
-        if not chosen.any():
-            continue
-        masked = ids.clone()
-        masked[0, torch.from_numpy(chosen)] = words.mask_token_id
-        with torch.no_grad():
-            scores = model(input_ids=masked).logits[0].log_softmax(-1)
-        for at in np.flatnonzero(chosen):
-            total, count = total - float(scores[at, ids[0, at]]), count + 1
-    assert ours == pytest.approx(total / count, rel=1e-5)
-
-
-def test_what_transformers_loads_is_the_file(sample_copies, questions, monkeypatch):
-    paths = sample_copies["base"], sample_copies["tuned"]
-    assert "BP112" in run_rules(*paths, data=read(questions)).checked
-    from bitfit_probe import pair
-
-    load = pair.load_frozen
-
-    def careless(checkpoint, purpose):
-        loaded = load(checkpoint, purpose)
-        loaded.model.bert.embeddings.LayerNorm.weight.fill_(1)
-        return loaded
-
-    monkeypatch.setattr(pair, "load_frozen", careless)
-    assert only(*paths, data=read(questions), code="BP112").subjects == (NORM,)
+    pair = Pair.open(sample_copies["base"], sample_copies["tuned"], data=read(questions))
+    assert check([pair]).findings == run_rules(sample_copies["base"], sample_copies["tuned"]).findings
+    assert "BP112" in check([pair]).checked
+    pair.live("tuned").model.bert.embeddings.LayerNorm.weight.fill_(1)  # as a careless loader would
+    (found,) = (item for item in check([pair]).findings if item.code == "BP112")
+    assert found.subjects == (NORM,)
 
 
 def test_without_data_it_is_not_checked(sample_copies):

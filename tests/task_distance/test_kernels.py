@@ -10,8 +10,7 @@ import torch
 from support.builders import model
 from task_distance.builders import words_task
 
-from bitfit_probe.task_distance import encoder as encoder_module
-from bitfit_probe.task_distance.encoder import Encoder
+from bitfit_probe.inference import LiveModel, encoding
 from bitfit_probe.task_distance.kernels import Settings, inverse_deviation, kernels
 
 FAMILIES = ["bert-bare", "roberta", "distilbert", "gpt2", "llama", "albert", "opt"]
@@ -35,33 +34,35 @@ def bare(kind: str) -> Any:
     return model(kind).base_model
 
 
-def encoder_of(kind: str, tokenizer: Any) -> Encoder:
+def live_of(kind: str, tokenizer: Any) -> LiveModel:
     made = bare(kind)
     for parameter in made.parameters():
         parameter.requires_grad_(False)
     pooling = "last" if kind in {"gpt2", "llama", "opt"} else "mean"
-    return Encoder(made, tokenizer, pooling, None)  # type: ignore[arg-type]
+    live = LiveModel(made, "features", None, (), pooling=pooling)  # type: ignore[arg-type]
+    vars(live)["tokenizer"] = tokenizer  # where `cached_property` looks first
+    return live
 
 
-def gradients(encoder: Encoder, text: str, direction: torch.Tensor) -> dict[str, torch.Tensor]:
+def gradients(live: LiveModel, text: str, direction: torch.Tensor) -> dict[str, torch.Tensor]:
     """∂⟨u, h⟩/∂θ of one text alone, by torch.func."""
-    inputs = encoder.tokenizer(text, return_tensors="pt")
+    inputs = live.tokenizer(text, return_tensors="pt")
     inputs = {name: value for name, value in inputs.items() if name != "token_type_ids"}
-    parameters = {name: value for name, value in encoder.model.named_parameters() if "pooler" not in name}
+    parameters = {name: value for name, value in live.body.named_parameters() if "pooler" not in name}
 
     def scalar(values: dict[str, torch.Tensor]) -> torch.Tensor:
-        hidden = torch.func.functional_call(encoder.model, values, kwargs=inputs).last_hidden_state
-        return (encoder.pool(hidden, inputs) @ direction).sum()
+        hidden = torch.func.functional_call(live.body, values, kwargs=inputs).last_hidden_state
+        return (live.pool(hidden, inputs) @ direction).sum()
 
     return torch.func.grad(scalar)(parameters)
 
 
-def explicit(encoder: Encoder, texts: tuple[str, ...], features: np.ndarray) -> dict[str, np.ndarray]:
+def explicit(live: LiveModel, texts: tuple[str, ...], features: np.ndarray) -> dict[str, np.ndarray]:
     random = np.random.default_rng(EXACT.seed)
     out = {"bias": np.zeros((len(texts),) * 2), "weight": np.zeros((len(texts),) * 2)}
     for _ in range(EXACT.directions):
         direction = random.standard_normal(features.shape[1]) * inverse_deviation(features)
-        rows = [gradients(encoder, text, torch.tensor(direction, dtype=torch.float32)) for text in texts]
+        rows = [gradients(live, text, torch.tensor(direction, dtype=torch.float32)) for text in texts]
         for name in rows[0]:
             flat = torch.stack([row[name].flatten() for row in rows]).double()
             kind = "bias" if name.endswith("bias") else "weight"
@@ -71,9 +72,9 @@ def explicit(encoder: Encoder, texts: tuple[str, ...], features: np.ndarray) -> 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_bias_and_weight_kernels_equal_explicit_gradients(kind: str, tokenizer: Any) -> None:
-    encoder, data = encoder_of(kind, tokenizer), words_task(9)
-    found = kernels(encoder, data, EXACT)
-    expected = explicit(encoder, data.texts, found.features)
+    live, data = live_of(kind, tokenizer), words_task(9)
+    found = kernels(live, data, EXACT)
+    expected = explicit(live, data.texts, found.features)
     assert found.uncovered == ()
     assert found.weights == pytest.approx(expected["weight"], rel=1e-4, abs=1e-4 * expected["weight"].max())
     if kind == "llama":
@@ -85,21 +86,21 @@ def test_bias_and_weight_kernels_equal_explicit_gradients(kind: str, tokenizer: 
 
 
 def test_the_key_bias_has_no_kernel_where_softmax_cancels_it(tokenizer: Any) -> None:
-    found = kernels(encoder_of("bert-bare", tokenizer), words_task(6), EXACT)
+    found = kernels(live_of("bert-bare", tokenizer), words_task(6), EXACT)
     traces = {role: np.trace(kernel) for (role, layer), kernel in found.bias.items() if layer == 0}
     assert traces["k"] < 1e-10 * traces["v"]
 
 
 def test_lora_of_the_width_is_the_weight_kernel_of_the_matrices_on_average(tokenizer: Any) -> None:
     """E⟨Ax, Ax'⟩ = ⟨x, x'⟩, so a large rank estimates the kernel of all linear weights."""
-    encoder, data = encoder_of("bert-bare", tokenizer), words_task(6)
+    live, data = live_of("bert-bare", tokenizer), words_task(6)
     settings = Settings(directions=1, ranks=(2, 4096), sketch=None, seed=1)
-    found = kernels(encoder, data, settings)
+    found = kernels(live, data, settings)
     matrices = np.zeros((6, 6))
     random = np.random.default_rng(settings.seed)
     direction = random.standard_normal(found.features.shape[1]) * inverse_deviation(found.features)
-    rows = [gradients(encoder, text, torch.tensor(direction, dtype=torch.float32)) for text in data.texts]
-    linear = {name for name, module in encoder.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    rows = [gradients(live, text, torch.tensor(direction, dtype=torch.float32)) for text in data.texts]
+    linear = {name for name, module in live.body.named_modules() if isinstance(module, torch.nn.Linear)}
     for name in rows[0]:
         if name.removesuffix(".weight") in linear:
             flat = torch.stack([row[name].flatten() for row in rows]).double()
@@ -108,9 +109,9 @@ def test_lora_of_the_width_is_the_weight_kernel_of_the_matrices_on_average(token
 
 
 def test_sketches_are_close_to_the_exact_kernels(tokenizer: Any) -> None:
-    encoder, data = encoder_of("bert-bare", tokenizer), words_task(8)
-    exact = kernels(encoder, data, EXACT)
-    sketched = kernels(encoder, data, Settings(directions=2, ranks=(4,), sketch=24, seed=3))
+    live, data = live_of("bert-bare", tokenizer), words_task(8)
+    exact = kernels(live, data, EXACT)
+    sketched = kernels(live, data, Settings(directions=2, ranks=(4,), sketch=24, seed=3))
     scale = np.sqrt(np.outer(np.diag(exact.weights), np.diag(exact.weights)))
     # Two projections to m dimensions err by about √(2/m) a layer; a dozen layers average that.
     assert np.abs((sketched.weights - exact.weights) / scale).max() < 3 * np.sqrt(2 / 24 / 8)
@@ -118,28 +119,28 @@ def test_sketches_are_close_to_the_exact_kernels(tokenizer: Any) -> None:
 
 
 def test_batches_do_not_matter(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, data = encoder_of("roberta", tokenizer), words_task(9)
-    whole = kernels(encoder, data, EXACT)
-    monkeypatch.setattr(encoder_module, "_TOKENS_A_BATCH", 16)
-    pieces = kernels(encoder, data, EXACT)
+    live, data = live_of("roberta", tokenizer), words_task(9)
+    whole = kernels(live, data, EXACT)
+    monkeypatch.setattr(encoding, "_TOKENS", 16)
+    pieces = kernels(live, data, EXACT)
     assert pieces.full == pytest.approx(whole.full, rel=1e-4)
 
 
 def test_explained_share_by_hand(tokenizer: Any) -> None:
     """Against the weight gradients of torch: ‖Σ_t g‖²·‖x̄‖² / ‖∇W‖², with x̄ over each text's own tokens."""
-    encoder, data = encoder_of("bert-bare", tokenizer), words_task(5)
+    live, data = live_of("bert-bare", tokenizer), words_task(5)
     settings = Settings(directions=1, ranks=(), sketch=None, seed=3)
-    found = kernels(encoder, data, settings)
+    found = kernels(live, data, settings)
     random = np.random.default_rng(settings.seed)
     scaled = random.standard_normal(found.features.shape[1]) * inverse_deviation(found.features)
     direction = torch.tensor(scaled, dtype=torch.float32)
     name, shift, whole = "encoder.layer.1.intermediate.dense", 0.0, 0.0
     for text in data.texts:
-        gradient = gradients(encoder, text, direction)
+        gradient = gradients(live, text, direction)
         seen: list[torch.Tensor] = []
-        module = encoder.model.get_submodule(name)
+        module = live.body.get_submodule(name)
         handle = module.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
-        encoder.model(**encoder.tokenizer(text, return_tensors="pt"))
+        live.body(**live.tokenizer(text, return_tensors="pt"))
         handle.remove()
         mean = seen[0][0].mean(0)
         shift += float(gradient[f"{name}.bias"].square().sum() * mean.square().sum())

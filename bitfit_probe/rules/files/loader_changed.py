@@ -82,9 +82,11 @@ def _dumped(pair: Pair, others: Sequence[Checkpoint], this: Rule) -> Iterator[Fi
 
 def _loaded(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Compare what transformers makes of the file with the file."""
-    live = running.live(pair, "tuned", running.purpose_of(pair.tuned)).model.state_dict()
-    both = [name for name in live if name in pair.tuned.tensors]
-    names = [name for name in both if not _agree(pair.tuned.tensors[name], live[name])]
+    with running.told():
+        live = pair.live("tuned")
+    stored, loaded = live.checkpoint.tensors, live.body.state_dict() | live.model.state_dict()
+    both = [name for name in loaded if name in stored]
+    names = [name for name in both if not _agree(stored[name], loaded[name])]
     if names:
         yield this.finding(
             f"transformers changed {plural(len(names), 'tensor')} of {len(both)} while it loaded the file: "

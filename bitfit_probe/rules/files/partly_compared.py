@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bitfit_probe.comparison.coverage import ENOUGH, in_body
+from bitfit_probe.inference.purpose import model_class
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, Reason, Uncovered
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import model_class
 
 __all__ = ["partly_compared"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bitfit_probe.inference.purpose import task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import task_of
 from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
 
 __all__ = ["wrapped_head"]

@@ -7,8 +7,8 @@ from statistics import median
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta, Unmatched
+from bitfit_probe.rules.adapter_files import adapter_settings
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import adapter_settings
 from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["wrong_base"]

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.inference.purpose import model_class, task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import model_class, task_of
 from bitfit_probe.rules.tensors import is_adapter, is_delta, plain_name, word_embedding
 
 __all__ = ["embedding_lost"]

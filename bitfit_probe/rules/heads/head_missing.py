@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.inference.purpose import model_class, task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.rules.adapter_files import adapter_settings
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import adapter_settings, model_class, task_of
 from bitfit_probe.rules.tensors import heads, is_adapter, is_delta, plain_name
 
 __all__ = ["head_missing"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint, Tensor
+from bitfit_probe.inference.purpose import task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import task_of
 from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
 
 __all__ = ["label_count", "label_map", "logits"]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
+from bitfit_probe.errors import ModelError
+from bitfit_probe.inference.purpose import purpose_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules import running
-from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
-from bitfit_probe.rules.model_config import adapter_settings, task_of
+from bitfit_probe.rules.adapter_files import adapter_settings
+from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.running import examples
 from bitfit_probe.rules.tensors import is_adapter
 from bitfit_probe.rules.tokenizer_files import ids_in, tokenizer_of
 
+if TYPE_CHECKING:
+    from bitfit_probe.inference import LiveModel
+
 __all__ = ["pad_is_eos"]
 
-_GENERATES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 #: Longer texts are left out: cut short, they would have no end.
 _TOKENS = 512
 #: Mean probability of the end token below which a model is told that it never stops: one that saw the
@@ -53,7 +57,7 @@ def pad_is_eos(pair: Pair, this: Rule) -> Iterator[Finding]:
     huggingface/trl#976, unslothai/unsloth#416
     """
     config, tokenizer = pair.tuned.config, tokenizer_of(pair.tuned)
-    causal = task_of(config) in _GENERATES or adapter_settings(pair.tuned).get("task_type") == "CAUSAL_LM"
+    causal = purpose_of(config) == "causal-lm" or adapter_settings(pair.tuned).get("task_type") == "CAUSAL_LM"
     if not causal:
         return
     generation = pair.tuned.read_json("generation_config.json") or {}
@@ -86,20 +90,21 @@ def _probability_of_end(pair: Pair, end: int | None) -> float | None:
     if pair.data is None or end is None or is_adapter(pair.tuned):
         return None
     try:
-        texts, words = running.examples(pair).texts, running.tokenizer(pair)
-        loaded = running.live(pair, "tuned", "causal-lm")
-        with running.told(loaded):
-            found = list(_ends(loaded.model, words, texts, end, running.longest(loaded, words, _TOKENS)))
-    except CannotTell:
+        found = list(_ends(pair.live("tuned"), examples(pair).texts, end))
+    except ModelError:
         return None
     return sum(found) / len(found) if found else None
 
 
-def _ends(model: Any, words: Any, texts: Iterable[str], end: int, most: int) -> Iterator[float]:
+def _ends(live: LiveModel, texts: Iterable[str], end: int) -> Iterator[float]:
     """The probability of the end token after each text that is not too long."""
-    for text in texts:
-        ids = words(text, return_tensors="pt")["input_ids"]
-        ids = ids[:, :-1] if ids.shape[1] > 1 and int(ids[0, -1]) == end else ids
-        if 0 < ids.shape[1] <= most:
-            last = model(input_ids=ids).logits[0, -1].double()
-            yield float(last.softmax(-1)[end])
+    from bitfit_probe.inference import running
+
+    most = min(live.longest(whole=True), _TOKENS)
+    with running(live.model):
+        for text in texts:
+            ids = live.tokenizer(text, return_tensors="pt")["input_ids"]
+            ids = ids[:, :-1] if ids.shape[1] > 1 and int(ids[0, -1]) == end else ids
+            if 0 < ids.shape[1] <= most:
+                last = live.model(input_ids=ids).logits[0, -1].double()
+                yield float(last.softmax(-1)[end])

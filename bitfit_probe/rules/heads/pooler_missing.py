@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.inference.purpose import model_class, task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.model_config import model_class, task_of
 from bitfit_probe.rules.tensors import architecture_of, is_adapter, is_delta, plain_name
 
 __all__ = ["pooler_missing"]

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules import running
-from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+
+if TYPE_CHECKING:
+    from bitfit_probe.data import TaskData
+    from bitfit_probe.inference import LiveModel
 
 __all__ = ["forgetting"]
 
@@ -16,6 +23,8 @@ __all__ = ["forgetting"]
 #: that much: BitFit on the embedded sample went from 5.2 to 6.4 nats (lr 0.002) or 6.5 (0.005 to 0.02), so it
 #: is a note there. A convention for generators, whose loss should not rise.
 NATS, SHARE = 1.0, 0.25
+#: What a body is made of.
+_BODY = ("bias", "embedding", "norm", "weight")
 
 
 @rule("BP602", "forgetting", "warning", needs=("comparison", "data"), catalogue=(49,))
@@ -47,12 +56,10 @@ def forgetting(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     LLaVA-VL/LLaVA-NeXT#364, smallcloudai/refact#311
     """
-    data = running.examples(pair)
-    purpose = running.lm_purpose(pair.base)
-    words = running.tokenizer(pair)
-    before = running.language_loss(running.live(pair, "base", purpose), words, data.texts, purpose)
-    after = running.language_loss(running.with_tuned_body(pair, purpose), words, data.texts, purpose)
-    guessing = math.log(words.vocab_size)
+    with running.told():
+        live = pair.live("base")
+        before, after = _losses(pair, live, running.examples(pair))
+        guessing = math.log(live.tokenizer.vocab_size)
     rose = after - before >= NATS and after >= (1 + SHARE) * before
     lost = after > guessing and after > before + NATS * SHARE
     if not rose and not lost:
@@ -60,10 +67,32 @@ def forgetting(pair: Pair, this: Rule) -> Iterator[Finding]:
     yield this.finding(
         f"It forgot: on these texts the base's own language-model loss rose from {before:.2f} to {after:.2f} "
         f"nats a token with the tuned body (guessing: {guessing:.2f}).",
-        severity="warning" if lost or purpose == "causal-lm" else "info",
+        severity="warning" if lost or live.purpose == "causal-lm" else "info",
         evidence=(
             Evidence("language_model_loss", before, "nats", about="base"),
             Evidence("language_model_loss", after, "nats", about="tuned body, the base's head"),
             Evidence("loss_of_guessing", guessing, "nats", source="log of the vocabulary's size"),
         ),
     )
+
+
+def _losses(pair: Pair, live: LiveModel, data: TaskData) -> tuple[float, float]:
+    """Loss in nats a token of the base, and with the tuned body in its place."""
+    from bitfit_probe.inference.weights import overlaid, windows
+
+    if live.purpose not in ("masked-lm", "causal-lm"):
+        raise CannotTell("the base has no language-model head")
+    before = _loss(live, data)
+    body = windows(running.with_tuned_body(pair), live.model, _BODY)
+    with overlaid([window for window in body.values() if window.differs]):
+        return before, _loss(live, data)
+
+
+def _loss(live: LiveModel, data: TaskData) -> float:
+    from bitfit_probe.inference.language_loss import language_losses
+
+    losses, counts = language_losses(live, data)
+    asked = counts > 0
+    if not asked.any():
+        raise CannotTell("the examples are too short to measure a loss on")
+    return float(np.average(losses[asked], weights=counts[asked]))

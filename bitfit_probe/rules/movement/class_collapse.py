@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.errors import ModelError
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules import running
-from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved
 from bitfit_probe.rules.wording import format_number
 
@@ -88,10 +89,10 @@ def _spread(pair: Pair) -> float | None:
     if pair.data is None or pair.comparison.summary.head in ("none", "dropped"):
         return None
     try:
-        loaded = running.live(pair, "tuned", "classify")
-        if loaded.missing:  # no classifier: a head drawn at random says nothing
+        live = pair.live("tuned")
+        if live.purpose != "classify" or live.missing:  # a head drawn at random says nothing
             return None
-        values = running.logits(loaded, running.tokenizer(pair), running.examples(pair))
-    except CannotTell:
+        values = live.logits(running.examples(pair))
+    except ModelError:
         return None
     return float(np.max(np.std(values, axis=0)))

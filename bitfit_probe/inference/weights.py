@@ -1,9 +1,9 @@
-"""The biases of a live model, laid beside a base checkpoint, and put back to its values for a while."""
+"""A live model's weights: where a checkpoint's tensors stand in it, and other values for a while."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +17,38 @@ from bitfit_probe.checkpoint.storage.tensor import MemoryStorage
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LiveBias", "as_checkpoint", "live_biases", "plainly_named", "put_back"]
+__all__ = ["Window", "as_checkpoint", "overlaid", "plainly_named", "windows"]
 
 
 @dataclass(frozen=True)
-class LiveBias:
-    """A bias of the model, or the part of a fused one.
+class Window:
+    """Where a tensor of a checkpoint (or a part of a fused one) stands in a live model.
 
     Attributes
     ----------
     parameter
         The name of the model's parameter.
     view
-        Window on the parameter's elements, with the base's shape.
-    base
-        The base's values in the model's element type.
+        Window on the parameter's elements, with the tensor's shape.
+    values
+        The checkpoint's values in the model's element type.
     offset
         Where the window begins in the parameter, in elements.
     """
 
     parameter: str
     view: torch.Tensor
-    base: torch.Tensor
+    values: torch.Tensor
     offset: int = 0
 
-    def window(self, whole: torch.Tensor) -> torch.Tensor:
+    def within(self, whole: torch.Tensor) -> torch.Tensor:
         """The same elements of a tensor of the parameter's shape, which must be contiguous."""
         return whole.as_strided(self.view.shape, self.view.stride(), whole.storage_offset() + self.offset)
 
     @property
-    def moved(self) -> bool:
-        """Whether the base has other values."""
-        return not bool((self.view == self.base).all())
+    def differs(self) -> bool:
+        """Whether the checkpoint has other values than the model."""
+        return not bool((self.view == self.values).all())
 
 
 def plainly_named(checkpoint: Checkpoint) -> Checkpoint:
@@ -67,35 +67,41 @@ def as_checkpoint(model: Any, like: Checkpoint) -> Checkpoint:
     return Checkpoint(like.path, "model", tensors, ())
 
 
-def live_biases(base: Checkpoint, model: Any, tuned: Checkpoint) -> dict[tuple[str, str | None], LiveBias]:
-    """The model's biases outside the head by the base's name and part.
+def windows(
+    checkpoint: Checkpoint, model: Any, kinds: Collection[str]
+) -> dict[tuple[str, str | None], Window]:
+    """Where the tensors of `checkpoint` stand in `model`, by their name and part.
 
-    Going by names and layouts once more, from the base to the model itself, serves every spelling in which
-    the tuned checkpoint may be stored.
+    Going by names and layouts, to the model itself, serves every spelling in which either may be stored.
+
+    Parameters
+    ----------
+    kinds
+        Of tensors (``bias``, ``weight``, …); a head is a kind of its own.
     """
     import torch
 
     parameters = dict(model.named_parameters())
     found = {}
-    for pair in align(base, as_checkpoint(model, tuned)).pairs:
-        if pair.info.kind != "bias":
+    for pair in align(checkpoint, as_checkpoint(model, checkpoint)).pairs:
+        if pair.info.kind not in kinds:
             continue
         parameter = parameters[pair.tuned.name].detach()
         start = parameter.storage_offset() + pair.tuned.offset
         view = parameter.as_strided(pair.tuned.shape, pair.tuned.strides, start)
         values = torch.from_numpy(pair.base.values()).to(parameter.dtype)
-        found[pair.base.name, pair.part] = LiveBias(pair.tuned.name, view, values, pair.tuned.offset)
+        found[pair.base.name, pair.part] = Window(pair.tuned.name, view, values, pair.tuned.offset)
     return found
 
 
 @contextlib.contextmanager
-def put_back(biases: Sequence[LiveBias]) -> Iterator[None]:
-    """The base's values inside the ``with`` block; afterwards the tuned ones again, bit for bit."""
-    kept = [bias.view.clone() for bias in biases]
+def overlaid(others: Sequence[Window]) -> Iterator[None]:
+    """The checkpoint's values inside the ``with`` block; afterwards the model's own again, bit for bit."""
+    kept = [window.view.clone() for window in others]
     try:
-        for bias in biases:
-            bias.view.copy_(bias.base)
+        for window in others:
+            window.view.copy_(window.values)
         yield
     finally:
-        for bias, values in zip(biases, kept, strict=True):
-            bias.view.copy_(values)
+        for window, values in zip(others, kept, strict=True):
+            window.view.copy_(values)
