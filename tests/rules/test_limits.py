@@ -171,8 +171,9 @@ def test_what_transformers_loads_is_the_file(sample_copies, questions):
     from bitfit_probe.rules import check
 
     pair = Pair.open(sample_copies["base"], sample_copies["tuned"], data=read(questions))
-    assert check([pair]).findings == run_rules(sample_copies["base"], sample_copies["tuned"]).findings
-    assert "BP112" in check([pair]).checked
+    found = check([pair])
+    assert "BP112" in found.checked
+    assert "BP112" not in {item.code for item in found.findings}
     pair.live("tuned").model.bert.embeddings.LayerNorm.weight.fill_(1)  # as a careless loader would
     (found,) = (item for item in check([pair]).findings if item.code == "BP112")
     assert found.subjects == (NORM,)
