@@ -255,9 +255,7 @@ class Pair:
         sides = (self.base, self.tuned) if side == "base" else (self.tuned, self.base)
         folders = [checkpoint.folder for checkpoint in sides]
         name = sides[0].path, str(model_dir)
-        return self._of_base.latest(
-            f"live {side}", name, lambda: LiveModel.of(sides[0], model_dir, *folders)
-        )
+        return self._of_base.latest(f"live {side}", name, lambda: LiveModel.of(sides[0], model_dir, *folders))
 
     def check_unchanged(self) -> None:
         """Raise ChangedError where a file of either side was rewritten or replaced meanwhile."""

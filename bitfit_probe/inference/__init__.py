@@ -7,13 +7,13 @@ or a DataError; what that means for a rule or a measure is theirs to say.
 """
 
 from bitfit_probe.inference.config import open_config
-from bitfit_probe.inference.encoding import Asked, Batch, longest_text
+from bitfit_probe.inference.encoding import longest_text
 from bitfit_probe.inference.libraries import quietly
 from bitfit_probe.inference.live import LiveModel, Pooling, Progress
 from bitfit_probe.inference.loading import Loaded, load_model, to_torch
 from bitfit_probe.inference.purpose import Purpose
 from bitfit_probe.inference.question import Question, ask, question_of
-from bitfit_probe.inference.running import logits_of, running
+from bitfit_probe.inference.running import Asked, Batch, logits_of, running
 from bitfit_probe.inference.tokenizer import load_tokenizer, padding_tokenizer
 
 __all__ = [

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.inference.running import running
+from bitfit_probe.inference.running import Batch, running
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["ENOUGH", "Asked", "Batch", "batches", "longest_text", "tokens_of"]
+__all__ = ["ENOUGH", "batches", "longest_text", "tokens_of"]
 
 #: Tokens of a batch, padding included: bounds the memory of a pass; larger ones are no faster on a CPU.
 _TOKENS = 2048
@@ -22,36 +18,6 @@ _TOKENS = 2048
 ENOUGH = 256
 #: Tokens of a text for models that know no limit.
 _USUAL_LENGTH = 512
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples of similar length, padded to the longest.
-
-    Attributes
-    ----------
-    rows
-        Which of the data's examples they are.
-    inputs
-        The model's arguments, each of shape (examples, tokens).
-    """
-
-    rows: tuple[int, ...]
-    inputs: Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Asked(Batch):
-    """A batch with what should come out.
-
-    Attributes
-    ----------
-    targets
-        Class numbers (examples,), quantities (examples,), or token numbers (examples, tokens) with −100 where
-        nothing is asked.
-    """
-
-    targets: torch.Tensor
 
 
 def longest_text(model: Any, tokenizer: Any, most: int | None = None) -> int:

@@ -10,8 +10,7 @@ import numpy as np
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
-from bitfit_probe.inference.encoding import Asked, Batch
-from bitfit_probe.inference.running import logits_of
+from bitfit_probe.inference.running import Asked, Batch, logits_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

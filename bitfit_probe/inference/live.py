@@ -15,10 +15,10 @@ from bitfit_probe.data import TaskData
 from bitfit_probe.data.labels import listed
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.config import open_config
-from bitfit_probe.inference.encoding import ENOUGH, Batch, batches, longest_text
+from bitfit_probe.inference.encoding import ENOUGH, batches, longest_text
 from bitfit_probe.inference.loading import load_model
 from bitfit_probe.inference.purpose import Purpose, is_causal, purpose_of
-from bitfit_probe.inference.running import logits_of, running
+from bitfit_probe.inference.running import Batch, logits_of, running
 from bitfit_probe.inference.tokenizer import padding_tokenizer, tokenizer_folder
 from bitfit_probe.inference.weights import plainly_named
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from bitfit_probe.data import TaskData
 from bitfit_probe.data.labels import number
 from bitfit_probe.errors import DataError
-from bitfit_probe.inference.encoding import Asked, Batch
 from bitfit_probe.inference.language_loss import masked, next_tokens, token_losses
 from bitfit_probe.inference.live import LiveModel
+from bitfit_probe.inference.running import Asked, Batch
 
 if TYPE_CHECKING:
     import torch

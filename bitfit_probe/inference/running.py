@@ -1,9 +1,10 @@
-"""Running a model from files, and what is said when it fails."""
+"""Running a model on a batch, and what is said when it fails."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.errors import ModelError
@@ -12,9 +13,7 @@ from bitfit_probe.inference.libraries import first_line, is_panic, quietly
 if TYPE_CHECKING:
     import torch
 
-    from bitfit_probe.inference.encoding import Batch
-
-__all__ = ["logits_of", "running"]
+__all__ = ["Asked", "Batch", "logits_of", "running"]
 
 #: What torch and transformers raise on a model and inputs that don't fit each other. A full disk, an
 #: interruption and the errors of our own pass.
@@ -29,6 +28,36 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of similar length, padded to the longest.
+
+    Attributes
+    ----------
+    rows
+        Which of the data's examples they are.
+    inputs
+        The model's arguments, each of shape (examples, tokens).
+    """
+
+    rows: tuple[int, ...]
+    inputs: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Asked(Batch):
+    """A batch with what should come out.
+
+    Attributes
+    ----------
+    targets
+        Class numbers (examples,), quantities (examples,), or token numbers (examples, tokens) with −100 where
+        nothing is asked.
+    """
+
+    targets: torch.Tensor
 
 
 @contextlib.contextmanager
