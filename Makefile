@@ -9,13 +9,20 @@ FUZZ_SECONDS ?= 3600
 FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory \
 	adapter_config config tokenizer training patch table differential
 
-.PHONY: demo test check format bench docs fuzz healthy materials samples validate zoo clean
+# Tests to run: folders, files, or a test in one. All, and the examples in the docstrings, if not given.
+T ?= --doctest-modules bitfit_probe tests
+
+.PHONY: demo test quick check format bench docs fuzz healthy materials mutants samples update validate zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
 
-test: $(VENV)/dev.stamp ## all tests, and the examples in the docstrings
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --doctest-modules bitfit_probe tests
+test: $(VENV)/dev.stamp ## all tests, and the examples in the docstrings; `make test T=tests/align` for some
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto $(T)
+
+quick: $(VENV)/dev.stamp ## the tests of the rooms that a change touches, without the slow ones
+	tests="$$($(BIN)/python tests/quick.py)"; test -z "$$tests" || \
+		OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxfail=5 -m "not slow and not browser" $$tests
 
 check: $(VENV)/dev.stamp ## lint, format, types, layers
 	$(BIN)/ruff check .
@@ -39,6 +46,10 @@ docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, t
 	$(BIN)/python docs/make_asks.py
 	$(BIN)/python -m docs.commands
 	$(BIN)/python -m docs.outputs
+
+update: docs samples ## every page, sample and table that is made from the code
+	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
+	PYTHONPATH=tests $(BIN)/python -m formats.table --write
 
 zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
