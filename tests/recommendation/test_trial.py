@@ -14,12 +14,14 @@ from tuning.tiny import rows, write_csv
 
 from bitfit_probe.data import TaskData, read_examples
 from bitfit_probe.errors import DataError, NoBiasesError, OutputError, SettingsError
+from bitfit_probe.recommendation.trial import bench as trial_bench
 from bitfit_probe.recommendation.trial import run_trial
-from bitfit_probe.recommendation.trial import runs as trial_runs
+from bitfit_probe.recommendation.trial.bench import Bench
 from bitfit_probe.recommendation.trial.curve import fit_curve
 from bitfit_probe.recommendation.trial.plan import curve_sizes, sweep_size
 from bitfit_probe.recommendation.trial.result import interval_of, paired_gap
-from bitfit_probe.recommendation.trial.runs import Bench, Pace, Step, _classification, _regression
+from bitfit_probe.recommendation.trial.run import Pace, Step
+from bitfit_probe.recommendation.trial.scores import of_classes, of_quantities
 from bitfit_probe.tuning.encode import split
 from bitfit_probe.tuning.settings import LEARNING_RATES
 from bitfit_probe.tuning.tune import tune
@@ -71,12 +73,12 @@ class Planted:
         self.made: list[Step] = []
 
     def train(self, bench, settings, train, judged, tick):
-        batches = math.ceil(len(train) / settings.batch)
+        batches = math.ceil(len(train) / settings.batch_size)
         steps = batches * settings.epochs
         for _ in range(steps):
             tick()
         labels = np.asarray(bench.held_out.labels)
-        step = Step(settings.method, settings.rate, len(train))
+        step = Step(settings.method, settings.learning_rate, len(train))
         if judged < HELD_OUT or settings.epochs == 2:
             self.rehearsed.append(settings.method)
             count = 0.0
@@ -84,15 +86,15 @@ class Planted:
             self.made.append(step)
             count = self.right(step.method, steps_away(step.method, step.rate), step.size)
         if math.isnan(count):
-            return trial_runs._Trained(np.full((len(labels), 3), math.nan), Pace(0.0, 1.0, 0.0), steps)
+            return trial_bench._Trained(np.full((len(labels), 3), math.nan), Pace(0.0, 1.0, 0.0), steps)
         said = np.where(np.arange(len(labels)) < count, labels, (labels + 1) % 3)
-        return trial_runs._Trained(4.0 * np.eye(3)[said], Pace(0.0, 1.0, 0.0), float(steps))
+        return trial_bench._Trained(4.0 * np.eye(3)[said], Pace(0.0, 1.0, 0.0), float(steps))
 
 
 @pytest.fixture
 def planted(monkeypatch):
     """Replaces training; runs are 15 steps on 90 and 45 examples at five passes and at least 10 steps."""
-    monkeypatch.setattr(trial_runs, "_LEAST_STEPS", 10)
+    monkeypatch.setattr(trial_bench, "_LEAST_STEPS", 10)
 
     def plant(right):
         made = Planted(right)
@@ -293,13 +295,13 @@ class TestResults:
 
         random = np.random.default_rng(0)
         logits, labels = random.normal(size=(50, 3)), random.integers(0, 3, 50)
-        values, loss = _classification(logits, labels)
+        values, loss = of_classes(logits, labels)
         shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         assert values.mean() == np.mean(logits.argmax(1) == labels)
         assert loss == pytest.approx(log_loss(labels, shares))
         true = random.normal(size=50)
         said = true + random.normal(size=50)
-        values, loss = _regression(said[:, None], true)
+        values, loss = of_quantities(said[:, None], true)
         assert values.mean() == pytest.approx(r2_score(true, said))
         assert loss == pytest.approx(mean_squared_error(true, said))
 
@@ -378,7 +380,7 @@ class TestResuming:
 
     def test_the_size_of_the_sweep_stays(self, bases, data, planted, clock, tmp_path):
         planted(inside)
-        how = {"work": tmp_path, "progress": clock.step, "clock": clock}
+        how = {"work_dir": tmp_path, "progress": clock.step, "clock": clock}
         small = run_trial(bases("bert"), data, minutes=70 / 60, **how)
         size = small.runs[0].size
         assert size < TRAINED
@@ -432,8 +434,8 @@ class TestRealRuns:
 
     @pytest.fixture(autouse=True)
     def _short(self, monkeypatch):
-        monkeypatch.setattr(trial_runs, "_LEAST_STEPS", 5)
-        monkeypatch.setattr(trial_runs, "_LEAST_PASSES", 2)
+        monkeypatch.setattr(trial_bench, "_LEAST_STEPS", 5)
+        monkeypatch.setattr(trial_bench, "_LEAST_PASSES", 2)
 
     @pytest.fixture
     def judged(self, monkeypatch):
@@ -482,7 +484,7 @@ class TestRealRuns:
             ).path
         table = [row | {"label": str(row["label"] == "c0")} for row in rows(66, seed=6)]
         data = read_examples(write_csv(tmp_path / "two.csv", table))
-        monkeypatch.setattr(trial_runs, "_LEAST_STEPS", 40)
+        monkeypatch.setattr(trial_bench, "_LEAST_STEPS", 40)
         # Two rehearsals of 6 steps, and runs of 40: both at the middle rate, or a sweep and one rate beyond.
         how = {"methods": ["lora", "bitfit"], "progress": clock.step, "clock": clock}
         trial = run_trial(base, data, minutes=(12 + (2 if known else 8) * 40 + 5) / 60, **how)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bitfit_probe.errors import OutputError
 from bitfit_probe.outputs import made_folder
-from bitfit_probe.recommendation.trial.runs import Finished, Pace
+from bitfit_probe.recommendation.trial.run import Finished, Pace
 from bitfit_probe.records.recommendation import TrialRun
 
 __all__ = ["JOURNAL", "Journal"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bitfit_probe.recommendation.trial.runs import Step
+from bitfit_probe.recommendation.trial.run import Step
 from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.search import EXTRA, beyond, first_rates
 from bitfit_probe.tuning.settings import LEARNING_RATES

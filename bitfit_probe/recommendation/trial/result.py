@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitfit_probe.recommendation.trial.bench import Bench
 from bitfit_probe.recommendation.trial.curve import fit_curve
 from bitfit_probe.recommendation.trial.plan import Plan
-from bitfit_probe.recommendation.trial.runs import Bench, Finished, Step
+from bitfit_probe.recommendation.trial.run import Finished, Step
 from bitfit_probe.records.recommendation import TrialResult, TrialRun
 from bitfit_probe.task_distance.intervals import bootstrap_mean
 from bitfit_probe.tuning.search import beyond

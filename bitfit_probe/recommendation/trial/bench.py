@@ -1,4 +1,4 @@
-"""One run of a trial: a short training through the parts of `tune`, judged on the examples held out."""
+"""The bench of a trial: short trainings through the parts of `tune`, judged on the examples held out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.errors import DataError
 from bitfit_probe.inference import longest_text, padding_tokenizer, running
 from bitfit_probe.outputs import scratch_folder
+from bitfit_probe.recommendation.trial.run import Finished, Pace, Step
+from bitfit_probe.recommendation.trial.scores import of_classes, of_quantities
+from bitfit_probe.recommendation.trial.sizes import HELD_OUT, MOST_HELD_OUT, held_out_of, parts_of
 from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, objective_for
-from bitfit_probe.tuning.encode import encode, split
+from bitfit_probe.tuning.encode import encode
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
 from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings, enough_passes
 from bitfit_probe.tuning.train import Task, make_trainer
@@ -26,60 +28,16 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Bench", "Finished", "Pace", "Step"]
+__all__ = ["Bench"]
 
 #: The shape of a run is the same for all methods: as many passes as give steps enough, at least five (a
 #: convention), on batches that fit a laptop.
 _LEAST_STEPS = ENOUGH_STEPS
 _LEAST_PASSES = 5
 _BATCH = 16
-#: Share held out, and the most that are: beyond 2,000 an accuracy is known to about ± 1 point (80 %).
-_HELD_OUT = 0.25
-_MOST_HELD_OUT = 2_000
-#: A learning curve begins at no fewer examples, a batch.
-_SMALLEST = 16
 #: Batches and held-out examples by which a method's speed is measured.
 _REHEARSED = 3
 _REHEARSED_ON = 64
-
-
-class Step(NamedTuple):
-    """A run by what it is: a method, a peak learning rate and a number of training examples."""
-
-    method: str
-    rate: float
-    size: int
-
-    @classmethod
-    def of(cls, run: TrialRun) -> Step:
-        """The step that a run was."""
-        return cls(run.method, run.rate, run.size)
-
-
-class Pace(NamedTuple):
-    """Seconds that a method takes: before and after training, a step, and to judge an example."""
-
-    fixed: float
-    step: float
-    example: float
-
-    def seconds(self, steps: int, judged: int) -> float:
-        """What a run is expected to take."""
-        return self.fixed + self.step * steps + self.example * judged
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run, and what it came to on each held-out example; the score is the mean of `values`."""
-
-    run: TrialRun
-    values: tuple[float, ...]
-    pace: Pace
-
-    @property
-    def step(self) -> Step:
-        """Which run it was."""
-        return Step.of(self.run)
 
 
 class _Trained(NamedTuple):
@@ -111,8 +69,8 @@ class Bench:
         self.tokenizer = padding_tokenizer(self.base.folder)
         asked: Objective = "regress" if self.data.task == "regression" else "classify"
         self.objective = objective_for(self.data, self.base, self.tokenizer, asked)
-        self.train, self.held_out = _split(self.data, self.seed)
-        self.parts = _parts(self.train, self.seed)
+        self.train, self.held_out = held_out_of(self.data, self.seed)
+        self.parts = parts_of(self.train, self.seed)
 
     @property
     def chance(self) -> float:
@@ -129,7 +87,7 @@ class Bench:
             "data": examples_sha256(self.data),
             "seed": self.seed,
             "rank": self.rank,
-            "shape": [_LEAST_STEPS, _LEAST_PASSES, _BATCH, _HELD_OUT, _MOST_HELD_OUT],
+            "shape": [_LEAST_STEPS, _LEAST_PASSES, _BATCH, HELD_OUT, MOST_HELD_OUT],
         }
 
     def steps(self, size: int) -> int:
@@ -209,39 +167,12 @@ class Bench:
         labels = np.asarray(self.held_out.labels)
         if not np.isfinite(predictions).all():
             return np.full(len(labels), math.nan), math.nan
-        judge = _regression if self.objective == "regress" else _classification
+        judge = of_quantities if self.objective == "regress" else of_classes
         return judge(predictions, labels)
 
 
 def _passes(size: int) -> int:
     return enough_passes(size, _BATCH, _LEAST_STEPS, _LEAST_PASSES)
-
-
-def _split(data: TaskData, seed: int) -> tuple[TaskData, TaskData]:
-    try:
-        train, held_out = split(data, min(_HELD_OUT, _MOST_HELD_OUT / max(1, len(data))), seed)
-    except DataError as error:
-        raise DataError(error.what, advice="give more examples of each class", path=error.path) from None
-    assert held_out is not None
-    return train, held_out
-
-
-def _parts(train: TaskData, seed: int) -> dict[int, TaskData]:
-    """The training set, its half, the half of that …, each within the one before, by size, largest first.
-
-    A class's examples are shuffled alike whatever share is taken, so smaller shares lie in larger ones.
-    """
-    parts = {len(train): train}
-    share = 0.5
-    while share * len(train) >= _SMALLEST:
-        try:
-            _, part = split(train, share, seed)
-        except DataError:  # classes so small that nothing is left of them
-            break
-        if part is not None and len(part) < min(parts):
-            parts[len(part)] = part
-        share /= 2
-    return parts
 
 
 def _pace(stamps: list[float], passes: int, example: float, whole: float, judged: int) -> Pace:
@@ -250,17 +181,3 @@ def _pace(stamps: list[float], passes: int, example: float, whole: float, judged
     timed = stamps[first - 1 :]
     step = (timed[-1] - timed[0]) / (len(timed) - 1)
     return Pace(max(0.0, whole - step * len(stamps) - example * judged), step, example)
-
-
-def _classification(logits: Floats, labels: npt.NDArray[np.int64]) -> tuple[Floats, float]:
-    from scipy.special import log_softmax
-
-    losses = -log_softmax(logits, 1)[np.arange(len(labels)), labels]
-    return (logits.argmax(1) == labels).astype(np.float64), float(losses.mean())
-
-
-def _regression(predictions: Floats, labels: Floats) -> tuple[Floats, float]:
-    """Shares of R² = 1 − Σe²/Σ(y − ȳ)², whose mean it is, and the mean squared error."""
-    squares = (predictions.reshape(-1) - labels) ** 2
-    spread = float(labels.var()) or 1.0
-    return 1 - squares / spread, float(squares.mean())
