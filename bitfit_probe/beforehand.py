@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
+    from bitfit_probe.inference import LiveModel
     from bitfit_probe.pair import Pair
     from bitfit_probe.recommendation.answer import Known
     from bitfit_probe.records import Evidence
@@ -23,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def distance(
-    model: str | Path,
+    model: str | Path | LiveModel,
     data: str | Path | TaskData,
     *,
     columns: Columns | None = None,
@@ -39,7 +40,7 @@ def distance(
     Parameters
     ----------
     model
-        Model directory with its tokenizer.
+        Model directory with its tokenizer, or a model that lives already.
     data
         Labelled examples, or a file of them: CSV, TSV, JSONL or Parquet.
     columns
@@ -136,8 +137,9 @@ def recommend(
     read = as_examples(data, columns)
     pairs = open_pairs(model, tuned, data=read) if tuned else ()
     opened = next((pair.path for pair in pairs if pair.compared), None)
+    live = pairs[0].live("base") if pairs else model
     measured = distance(
-        model, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
+        live, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
     )
     runs = None if trial is None else _trial(model, read, trial, work_dir, seed, progress)
     known, evidence = _known(pairs, read.sample(examples, seed), runs, progress)
@@ -181,7 +183,7 @@ def with_recommendation(
     from bitfit_probe.records.recommendation import Recommended
 
     base = pairs[0].base
-    measured = distance(base.path, data, examples=examples, progress=progress)
+    measured = distance(pairs[0].live("base"), data, examples=examples, progress=progress)
     looks = [
         Look(
             str(pair.path),
