@@ -356,3 +356,46 @@ def test_the_frame_has_a_row_a_group(tmp_path):
     assert list(frame["label"]) == [row.group.label for row in ranking.rows]
     assert list(frame["beft"]) == [row.beft for row in ranking.rows]
     assert frame.loc[frame["role"] == "k", "no_effect"].all()
+
+
+class TestTies:
+    """Neighbours within what rounding can add are tied, but not across what sets them apart."""
+
+    @staticmethod
+    def ranking(*, second_role="v", second_above=1.0, floor=1e-3, cancels=True):
+        from bitfit_probe.records import TensorDelta, TensorInfo
+
+        base = compare_to_itself()
+        rows = [
+            TensorDelta(
+                f"{role}.bias", f"{role}.bias", None, TensorInfo(role, 0, None, "bias"), (4,), "float32",
+                "float32", identical=False, judged_by="compared", mean_abs_delta=size, l1_delta=4 * size,
+                l2_delta=2 * size, max_abs_delta=size, relative_l2=0.5, cosine=1.0, rounding_floor=floor,
+                above_rounding=above, base_l2=1.0, tuned_l2=1.0, nonfinite_base=0, nonfinite_tuned=0,
+            )
+            for role, size, above in (("q", 1.001, 1.0), (second_role, 1.0, second_above))
+        ]  # fmt: skip
+        return rank(replace(base, tensors=tuple(rows), key_bias_cancels=cancels), "role").rows
+
+    def test_within_both_floors(self):
+        # Floors of ‖·‖ 1e-3 over four elements: each mean may be off by 5e-4, both together by 1e-3.
+        assert [row.tied for row in self.ranking()] == [True, False]
+        assert [row.tied for row in self.ranking(floor=0.9e-3)] == [False, False]
+
+    def test_not_with_a_key_bias_that_softmax_cancels(self):
+        rows = self.ranking(second_role="k")
+        assert [row.group.no_effect for row in rows] == [False, True]
+        assert not rows[0].tied
+
+    def test_not_with_one_that_moved_by_rounding_only(self):
+        rows = self.ranking(second_above=0.0)
+        assert [row.noise_floor for row in rows] == [False, True]
+        assert not rows[0].tied
+
+
+def compare_to_itself():
+    """A comparison to hang rows on."""
+    import bitfit_probe as bp
+    from bitfit_probe import sample
+
+    return bp.diff(sample.base_path(), sample.base_path()).comparisons[0]
