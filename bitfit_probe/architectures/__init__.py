@@ -9,7 +9,18 @@ architectures share (``generic.toml``), and the result says so.
 from __future__ import annotations
 
 from bitfit_probe.architectures.architecture import Architecture, KnownFrom
-from bitfit_probe.architectures.recognition import families, recognise
+from bitfit_probe.architectures.family import Classifier, Positions
+from bitfit_probe.architectures.recognition import classifiers, families, family_of, recognise
 from bitfit_probe.architectures.roles import ROLES
 
-__all__ = ["ROLES", "Architecture", "KnownFrom", "families", "recognise"]
+__all__ = [
+    "ROLES",
+    "Architecture",
+    "Classifier",
+    "KnownFrom",
+    "Positions",
+    "classifiers",
+    "families",
+    "family_of",
+    "recognise",
+]

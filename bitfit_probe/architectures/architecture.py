@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bitfit_probe.architectures import heuristics
-from bitfit_probe.architectures.family import Family, Found
+from bitfit_probe.architectures.family import Classifier, Family, Found, Positions
 from bitfit_probe.architectures.fused import Fused, figure, holds
 from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
@@ -51,6 +51,21 @@ class Architecture:
     def bodies(self) -> frozenset[str]:
         """Attributes under which task models of the family hold the body; empty where none is listed."""
         return self._body.bodies
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The head that transformers puts on the family to classify texts; None where it is not known."""
+        return self._body.classifier
+
+    @property
+    def positions(self) -> Positions | None:
+        """The tables that bound the length of a text; None where there are none, or not known."""
+        return self._body.positions
+
+    @property
+    def inputs_first(self) -> bool:
+        """Whether linear layers store their inputs first, as transformers' ``Conv1D`` does."""
+        return self._body.inputs_first
 
     def canonical(self, name: str) -> str:
         """Give the name that the same tensor has in every checkpoint of the family.

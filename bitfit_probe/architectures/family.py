@@ -19,6 +19,10 @@ A file under ``families/`` has these entries; all but the first two are optional
     [tied]             tensor -> tensor that it shares storage with when the model ties weights
     [figures]          name -> entries of config.json that may hold it, first one first
     [[fused]]          see :class:`~bitfit_probe.architectures.fused.Fused`
+    [classifier]       see :class:`Classifier`
+    [positions]        see :class:`Positions`
+    inputs_first       whether linear layers store their inputs first
+    tokenizer          how the usual tokenizer cuts words, where that is ``word pieces``
 
 ``{layer}`` stands for the layer's number, ``{n}`` for a number that counts something else. A table
 inside ``[modules]``, ``[tensors]`` or ``[aliases]`` is a common beginning of its entries.
@@ -31,7 +35,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from bitfit_probe.architectures.fused import Fused
 from bitfit_probe.architectures.names import Name, Tail, tails
@@ -42,7 +46,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Family", "Found", "load_families", "load_generic"]
+__all__ = [
+    "Classifier",
+    "Family",
+    "Found",
+    "Positions",
+    "family_names",
+    "load_families",
+    "load_family",
+    "load_generic",
+    "names_saying",
+]
+
+_Table = TypeVar("_Table")
 
 _MODULE_LEAVES = frozenset({"weight", "bias"})
 _NORM_LEAVES = _MODULE_LEAVES | {"gamma", "beta"}
@@ -92,6 +108,50 @@ class Found(NamedTuple):
         return template
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """The head that transformers puts on a family for the classification of texts.
+
+    Attributes
+    ----------
+    layers
+        Its linear layers in order, one or two; the last one has an output a class. A first one of two keeps
+        the body's width h and holds h² + h parameters.
+    bias
+        Whether the last one has a bias.
+    pooler
+        The module of the body that it reads; None where it has no place for one.
+    last_token
+        Whether it reads the last token of a text, so that padding has to be told from it.
+    """
+
+    layers: tuple[str, ...]
+    bias: bool = True
+    pooler: str | None = None
+    last_token: bool = False
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules beside the body that hold the layers."""
+        return tuple(dict.fromkeys(layer.partition(".")[0] for layer in self.layers))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Tables of which a text takes a row a token, so that it may be no longer than they are.
+
+    Attributes
+    ----------
+    tables
+        The modules that hold them.
+    unused
+        Rows in front of the first token's: a number, or ``padding`` for all up to that of the padding token.
+    """
+
+    tables: tuple[str, ...]
+    unused: int | Literal["padding"] = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """What is known about one family of architectures."""
@@ -110,6 +170,10 @@ class Family:
     fused: Mapping[str, tuple[Fused, ...]] = field(default_factory=dict)
     key_bias_cancels: bool | None = None
     key_bias_unless: Mapping[str, bool | str] | None = None
+    classifier: Classifier | None = None
+    positions: Positions | None = None
+    inputs_first: bool = False
+    tokenizer: str | None = None
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def find(self, name: Name) -> Found | None:
@@ -181,8 +245,17 @@ def _layouts(tables: list[dict[str, Any]]) -> dict[str, tuple[Fused, ...]]:
     return layouts
 
 
-def _family(name: str, text: str, usual_heads: frozenset[str]) -> Family:
-    table = tomllib.loads(text)
+def _table(kind: type[_Table], table: Mapping[str, Any] | None) -> _Table | None:
+    """One of the tables that are a dataclass, its lists as tuples."""
+    if table is None:
+        return None
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+@cache
+def load_family(name: str) -> Family:
+    """Read one family."""
+    table = tomllib.loads(_texts()[name])
     return Family(
         name=name,
         model_types=tuple(table["model_types"]),
@@ -190,7 +263,7 @@ def _family(name: str, text: str, usual_heads: frozenset[str]) -> Family:
         bodies=frozenset(table.get("bodies", ())),
         needs=frozenset(_shape_of(pattern)[0] for pattern in table.get("needs", ())),
         never=frozenset(_shape_of(pattern)[0] for pattern in table.get("never", ())),
-        heads=usual_heads.union(table.get("heads", ())),
+        heads=frozenset(load_generic()["heads"]).union(table.get("heads", ())),
         stacks=table.get("stacks", {}),
         head_aliases=table.get("head_aliases", {}),
         tied=table.get("tied", {}),
@@ -198,6 +271,10 @@ def _family(name: str, text: str, usual_heads: frozenset[str]) -> Family:
         fused=_layouts(table.get("fused", [])),
         key_bias_cancels=table["key_bias_cancels"],
         key_bias_unless=table.get("key_bias_unless"),
+        classifier=_table(Classifier, table.get("classifier")),
+        positions=_table(Positions, table.get("positions")),
+        inputs_first=table.get("inputs_first", False),
+        tokenizer=table.get("tokenizer"),
         entries=_entries(table),
     )
 
@@ -210,13 +287,31 @@ def load_generic() -> dict[str, Any]:
 
 
 @cache
+def _texts() -> Mapping[str, str]:
+    """The families' files by name, in alphabetical order."""
+    folder = files(__package__).joinpath("families")
+    found = (file for file in folder.iterdir() if file.name.endswith(".toml"))
+    texts = {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in found}
+    return dict(sorted(texts.items()))
+
+
+def family_names() -> tuple[str, ...]:
+    """The families' names, in alphabetical order."""
+    return tuple(_texts())
+
+
+@cache
+def names_saying(key: str, value: str) -> tuple[str, ...]:
+    """The families whose list `key` (``model_types``, ``classes``) has `value`, without reading the others.
+
+    These lists stand in front of a file's first table.
+    """
+    quoted = f'"{value}"'
+    heads = ((name, text.partition("\n[")[0]) for name, text in _texts().items())
+    return tuple(name for name, head in heads if quoted in head and value in tomllib.loads(head).get(key, ()))
+
+
+@cache
 def load_families() -> Mapping[str, Family]:
     """Read all families, in alphabetical order."""
-    heads = frozenset(load_generic()["heads"])
-    folder = files(__package__).joinpath("families")
-    texts = {
-        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
-        for file in folder.iterdir()
-        if file.name.endswith(".toml")
-    }
-    return {name: _family(name, texts[name], heads) for name in sorted(texts)}
+    return {name: load_family(name) for name in _texts()}

@@ -11,11 +11,19 @@ from typing import Any, NamedTuple
 
 from bitfit_probe.architectures import heuristics
 from bitfit_probe.architectures.architecture import Architecture, KnownFrom
-from bitfit_probe.architectures.family import Family, load_families, load_generic
+from bitfit_probe.architectures.family import (
+    Classifier,
+    Family,
+    family_names,
+    load_families,
+    load_family,
+    load_generic,
+    names_saying,
+)
 from bitfit_probe.architectures.fused import holds
 from bitfit_probe.architectures.names import Name, Tail, tails
 
-__all__ = ["families", "recognise"]
+__all__ = ["classifiers", "families", "family_of", "recognise"]
 
 #: Names alone settle the family when at least this share of them is the family's.
 _LEAST_SHARE = 0.5
@@ -69,7 +77,25 @@ def families() -> tuple[str, ...]:
     >>> "bert" in families()
     True
     """
-    return tuple(load_families())
+    return family_names()
+
+
+def family_of(model_type: str) -> Family | None:
+    """The family of a ``model_type``; None where none has it.
+
+    Examples
+    --------
+    >>> family_of("camembert").name
+    'roberta'
+    """
+    return next(map(load_family, names_saying("model_types", model_type)), None)
+
+
+@cache
+def classifiers() -> tuple[Classifier, ...]:
+    """What families put on their bodies to classify texts, each once."""
+    found = (family.classifier for family in load_families().values())
+    return tuple(dict.fromkeys(classifier for classifier in found if classifier is not None))
 
 
 def recognise(names: Iterable[str], config: Mapping[str, Any] | None = None) -> Architecture:
@@ -97,8 +123,12 @@ def recognise(names: Iterable[str], config: Mapping[str, Any] | None = None) -> 
     """
     groups = _group(names)
     stated, settings = _from_config(config or {})
+    explained = 0 if stated is None else _explained(stated, groups).all * _FAR_BETTER
+    # No family explains more names than there are: the others need not be read.
+    if stated is not None and explained >= sum(len(group.names) for group in groups.values()):
+        return _architecture(stated, "config", groups, settings)
     fitting, fit = _from_names(groups)
-    if stated is not None and _explained(stated, groups).all * _FAR_BETTER >= fit.explained:
+    if stated is not None and explained >= fit.explained:
         return _architecture(stated, "config", groups, settings)
     if fitting is None:
         return _generic(groups, settings)
@@ -116,26 +146,17 @@ def _group(names: Iterable[str]) -> dict[str, _Group]:
     return {shape: _Group(same, list(tails(shape))) for shape, same in by_shape.items()}
 
 
-@cache
-def _by_model_type() -> Mapping[str, Family]:
-    return {kind: family for family in load_families().values() for kind in family.model_types}
-
-
-@cache
-def _by_class() -> Mapping[str, Family]:
-    return {kind: family for family in load_families().values() for kind in family.classes}
-
-
 def _from_config(config: Mapping[str, Any]) -> tuple[Family | None, Mapping[str, Any]]:
     """Give the family that a configuration states, and the part of it with the figures."""
     nested = config.get("text_config")
     for settings in (config, nested if isinstance(nested, Mapping) else {}):
         kind = settings.get("model_type")
         classes = settings.get("architectures")
-        family = _by_model_type().get(kind) if isinstance(kind, str) else None
+        family = family_of(kind) if isinstance(kind, str) else None
         if family is None and kind is None and isinstance(classes, list | tuple):
             stems = (_CLASS_END.split(name, maxsplit=1)[0] for name in classes if _is_text(name))
-            family = next((_by_class()[stem] for stem in stems if stem in _by_class()), None)
+            named = (name for stem in stems for name in names_saying("classes", stem))
+            family = next(map(load_family, named), None)
         if family is not None:
             return family, settings
     return None, config

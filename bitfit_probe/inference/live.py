@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bitfit_probe.architectures import classifiers
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.data.labels import listed
@@ -32,9 +33,6 @@ __all__ = ["LiveModel", "Pooling", "Progress"]
 Pooling = Literal["mean", "first", "last"]
 #: Called with the examples done and the examples to do.
 Progress = Callable[[int, int], None]
-
-#: What classifiers of transformers call the weight whose rows are the classes.
-_HEADS = ("classifier.weight", "score.weight", "classifier.out_proj.weight", "logits_proj.weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +216,8 @@ def _in_order(found: Sequence[Batch]) -> list[int]:
 def _head_of(checkpoint: Checkpoint, config: Mapping[str, Any]) -> tuple[Purpose, dict[str, Any]]:
     """What for, and how many classes the checkpoint's own head has where the config says otherwise."""
     purpose = purpose_of(config)
-    classes = next((checkpoint.tensors[name].shape[0] for name in _HEADS if name in checkpoint.tensors), None)
+    heads = (f"{classifier.layers[-1]}.weight" for classifier in classifiers())
+    classes = next((checkpoint.tensors[name].shape[0] for name in heads if name in checkpoint.tensors), None)
     if classes is None or purpose not in ("features", "classify"):
         return purpose, {}
     said = config.get("num_labels") or len(config.get("id2label") or (0, 1))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bitfit_probe.architectures import family_of
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.config import open_config
@@ -23,9 +24,6 @@ from bitfit_probe.inference.tokenizer_files import (
 from bitfit_probe.outputs import scratch_folder
 
 __all__ = ["load_tokenizer", "padding_tokenizer", "tokenizer_folder"]
-
-#: Models whose usual tokenizer is BERT's.
-_WORD_PIECE_MODELS = ("bert", "distilbert", "electra")
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -104,7 +102,8 @@ def _has_bare_vocabulary(folder: Path) -> bool:
         return False
     kind = open_config(folder).get("model_type")
     told = (folder / "tokenizer_config.json").is_file() and kind is not None
-    return not told and kind in (None, *_WORD_PIECE_MODELS)
+    family = family_of(kind) if isinstance(kind, str) else None
+    return not told and (kind is None or (family is not None and family.tokenizer == "word pieces"))
 
 
 def _word_pieces(transformers: Any, folder: Path) -> Any:

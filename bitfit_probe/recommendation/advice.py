@@ -88,7 +88,7 @@ def advise(
         snippet=snippet(settings, model, data, distance.model, examples, out, lora),
         roles=_roles(distance.reach) if method == "bitfit" else (),
         lora=lora,
-        warnings=_warnings(method, check),
+        warnings=_warnings(method, model, check),
     )
 
 
@@ -145,9 +145,20 @@ def _roles(reach: Reach | None) -> tuple[str, ...]:
 # All methods --------------------------------------------------------------------------------------
 
 
-def _warnings(method: str, check: Check | None) -> tuple[str, ...]:
-    if method != "full":
+def _warnings(method: str, model: TaskModel, check: Check | None) -> tuple[str, ...]:
+    return (*_unknown_head(model), *(_forgetting(check) if method == "full" else ()))
+
+
+def _unknown_head(model: TaskModel) -> tuple[str, ...]:
+    if model.architecture.classifier is not None:
         return ()
+    return (
+        "What transformers puts on this architecture to classify texts is not known here: its head is "
+        "counted as one linear layer.",
+    )
+
+
+def _forgetting(check: Check | None) -> tuple[str, ...]:
     forgot = [item for item in (check.findings if check else ()) if item.code == _FORGOT]
     seen = f" A tuned checkpoint already shows it ({_FORGOT})." if forgot else ""
     return (

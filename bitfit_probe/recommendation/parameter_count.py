@@ -8,59 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bitfit_probe.align import unwrapped
-from bitfit_probe.architectures import Architecture, recognise
+from bitfit_probe.architectures import Architecture, Classifier, recognise
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.records import TensorInfo
 
 __all__ = ["Parameter", "TaskModel", "task_model"]
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The classification head that transformers puts on a family.
-
-    Attributes
-    ----------
-    modules
-        Names of its modules.
-    inner
-        Parameters of a layer in front of the last one, in multiples of h² and h.
-    bias
-        Whether the last layer has one.
-    """
-
-    modules: tuple[str, ...]
-    inner: tuple[int, int] = (0, 0)
-    bias: bool = True
-
-
-_DENSE = (1, 1)
-_PLAIN = _Head(("classifier",))
-_CLASSIFIER = _Head(("classifier",), _DENSE)
-_SEQUENCE = _Head(("classification_head",), _DENSE)
-_SCORE = _Head(("score",), bias=False)
-_POOLED = _Head(("pooler", "classifier"), _DENSE)
-#: By family, read off transformers 5 (`AutoModelForSequenceClassification`).
-_HEADS: Mapping[str, _Head] = {
-    **dict.fromkeys(("albert", "bert"), _PLAIN),
-    **dict.fromkeys(("electra", "mpnet", "roberta"), _CLASSIFIER),
-    **dict.fromkeys(("bart", "t5"), _SEQUENCE),
-    **dict.fromkeys(("deberta", "deberta_v2"), _POOLED),
-    "distilbert": _Head(("pre_classifier", "classifier"), _DENSE),
-    "modernbert": _Head(("head", "classifier"), (1, 1)),  # no bias, but the scale of a norm
-    "xlnet": _Head(("sequence_summary", "logits_proj"), _DENSE),
-    **dict.fromkeys(
-        ("bloom", "falcon", "gemma2", "gpt2", "gpt_neo", "gpt_neox", "gptj", "llama", "opt", "phi", "phi3"),
-        _SCORE,
-    ),
-    "qwen2": _SCORE,
-}
-#: Where nothing is known: one layer, under either of the names that peft takes for a head's.
-_UNKNOWN = _Head(("classifier", "score"))
-#: Families whose classifier reads the body's pooler. Those of other families have no place for one.
-_WITH_POOLER: Mapping[str, str] = {"albert": "pooler", "bert": "pooler.dense"}
-#: Families whose linear layers are transformers' Conv1D, which stores the inputs first.
-_INPUTS_FIRST = ("gpt2",)
+#: Modules that peft takes for a head's, where nothing is known of the family's.
+_ANY_HEAD = ("classifier", "score")
 
 
 @dataclass(frozen=True)
@@ -97,23 +53,32 @@ class TaskModel:
     new
         Parameters of the body that the base lacks (a pooler); like the head they are trained whatever
         the method.
-    modules
-        The modules of the head, and of the body, that are trained whole beside LoRA.
-    inputs_first
-        Whether linear layers store their inputs first.
     """
 
     architecture: Architecture
     body: tuple[Parameter, ...]
     head: int
     new: int
-    modules: tuple[str, ...]
-    inputs_first: bool
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules of the head, and new ones of the body, that are trained whole beside LoRA."""
+        classifier = self.architecture.classifier
+        if classifier is None:
+            return _ANY_HEAD
+        return (*filter(None, [self.new_pooler]), *classifier.modules)
+
+    @property
+    def new_pooler(self) -> str | None:
+        """The body's module that the head reads and the base lacks."""
+        classifier = self.architecture.classifier
+        return classifier.pooler if classifier is not None and self.new else None
 
     @property
     def decodes(self) -> bool:
         """Whether its head scores the last token, which takes a padding token."""
-        return self.modules == _SCORE.modules
+        classifier = self.architecture.classifier
+        return classifier is not None and classifier.last_token
 
     @property
     def biases(self) -> tuple[Parameter, ...]:
@@ -138,22 +103,15 @@ def task_model(checkpoint: Checkpoint, classes: int) -> TaskModel:
     """
     shapes = {unwrapped(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
     architecture = recognise(shapes, checkpoint.config)
-    family = architecture.family
     body = _body(architecture, shapes)
-    pooler = _WITH_POOLER.get(family)
-    if family in _HEADS and pooler is None:
+    known = architecture.classifier
+    pooler = known.pooler if known is not None else None
+    if known is not None and pooler is None:
         body = {name: item for name, item in body.items() if item.info.role != "pooler"}
     width = _width(tuple(body.values()))
     absent = pooler is not None and f"{pooler}.weight" not in body
-    head = _HEADS.get(family, _UNKNOWN)
-    return TaskModel(
-        architecture,
-        tuple(body.values()),
-        _head_size(head, width, max(classes, 1)),
-        width * width + width if absent else 0,
-        (*((pooler,) if absent and pooler else ()), *head.modules),
-        family in _INPUTS_FIRST,
-    )
+    head = _head_size(known or Classifier(layers=_ANY_HEAD[:1]), width, max(classes, 1))
+    return TaskModel(architecture, tuple(body.values()), head, width * width + width if absent else 0)
 
 
 def _body(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Parameter]:
@@ -169,9 +127,9 @@ def _body(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> 
     return {key: item for key, (name, item) in found.items() if architecture.tied_to(name) not in found}
 
 
-def _head_size(head: _Head, width: int, outputs: int) -> int:
-    squares, lines = head.inner
-    return squares * width**2 + lines * width + width * outputs + (outputs if head.bias else 0)
+def _head_size(head: Classifier, width: int, outputs: int) -> int:
+    first = width**2 + width if len(head.layers) > 1 else 0
+    return first + width * outputs + (outputs if head.bias else 0)
 
 
 def _width(body: tuple[Parameter, ...]) -> int:

@@ -83,7 +83,8 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
     if settings.method == "bitfit":
         yield "# Beside these, all of the head is trained."
         yield "for name, parameter in model.base_model.named_parameters():"
-        new = ' or name.startswith("pooler.")  # new' if model.new else ""
+        pooler = (model.new_pooler or "").partition(".")[0]
+        new = f' or name.startswith("{pooler}.")  # new' if pooler else ""
         yield f'    parameter.requires_grad = name.endswith("bias"){new}'
     elif lora is not None:
         yield "config = peft.LoraConfig("
@@ -91,7 +92,7 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
         yield f"    lora_alpha={settings.lora_alpha or 2 * lora.rank},"
         yield from _listed("target_modules", lora.targets)
         yield from _listed("modules_to_save", model.modules)
-        if model.inputs_first:
+        if model.architecture.inputs_first:
             yield "    fan_in_fan_out=True,"
         yield ")"
         yield "model = peft.get_peft_model(model, config)"

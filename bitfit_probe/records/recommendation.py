@@ -121,7 +121,7 @@ class Advice:
     snippet
         The same with peft and transformers.
     warnings
-        What the method puts at risk (full: forgetting).
+        What the method puts at risk (full: forgetting), and what of the model is not known.
     """
 
     method: str

@@ -164,3 +164,32 @@ def test_every_model_type_is_tested_on_a_real_model(model_types):
     known = {kind for family in load_families().values() for kind in family.model_types}
     # gemma3 is gemma3_text with an image tower
     assert known - model_types == {"gemma3"}
+
+
+def test_the_classifier_is_that_of_the_module_tree(pair):
+    """The named layers hold all parameters of the head, but for norms; one output a class."""
+    classifier = architecture(pair.task).classifier
+    if not pair.row.task.endswith("ForSequenceClassification") or classifier is None:
+        return
+    shapes = pair.task.shapes
+    *first, last = classifier.layers
+    assert shapes[f"{last}.weight"][0] == (3 if pair.row.model_type == "bart" else 2)  # the configs' defaults
+    assert (f"{last}.bias" in shapes) == classifier.bias
+    for layer in first:
+        assert len(set(shapes[f"{layer}.weight"])) == 1
+    modules = {name.rpartition(".")[0] for name in of_kind(pair.task, "head") - pair.task.norms}
+    of_head = {name for name in modules if not name.endswith("norm")}
+    poolers = {name for name in classifier.layers if name.partition(".")[0] == "pooler"}
+    assert of_head | poolers == set(classifier.layers)
+    prefix = architecture(pair.task).prefix
+    inside = {name.rpartition(".")[0] for name in shapes if prefix and name.startswith(f"{prefix}pooler")}
+    assert inside == ({f"{prefix}{classifier.pooler}"} if classifier.pooler else set())
+
+
+def test_position_tables_are_those_of_the_module_tree(pair):
+    known = architecture(pair.bare)
+    if known.positions is None:
+        return
+    there = {known.canonical(name) for name in pair.bare.tables}
+    # DeBERTa has one only where positions enter with the input.
+    assert {f"{table}.weight" for table in known.positions.tables} <= there

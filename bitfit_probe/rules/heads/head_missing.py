@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.architectures import classifiers
 from bitfit_probe.inference.purpose import model_class, task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_settings
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.tensors import heads, is_adapter, is_delta, plain_name
+from bitfit_probe.rules.tensors import architecture_of, heads, is_adapter, is_delta, plain_name
 
 __all__ = ["head_missing"]
 
@@ -25,8 +26,6 @@ _WITH_HEAD = (
     "ForMaskedLM",
     "ForPreTraining",
 )
-#: The last projection of heads that have two (RoBERTa, BART, ELECTRA, DistilBERT's classifier).
-_TWO_STEPS = {"classifier.dense": "classifier.out_proj", "pre_classifier": "classifier"}
 _ADAPTER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 
 
@@ -65,7 +64,7 @@ def head_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     if is_delta(pair) or task_of(pair.tuned.config) not in _WITH_HEAD:
         return
     there = [plain_name(name) for name in heads(pair)]
-    missing, wanted = _missing(there), model_class(pair.tuned.config)
+    missing, wanted = _missing(pair, there), model_class(pair.tuned.config)
     if missing is None:
         return
     if there:
@@ -80,11 +79,14 @@ def head_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _missing(there: list[str]) -> str | None:
+def _missing(pair: Pair, there: list[str]) -> str | None:
     """What is not there of the head, empty for all of it; None where it is complete."""
     if not there:
         return ""
-    for first, last in _TWO_STEPS.items():
+    own = architecture_of(pair).classifier
+    known = (own,) if own is not None else classifiers()
+    steps = [each.layers for each in known if len(each.layers) > 1]
+    for first, last in steps if task_of(pair.tuned.config) == "ForSequenceClassification" else ():
         begun = any(f".{name}".rpartition(f".{first}.")[1] for name in there)
         if begun and not any(f".{name}".rpartition(f".{last}.")[1] for name in there):
             return last

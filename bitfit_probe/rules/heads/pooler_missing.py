@@ -15,16 +15,12 @@ from bitfit_probe.rules.tensors import architecture_of, is_adapter, is_delta, pl
 
 __all__ = ["pooler_missing"]
 
-#: Families whose classifiers read the pooler's output; the others take the first token themselves.
-_POOLED_FAMILIES = ("bert", "albert", "mpnet", "clip", "clip_text", "clip_vision")
 _POOLED_TASKS = (
     "ForSequenceClassification",
     "ForMultipleChoice",
     "ForNextSentencePrediction",
     "ForPreTraining",
 )
-#: RoBERTa's and MPNet's sequence classifiers have a dense layer of their own.
-_OWN_DENSE = ("roberta", "mpnet")
 
 
 @rule("BP405", "pooler-missing", "error", catalogue=(20,))
@@ -68,11 +64,9 @@ def pooler_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     )
     if not ours or theirs:
         return
-    reads = (
-        task in _POOLED_TASKS
-        and architecture.family in _POOLED_FAMILIES
-        and architecture.family not in _OWN_DENSE
-    )
+    # Families whose classifier reads no pooler have a dense layer in it, or take the first token itself.
+    classifier = architecture.classifier
+    reads = task in _POOLED_TASKS and classifier is not None and classifier.pooler is not None
     bare = task == "Model" and not _averages(pair.tuned)
     if not reads and not bare:
         return

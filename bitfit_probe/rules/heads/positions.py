@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from bitfit_probe.architectures import Positions
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
-from bitfit_probe.rules.tensors import architecture_of, is_adapter
+from bitfit_probe.rules.tensors import architecture_of, is_adapter, plain_name
 from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 __all__ = ["positions"]
-
-_TABLE = re.compile(r"(^|\.)(position_embeddings|wpe|embed_positions)\.weight$")
-#: Families whose text is as long as the table; sound, images and rotary positions have other limits.
-_FAMILIES = [
-    "albert",
-    "bart",
-    "bert",
-    "clip_text",
-    "deberta",
-    "deberta_v2",
-    "distilbert",
-    "electra",
-    "gpt2",
-    "gpt_neo",
-    "mpnet",
-    "opt",
-    "roberta",
-]
-#: Families that count positions from padding_idx + 1 on, so that the first rows are never used.
-_AFTER_PADDING = ("roberta", "mpnet")
-#: Families whose tables have two rows more than positions (their code adds an offset of 2).
-_OFFSET_TWO = ("opt", "bart")
 
 
 @rule("BP411", "positions-too-few", "error", catalogue=(38,))
@@ -64,12 +42,15 @@ def positions(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#1363, huggingface/transformers#14243
     """
-    if is_adapter(pair.tuned) or architecture_of(pair).family not in _FAMILIES:
+    architecture = architecture_of(pair)
+    known = architecture.positions
+    if is_adapter(pair.tuned) or known is None:
         return
+    names = {f"{table}.weight" for table in known.tables}
     tables = [
         tensor
         for name, tensor in pair.tuned.tensors.items()
-        if _TABLE.search(name) and len(tensor.shape) == 2
+        if architecture.canonical(plain_name(name)) in names and len(tensor.shape) == 2
     ]
     if not tables:
         return
@@ -77,7 +58,7 @@ def positions(pair: Pair, this: Rule) -> Iterator[Finding]:
     if longest is None:
         raise CannotTell("no tokenizer_config.json with a model_max_length lies beside the weights")
     table = tables[0]
-    usable, why = _usable(pair, table)
+    usable, why = _usable(pair, table, known)
     if usable < longest:
         yield this.finding(
             f"The tokenizer lets {longest} tokens pass, but '{table.name}' has {table.shape[0]} rows{why}: a "
@@ -91,10 +72,10 @@ def positions(pair: Pair, this: Rule) -> Iterator[Finding]:
         )
 
 
-def _usable(pair: Pair, table: Tensor) -> tuple[int, str]:
-    family, rows = architecture_of(pair).family, table.shape[0]
-    if family in _AFTER_PADDING:
+def _usable(pair: Pair, table: Tensor, known: Positions) -> tuple[int, str]:
+    """How many rows of the table a text can use, and why not all."""
+    unused = known.unused
+    if unused == "padding":
         pad = pair.tuned.config.get("pad_token_id", 1)
-        first = (pad if isinstance(pad, int) else 1) + 1
-        return rows - first, f", of which the first {first} are not used"
-    return (rows - 2, ", of which the first 2 are not used") if family in _OFFSET_TWO else (rows, "")
+        unused = (pad if isinstance(pad, int) else 1) + 1
+    return table.shape[0] - unused, f", of which the first {unused} are not used" if unused else ""
