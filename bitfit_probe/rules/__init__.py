@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Check
@@ -14,6 +13,8 @@ from bitfit_probe.rules.engine.runner import run
 __all__ = ["CannotTell", "Rule", "all_rules", "check", "rule"]
 
 
-def check(pairs: Sequence[Pair], **options: Any) -> Check:
+def check(
+    pairs: Sequence[Pair], *, select: Iterable[str] = (), ignore: Iterable[str] = (), strict: bool = False
+) -> Check:
     """Run every rule there is; see `bitfit_probe.rules.engine.runner.run`."""
-    return run(all_rules(), pairs, **options)
+    return run(all_rules(), pairs, select=select, ignore=ignore, strict=strict)

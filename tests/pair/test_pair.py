@@ -92,3 +92,14 @@ def test_a_value_is_worked_out_once_and_so_is_a_failure():
         with pytest.raises(ValueError, match="never"):
             memo.once("b", fails)
     assert calls == ["a", "fails"]
+
+
+def test_of_a_kind_the_last_one_stays():
+    calls, memo = [], Memo()
+
+    def made(name):
+        return memo.latest("model", name, lambda: calls.append(name) or name)
+
+    assert [made(name) for name in ("a", "a", "b", "b", "a")] == ["a", "a", "b", "b", "a"]
+    assert calls == ["a", "b", "a"]
+    assert memo.once("a", lambda: "another kind") == "another kind"
