@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.comparison import Progress, compare
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Comparison, TensorDelta
@@ -229,6 +230,14 @@ class Pair:
         if isinstance(self._opened, Checkpoint):
             return self._opened.read_json(name)
         return read_json(self.folder / name)
+
+    @property
+    def trainer_state(self) -> TrainerState | None:
+        """The log of the tuned side's run, also where its weights can't be opened; None without one."""
+        if isinstance(self._opened, Checkpoint):
+            return self._opened.trainer_state
+        found = read_json(self.folder / TRAINER_STATE)
+        return TrainerState.of(found) if found else None
 
     def once(self, name: Hashable, make: Callable[[], T]) -> T:
         """What one room worked out of this pair, for the others too; see `Memo.once`."""

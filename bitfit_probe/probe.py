@@ -214,8 +214,7 @@ def _measured(
     from bitfit_probe.records.report import Measured
 
     rankings = tuple(rank(pair.comparison, each, paper=paper) for each in by)
-    state = pair.read_json("trainer_state.json")
-    enough = adequacy(pair.comparison, state)
+    enough = adequacy(pair.comparison, pair.trainer_state)
     if not with_spectra:
         return Measured(rankings, enough)
     from bitfit_probe.measures.spectra import left_out, spectra

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
+from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.errors import ChangedError, UnreadableError
 
 __all__ = ["Adapter", "Change", "Checkpoint", "read_json"]
@@ -143,6 +144,12 @@ class Checkpoint:
     def config(self) -> dict[str, Any]:
         """The model's config.json; empty where there is none."""
         return self.read_json("config.json") or {}
+
+    @cached_property
+    def trainer_state(self) -> TrainerState | None:
+        """The log of the run, by the trainer_state.json beside the weights; None where there is none."""
+        found = self.read_json(TRAINER_STATE)
+        return TrainerState.of(found) if found else None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object that lies beside the weights, such as ``trainer_state.json``."""

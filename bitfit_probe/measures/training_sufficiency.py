@@ -7,11 +7,11 @@ so max|Δ| tells the least sum of learning rates that it took. Other optimisers 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
+from bitfit_probe.checkpoint.trainer_state import TrainerState
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import Adequacy, State
 
@@ -20,8 +20,6 @@ __all__ = ["LIMITS", "Limits", "adequacy", "said_lr_times_steps"]
 Answer = tuple[State, tuple[str, ...]]
 
 _BIASES_ONLY = ("bitfit", "bitfit+norm")
-#: A step count beyond this is none.
-_MOST_STEPS = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class _Figures:
 
 
 def adequacy(
-    comparison: Comparison, trainer_state: Mapping[str, Any] | None, *, limits: Limits = LIMITS
+    comparison: Comparison, trainer_state: TrainerState | None, *, limits: Limits = LIMITS
 ) -> Adequacy:
     """Tell from the change itself, and from trainer_state.json where there is one, whether it trained enough.
 
@@ -92,7 +90,7 @@ def adequacy(
     comparison
         What was compared.
     trainer_state
-        The content of transformers' trainer_state.json; None where there is none.
+        The log of the run; None where there is none.
     limits
         What counts as too little or too much.
     """
@@ -106,7 +104,7 @@ def adequacy(
         lr_steps=None if peak is None else peak / limits.adam_factor,
         said=None if trainer_state is None else said_lr_times_steps(trainer_state),
         decay_cosine=_decay_cosine([row for row in moved if row.info.kind == "bias"]),
-        losses=tuple(loss for _, loss in _logged(trainer_state or {}, "loss")),
+        losses=() if trainer_state is None else tuple(loss for _, loss in trainer_state.losses),
         nonfinite=any((row.nonfinite_tuned or 0) > (row.nonfinite_base or 0) for row in moved),
     )
     state, reasons = _judge(figures, limits)
@@ -136,23 +134,21 @@ def _decay_cosine(rows: Sequence[TensorDelta]) -> float | None:
 # What the trainer says ----------------------------------------------------------------------------
 
 
-def said_lr_times_steps(trainer_state: Mapping[str, Any]) -> float | None:
-    """Σ lr over the steps up to ``global_step``, from the learning rates in ``log_history``.
+def said_lr_times_steps(state: TrainerState) -> float | None:
+    """Σ lr over all steps, from the logged learning rates.
 
-    The logged rates are joined by straight lines; the first and the last line go on to step 0 and to
-    ``global_step``, not below 0. None where the rate was logged at fewer than two steps.
+    These are joined by straight lines; the first and the last line go on to step 0 and to the last step,
+    not below 0. None where the rate was logged at fewer than two steps.
 
     Examples
     --------
-    >>> log = [{"step": 10, "learning_rate": 9e-4}, {"step": 100, "learning_rate": 0.0}]
-    >>> round(said_lr_times_steps({"global_step": 100, "log_history": log}), 6)
+    >>> round(said_lr_times_steps(TrainerState(steps=100, rates=((10, 9e-4), (100, 0.0)))), 6)
     0.05
     """
-    points = list(_logged(trainer_state, "learning_rate"))
+    points = state.rates
     if len(points) < 2 or not all(0 <= rate < math.inf for _, rate in points):
         return None
-    last = trainer_state.get("global_step")
-    stop = max(float(last or 0), points[-1][0]) if _is_step(last) else points[-1][0]
+    stop = float(max(state.steps or 0, points[-1][0]))
     start = (0.0, _extended(points[0], points[1], 0.0))
     end = (stop, _extended(points[-1], points[-2], stop))
     line = [start, *points, end]
@@ -162,22 +158,6 @@ def said_lr_times_steps(trainer_state: Mapping[str, Any]) -> float | None:
 def _extended(near: tuple[float, float], far: tuple[float, float], step: float) -> float:
     slope = (near[1] - far[1]) / (near[0] - far[0])
     return max(near[1] + slope * (step - near[0]), 0.0)
-
-
-def _logged(trainer_state: Mapping[str, Any], key: str) -> Iterator[tuple[float, float]]:
-    """(step, value) of each entry that has `key`, in the order of the steps, one a step."""
-    history = trainer_state.get("log_history")
-    entries = [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []
-    found = {
-        float(entry["step"]): float(entry[key])
-        for entry in entries
-        if _is_step(entry.get("step")) and (isinstance(entry.get(key), float) or _is_step(entry.get(key)))
-    }
-    yield from sorted(found.items())
-
-
-def _is_step(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_STEPS
 
 
 # The judgement ------------------------------------------------------------------------------------

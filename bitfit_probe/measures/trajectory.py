@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["STILL", "order", "steps_in", "trajectory"]
+__all__ = ["STILL", "order", "trajectory"]
 
 #: A role has stopped once each of its moves is below this share of its path. A convention.
 STILL = 0.01
@@ -46,13 +46,7 @@ def order(checkpoints: Sequence[Checkpoint]) -> tuple[tuple[int, ...], StepsFrom
 
 
 def _by_state(checkpoint: Checkpoint) -> int | None:
-    return steps_in(checkpoint.read_json("trainer_state.json"))
-
-
-def steps_in(trainer_state: Mapping[str, Any] | None) -> int | None:
-    """Optimizer steps by a trainer_state.json; None where it does not say."""
-    step = (trainer_state or {}).get("global_step")
-    return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+    return checkpoint.trainer_state.steps if checkpoint.trainer_state is not None else None
 
 
 def _by_name(checkpoint: Checkpoint) -> int | None:

@@ -12,7 +12,6 @@ from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.scoring import score
 from bitfit_probe.measures.spectra import spectra
-from bitfit_probe.measures.trajectory import steps_in
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence
 from bitfit_probe.records.measures import Spectrum
@@ -64,7 +63,7 @@ def look(pair: Pair, data: TaskData) -> Look:
 
 def steps_taken(pair: Pair) -> int | None:
     """Optimizer steps of a run by what lies beside its weights; None where that does not say."""
-    return steps_in(pair.read_json("trainer_state.json"))
+    return pair.trainer_state.steps if pair.trainer_state is not None else None
 
 
 def middle_rank(spectra: Sequence[Spectrum]) -> float | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.checkpoint.trainer_state import TrainerState
+from bitfit_probe.pair import Pair
 
-__all__ = ["Method", "claimed_method", "logged", "trainer_state"]
+__all__ = ["Method", "claimed_method", "trainer_state"]
 
 Method = Literal["bitfit", "lora", "full"]
 
@@ -20,27 +21,9 @@ _METHOD_KEYS = ("method", "tuning_method", "peft_type", "finetuning_type", "trai
 _BITFIT = re.compile(r"bit[-_ ]?fit|bias[-_ ]?only", re.IGNORECASE)
 
 
-def trainer_state(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """trainer_state.json beside the weights; empty where there is none."""
-    return checkpoint.read_json("trainer_state.json") or {}
-
-
-def logged(state: Mapping[str, Any], key: str) -> list[tuple[float, float]]:
-    """(step, value) of each entry of the log that has a number under `key`, one a step."""
-    history = state.get("log_history")
-    found: dict[float, float] = {}
-    for entry in history if isinstance(history, list) else ():
-        if isinstance(entry, dict) and _number(entry.get("step")) and _number(entry.get(key)):
-            found[float(entry["step"])] = float(entry[key])
-    return sorted(found.items())
-
-
-#: Beyond this a number in a log is none, and a whole one may not even fit a float.
-_MOST = 1e300
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
+def trainer_state(pair: Pair) -> TrainerState:
+    """The log of the tuned side's run; an empty one where there is none."""
+    return pair.trainer_state or TrainerState()
 
 
 def claimed_method(checkpoint: Checkpoint) -> tuple[Method, str] | None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE
 from bitfit_probe.errors import BitfitProbeError, OutputError, OverwriteError, SettingsError
 from bitfit_probe.outputs import (
     cannot_write,
@@ -119,7 +120,7 @@ class Workplace:
         found = [
             path
             for path in self.checkpoints.glob("checkpoint-*")
-            if path.name.rpartition("-")[2].isdecimal() and read_json(path / "trainer_state.json")
+            if path.name.rpartition("-")[2].isdecimal() and read_json(path / TRAINER_STATE)
         ]
         return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import longest_text, padding_tokenizer, quietly, running
@@ -231,7 +232,7 @@ class _Job:
         (folder / "README.md").unlink(missing_ok=True)  # peft's form to fill in
         tokenizer.save_pretrained(folder)
         trainer.state.best_model_checkpoint = None  # it goes with the other checkpoints
-        trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        trainer.state.save_to_json(str(folder / TRAINER_STATE))
         (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ import torch
 from support.builders import biases, compare, copied, model, move, state, write
 
 from bitfit_probe import probe
+from bitfit_probe.checkpoint.trainer_state import TrainerState
 from bitfit_probe.measures.training_sufficiency import LIMITS, adequacy, said_lr_times_steps
 
 
@@ -38,8 +39,8 @@ def linear(peak, warmup, steps):
 )
 def test_sum_of_learning_rates(schedule, steps, every, total):
     state = log(schedule, steps, every)
-    assert said_lr_times_steps(state) == pytest.approx(total, rel=1e-3)
-    assert said_lr_times_steps(state) == pytest.approx(
+    assert said_lr_times_steps(TrainerState.of(state)) == pytest.approx(total, rel=1e-3)
+    assert said_lr_times_steps(TrainerState.of(state)) == pytest.approx(
         math.fsum(schedule(s) for s in range(steps)), rel=5e-3
     )  # the very steps
 
@@ -57,7 +58,7 @@ def test_schedules_of_transformers_itself():
         scheduler.step()
         if step % 25 == 0:
             history.append({"step": step, "learning_rate": scheduler.get_last_lr()[0]})
-    said = said_lr_times_steps({"global_step": 400, "log_history": history})
+    said = said_lr_times_steps(TrainerState.of({"global_step": 400, "log_history": history}))
     assert said == pytest.approx(sum(used), rel=5e-3)
 
 
@@ -76,13 +77,13 @@ def test_schedules_of_transformers_itself():
     ],
 )
 def test_what_says_nothing_gives_none(state):
-    assert said_lr_times_steps(state) is None
+    assert said_lr_times_steps(TrainerState.of(state)) is None
 
 
 def test_global_step_that_is_none_ends_with_the_log():
     state = log(lambda s: 1e-3, 100, 10)
     for wrong in (None, "100", -3, 1e9, 10**300, 50):
-        assert said_lr_times_steps(state | {"global_step": wrong}) == pytest.approx(0.1)
+        assert said_lr_times_steps(TrainerState.of(state | {"global_step": wrong})) == pytest.approx(0.1)
 
 
 # What AdamW does ----------------------------------------------------------------------------------
@@ -164,7 +165,8 @@ def everything(base):
     ],
 )
 def test_states(size, kinds, state_file, expected, reason, tmp_path):
-    found = adequacy(planted(size, tmp_path, kinds=kinds), state_file)
+    said_so = TrainerState.of(state_file) if state_file else None
+    found = adequacy(planted(size, tmp_path, kinds=kinds), said_so)
     assert found.state == expected
     assert reason in "; ".join(found.reasons)
 
@@ -184,8 +186,8 @@ def noisy(start, end):
 
 def test_a_lucky_first_batch_is_no_growth_of_the_loss(tmp_path):
     comparison = planted(0.3, tmp_path)
-    assert adequacy(comparison, noisy(1.0, 0.9)).state == "healthy"
-    assert adequacy(comparison, noisy(1.0, 3.0)).state == "blown-up"
+    assert adequacy(comparison, TrainerState.of(noisy(1.0, 0.9))).state == "healthy"
+    assert adequacy(comparison, TrainerState.of(noisy(1.0, 3.0))).state == "blown-up"
 
 
 def test_what_was_not_checked_is_not_called_untrained(tmp_path):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.adapters import low_rank
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
@@ -69,13 +68,13 @@ def nested(pair: Pair, this: Rule) -> Iterator[Finding]:
             evidence=(Evidence("nested_names", len(names), "tensors"),),
         )
         return
-    yield from _reset(pair.tuned, this)
+    yield from _reset(pair, this)
 
 
-def _reset(tuned: Checkpoint, this: Rule) -> Iterator[Finding]:
-    steps = trainer_state(tuned).get("global_step")
+def _reset(pair: Pair, this: Rule) -> Iterator[Finding]:
+    steps, tuned = trainer_state(pair).steps, pair.tuned
     factors = low_rank(tuned.adapter) if tuned.adapter is not None else {}
-    if not factors or not isinstance(steps, int) or steps < MANY_STEPS:
+    if not factors or steps is None or steps < MANY_STEPS:
         return
     largest = max(float(np.max(np.abs(change.b.values()), initial=0.0)) for change in factors.values())
     if 0 < largest <= TINY_B:

@@ -35,9 +35,7 @@ _NEEDS: dict[Need, _Known] = {
     "tokenizer": _Known(
         lambda pair: bool(tokenizer_of(pair.tuned).tokens), "no tokenizer lies beside the weights"
     ),
-    "trainer-state": _Known(
-        lambda pair: bool(pair.read_json("trainer_state.json")), "there is no trainer_state.json"
-    ),
+    "trainer-state": _Known(lambda pair: pair.trainer_state is not None, "there is no trainer_state.json"),
 }
 
 

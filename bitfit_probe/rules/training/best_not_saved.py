@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
-from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.run_logs import trainer_state
 from bitfit_probe.rules.wording import plural
 
 __all__ = ["best_not_saved"]
@@ -42,8 +41,8 @@ def best_not_saved(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#19241
     """
-    state = trainer_state(pair.tuned)
-    losses = logged(state, "eval_loss")
+    state = trainer_state(pair)
+    losses = state.eval_losses
     home = pair.tuned.folder
     runs = home.parent if home.name.startswith("checkpoint-") else home
     saved = sorted(path.name for path in runs.glob("checkpoint-*") if path.is_dir())
@@ -51,8 +50,7 @@ def best_not_saved(pair: Pair, this: Rule) -> Iterator[Finding]:
         raise CannotTell("no log of evaluations beside checkpoint-* folders")
     step, best = min(losses, key=lambda item: item[1])
     last_step, last = losses[-1]
-    named = state.get("best_model_checkpoint")
-    kept = isinstance(named, str) and Path(named).name == f"checkpoint-{step:.0f}"
+    kept = state.best_checkpoint == f"checkpoint-{step}"
     if kept or step == last_step or f"checkpoint-{step:.0f}" in saved or best > (1 - WORTH) * last:
         return
     yield this.finding(

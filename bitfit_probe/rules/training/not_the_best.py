@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
@@ -50,20 +48,19 @@ def not_the_best(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/transformers#11931, huggingface/transformers#19241
     """
-    state = trainer_state(pair.tuned)
-    best = state.get("best_model_checkpoint")
-    if not isinstance(best, str) or not best:
+    state = trainer_state(pair)
+    wanted = state.best_checkpoint
+    if wanted is None:
         raise CannotTell("trainer_state.json names no best checkpoint")
-    wanted, here = Path(best.replace("\\", "/")).name, _which(pair.tuned, state)
+    here = _which(pair.tuned)
     if here is None or here == wanted:
         return
-    metric = state.get("best_metric")
     evidence = [
         Evidence("best_checkpoint", wanted, source="trainer_state.json"),
         Evidence("this_checkpoint", here, source="its weights"),
     ]
-    if isinstance(metric, int | float):
-        evidence.append(Evidence("best_metric", metric, about=wanted, source="trainer_state.json"))
+    if state.best_metric is not None:
+        evidence.append(Evidence("best_metric", state.best_metric, about=wanted, source="trainer_state.json"))
     yield this.finding(
         f"These are the weights of {here}, but the trainer's best checkpoint is {wanted}.",
         subjects=(here, wanted),
@@ -71,7 +68,7 @@ def not_the_best(pair: Pair, this: Rule) -> Iterator[Finding]:
     )
 
 
-def _which(tuned: Checkpoint, state: Any) -> str | None:
+def _which(tuned: Checkpoint) -> str | None:
     """The name of the checkpoint folder that holds the same weights as `tuned`."""
     if tuned.folder.name.startswith("checkpoint-"):
         return tuned.folder.name

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
-from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.run_logs import trainer_state
 
 __all__ = ["overtrained"]
 
@@ -46,15 +46,15 @@ def overtrained(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     Prechelt 1998, Early stopping – but when?
     """
-    state = trainer_state(pair.tuned)
-    losses = logged(state, "eval_loss")
+    state = trainer_state(pair)
+    losses = state.eval_losses
     if len(losses) < 3:
         raise CannotTell("trainer_state.json logs fewer than three evaluations")
     best_at = min(range(len(losses)), key=lambda at: losses[at][1])
     (best_step, best), (last_step, last) = losses[best_at], losses[-1]
-    accuracies = [value for _, value in logged(state, "eval_accuracy")]
+    accuracies = [value for _, value in state.eval_accuracies]
     lost = max(accuracies) - accuracies[-1] if accuracies else None
-    kept = bool(state.get("best_model_checkpoint"))
+    kept = state.best_checkpoint is not None
     worse = last >= RISE * best > 0 and best_at < EARLY * (len(losses) - 1)
     if not worse or (lost is not None and lost < POINTS_LOST):
         return

@@ -8,7 +8,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import is_the_base
-from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.run_logs import trainer_state
 from bitfit_probe.rules.wording import format_number
 
 __all__ = ["steps_lost"]
@@ -42,18 +42,17 @@ def steps_lost(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     Tony-Y/pytorch_warmup#12, pytorch/pytorch#152279, THUDM/slime#1842
     """
-    state = trainer_state(pair.tuned)
-    steps, rates = state.get("global_step"), [rate for _, rate in logged(state, "learning_rate")]
+    steps, rate = trainer_state(pair).steps, trainer_state(pair).highest_rate
     rest = pair.comparison.verdict == "rounding-only" and not pair.comparison.summary.head_changed
-    if not (is_the_base(pair) or rest) or not isinstance(steps, int) or steps <= 0 or not any(rates):
+    if not (is_the_base(pair) or rest) or not steps or not rate:
         return
     yield this.finding(
-        f"The log counts {steps:,} steps at rates up to {format_number(max(rates))}, but no weight changed: "
+        f"The log counts {steps:,} steps at rates up to {format_number(rate)}, but no weight changed: "
         "the steps had no effect, or other weights were saved.",
         subjects=("trainer_state.json",),
         evidence=(
             Evidence("global_step", steps, "steps", source="trainer_state.json"),
-            Evidence("learning_rate", max(rates), about="the log's highest", source="trainer_state.json"),
+            Evidence("learning_rate", rate, about="the log's highest", source="trainer_state.json"),
             Evidence("changed_parameters", 0, "elements"),
         ),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.checkpoint.trainer_state import finite
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
-from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.run_logs import trainer_state
 
 __all__ = ["still_falling"]
 
@@ -45,8 +46,8 @@ def still_falling(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     benzakenelad/BitFit#3
     """
-    state = trainer_state(pair.tuned)
-    losses, rates = logged(state, "eval_loss"), [rate for _, rate in logged(state, "learning_rate")]
+    state = trainer_state(pair)
+    losses, rates = state.eval_losses, [rate for _, rate in finite(state.rates)]
     if len(losses) < 2 or not rates:
         raise CannotTell("trainer_state.json logs too few evaluations")
     (_, before), (step, last) = losses[-2:]

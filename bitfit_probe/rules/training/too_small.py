@@ -9,7 +9,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved, peak
-from bitfit_probe.rules.run_logs import logged, trainer_state
+from bitfit_probe.rules.run_logs import trainer_state
 from bitfit_probe.rules.wording import format_number
 
 __all__ = ["too_small"]
@@ -63,17 +63,16 @@ def too_small(pair: Pair, this: Rule) -> Iterator[Finding]:
     largest = peak(moved(body(pair)))
     if least is None or not largest or largest >= least:
         return
-    state = trainer_state(pair.tuned)
-    rates, steps = [rate for _, rate in logged(state, "learning_rate")], state.get("global_step")
+    steps, rate = trainer_state(pair).steps, trainer_state(pair).highest_rate
     evidence = [
         Evidence("max_abs_delta", largest, about="everything outside the head"),
         Evidence("lr_times_steps", largest / LIMITS.adam_factor, reading="at least, with Adam"),
     ]
     said = ""
-    if rates and isinstance(steps, int):
-        evidence.append(Evidence("learning_rate", max(rates), about="the log's highest"))
+    if rate is not None and steps is not None:
+        evidence.append(Evidence("learning_rate", rate, about="the log's highest"))
         evidence.append(Evidence("global_step", steps, "steps", source="trainer_state.json"))
-        said = f"; the log says {steps:,} steps at up to {format_number(max(rates))}"
+        said = f"; the log says {steps:,} steps at up to {format_number(rate)}"
     yield this.finding(
         f"It hardly trained: nothing outside the head moved by more than {format_number(largest)} (a sound "
         f"{_named(verdict)} run moves by at least {format_number(least)}){said}.",
