@@ -20,11 +20,11 @@ from pathlib import Path
 from benchmarks.materials import ALBERT, DEFAULT, MINILM, RXNFP
 from bitfit_probe.data import read_examples, read_texts
 from bitfit_probe.records.distance import Distance
-from bitfit_probe.task_distance import english_reference, measure_distance
+from bitfit_probe.task_distance import Reference, english_reference, measure_distance
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "distances.csv"
-KNOWN = ROOT / "bitfit_probe" / "distance" / "reference_tasks.csv"
+KNOWN = ROOT / "bitfit_probe" / "task_distance" / "reference_tasks.csv"
 CACHE = ROOT / "benchmarks" / ".cache" / "distance"
 _FIELDS = ("model", "task", "measure", "value", "low", "high", "unit")
 #: What separates a SMILES string into tokens (Schwaller et al. 2018, §2.1), as the model was pretrained.
@@ -102,7 +102,7 @@ def measure_all(tasks: Path, reference: tuple[str, ...]) -> None:
         texts = reference if name == "minilm" else ()
         start = time.perf_counter()
         data = read_examples(tasks / f"{task}.csv")
-        result = measure_distance(folder, data, texts, reference_name="the reference")
+        result = measure_distance(folder, data, Reference("the reference", texts))
         seconds = time.perf_counter() - start
         new = not RESULTS.is_file()
         with RESULTS.open("a", encoding="utf-8", newline="") as stream:

@@ -48,10 +48,10 @@ def measure(model: Path, method: str, batch: int, length: int) -> dict[str, Any]
     from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.tuning.build import build
-    from bitfit_probe.tuning.settings import Settings
+    from bitfit_probe.tuning.options import TuneOptions
 
     data = TaskData(("a",) * 2, None, (0, 1), ("0", "1"), "classification", Columns())
-    built = build(open_checkpoint(model), data, "classify", Settings(method=method))  # type: ignore[arg-type]
+    built = build(open_checkpoint(model), data, "classify", TuneOptions(method=method))  # type: ignore[arg-type]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = built.model.to(device).train()
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.materials import DEFAULT, MINILM
 from bitfit_probe.data import TaskData, read_examples
-from bitfit_probe.tuning.settings import LEARNING_RATES
+from bitfit_probe.tuning.options import LEARNING_RATES
 
 RESULTS = Path(__file__).parent / "results" / "tuned.csv"
 REFERENCE = Path(__file__).parents[1] / "tests" / "tuning" / "reference.py"
@@ -65,15 +65,17 @@ def with_tune(base: Path, train: TaskData, test: TaskData, run: Run) -> float:
             base,
             train,
             out=out,
-            method=run.method,
-            merge=run.method == "lora",
-            learning_rate=run.rate,
-            epochs=EPOCHS,
-            batch_size=BATCH,
-            max_length=MAX_LENGTH,
-            lora_r=RANK,
-            eval_split=0.0,
-            seed=run.seed,
+            options=bp.TuneOptions(
+                method=run.method,
+                merge=run.method == "lora",
+                learning_rate=run.rate,
+                epochs=EPOCHS,
+                batch_size=BATCH,
+                max_length=MAX_LENGTH,
+                lora_r=RANK,
+                eval_split=0.0,
+                seed=run.seed,
+            ),
         )
         model, tokenizer = load_model(out).model, load_tokenizer(out)
         kept = RESULTS.parent.parent / ".cache" / "tune" / f"{run.task}-{run.method}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.recommendation import Recommended
     from bitfit_probe.records.report import Report
     from bitfit_probe.tuning.callback import BitFitProbeCallback
+    from bitfit_probe.tuning.options import TuneOptions
     from bitfit_probe.tuning.patch import Patch, apply_patch, extract_patch, open_patch, verify_patch
     from bitfit_probe.tuning.swap import patched
     from bitfit_probe.tuning.tune import Tuned, tune
@@ -39,6 +40,7 @@ __all__ = [
     "Recommended",
     "Report",
     "TensorDelta",
+    "TuneOptions",
     "Tuned",
     "__version__",
     "apply_patch",
@@ -70,6 +72,7 @@ _HOMES = {
     "Recommended": "records.recommendation",
     "Report": "records.report",
     "TensorDelta": "records",
+    "TuneOptions": "tuning.options",
     "Tuned": "tuning.tune",
     "apply_patch": "tuning.patch",
     "check": "probe",

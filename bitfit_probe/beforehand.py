@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.inference import LiveModel
     from bitfit_probe.pair import Pair
-    from bitfit_probe.recommendation.answer import Known
+    from bitfit_probe.recommendation.known import Known
     from bitfit_probe.records import Evidence
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.recommendation import Recommended, Trial
@@ -65,7 +65,8 @@ def distance(
         The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
     """
     from bitfit_probe.data import as_examples, read_texts
-    from bitfit_probe.task_distance import DEFAULT, english_reference, measure_distance
+    from bitfit_probe.records.options import DistanceOptions
+    from bitfit_probe.task_distance import Reference, english_reference, measure_distance
 
     texts: tuple[str, ...] = ()
     name = "English public-domain prose"
@@ -76,12 +77,9 @@ def distance(
     return measure_distance(
         model,
         as_examples(data, columns),
-        texts,
-        reference_name=name,
-        examples=examples,
+        Reference(name, texts),
+        DistanceOptions(reference, reach, examples, seed),
         tuned=tuned,
-        settings=DEFAULT if reach else None,
-        seed=seed,
         progress=progress,
     )
 
@@ -179,7 +177,8 @@ def with_recommendation(
         As for `distance`.
     """
     from bitfit_probe.recommendation.afterwards import Look, middle_rank, steps_taken
-    from bitfit_probe.recommendation.answer import Known, recommendation
+    from bitfit_probe.recommendation.answer import recommendation
+    from bitfit_probe.recommendation.known import Known
     from bitfit_probe.records.recommendation import Recommended
 
     base = pairs[0].base
@@ -208,9 +207,11 @@ def _trial(
     progress: Progress | None,
 ) -> Trial:
     from bitfit_probe.recommendation.trial import run_trial
+    from bitfit_probe.records.options import TrialOptions
 
     tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
-    return run_trial(model, data, minutes=minutes, seed=seed, work_dir=work_dir, progress=tell)
+    asked = TrialOptions(minutes, seed=seed, work_dir=work_dir)
+    return run_trial(model, data, asked, progress=tell)
 
 
 def _known(
@@ -218,7 +219,7 @@ def _known(
 ) -> tuple[Known, tuple[Evidence, ...]]:
     """What tuned checkpoints tell: findings, scores, and the rank of what changed."""
     from bitfit_probe.recommendation.afterwards import look
-    from bitfit_probe.recommendation.answer import Known
+    from bitfit_probe.recommendation.known import Known
     from bitfit_probe.rules import check
 
     if not pairs:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from benchmarks.experiment.sealed import SEALED
 from benchmarks.experiment.texts import examples_of
-from bitfit_probe.tuning.settings import ENOUGH_STEPS, enough_passes
+from bitfit_probe.tuning.options import ENOUGH_STEPS, enough_passes
 
 __all__ = [
     "BALANCED",

@@ -9,6 +9,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,7 @@ from bitfit_probe.inference import load_tokenizer, quietly
 from bitfit_probe.tuning.build import Built, build
 from bitfit_probe.tuning.encode import encode
 from bitfit_probe.tuning.fingerprint import examples_sha256
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 from bitfit_probe.tuning.train import Task, make_trainer
 
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def _parts_of(tasks: Path, run: Run) -> _Parts:
     return _Parts([chosen[place] for place in rest], [chosen[place] for place in held_out])
 
 
-def _settings(run: Run, budget: Budget) -> Settings:
+def _settings(run: Run, budget: Budget) -> TuneOptions:
     method, _, rank = run.method.partition("-")
-    return Settings(
+    return TuneOptions(
         method=method,  # type: ignore[arg-type]
         learning_rate=run.rate,
         epochs=budget.epochs,
@@ -166,7 +167,9 @@ def _train(tasks: Path, device: str, run: Run, parts: _Parts, budget: Budget) ->
     with tempfile.TemporaryDirectory() as scratch, _context(device):
         cpu = device == "cpu"
         callbacks = [_at_epochs(watch)]
-        trainer = make_trainer(built, task, settings, Path(scratch), callbacks=callbacks, cpu=cpu, keep=False)
+        trainer = make_trainer(
+            built, task, replace(settings, callbacks=callbacks, cpu=cpu), Path(scratch), keep=False
+        )
         trainer.train()
     return _Trained(watch.final(), watch.history, trainer.state.global_step, built.trained, watch.seconds)
 

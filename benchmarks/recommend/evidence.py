@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.distances import rows_of
 from benchmarks.recommend.plan import Cell, examples_of, folder_of, split
 from bitfit_probe.inference import quietly
-from bitfit_probe.task_distance import english_reference, measure_distance
+from bitfit_probe.task_distance import Reference, english_reference, measure_distance
 
 __all__ = ["FIELDS", "measure"]
 
@@ -25,7 +25,7 @@ def measure(tasks: Path, cell: Cell) -> list[dict[str, Any]]:
     data = examples_of(tasks, cell.task).take(split(tasks, cell)[0])
     texts = english_reference() if cell.task != "bbbp" else ()
     with quietly():
-        found = measure_distance(folder_of(cell.model), data, texts, reference_name="English")
+        found = measure_distance(folder_of(cell.model), data, Reference("English", texts))
     rows = rows_of(found, cell.model, cell.task, time.perf_counter() - start)
     rows.append({"measure": "classes", "value": found.classes})
     return [cell._asdict() | row for row in rows]

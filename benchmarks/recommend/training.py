@@ -28,7 +28,7 @@ from bitfit_probe.data import TaskData
 from bitfit_probe.inference import load_tokenizer, quietly
 from bitfit_probe.tuning.build import Built, build
 from bitfit_probe.tuning.encode import encode
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 from bitfit_probe.tuning.train import Task, make_trainer
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def perform(tasks: Path, run: Run) -> dict[str, Any]:
     }
 
 
-def _settings(run: Run) -> Settings:
-    return Settings(
+def _settings(run: Run) -> TuneOptions:
+    return TuneOptions(
         method=run.method,  # type: ignore[arg-type]
         learning_rate=run.rate,
         epochs=run.epochs,
@@ -142,7 +142,7 @@ def fit_head(
     head: Any,
     given: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
-    settings: Settings,
+    settings: TuneOptions,
     after_epoch: Callable[[int], None] | None = None,
 ) -> int:
     """Train a linear classifier on what it is given; the steps that it took.
@@ -184,7 +184,7 @@ def given_to_head(
     """What the frozen body hands to the classifier for every example, kept on disk."""
     if not kept.exists():
         tokenizer = load_tokenizer(folder)
-        built: Built = build(open_checkpoint(folder), data, "classify", Settings(method="head"))
+        built: Built = build(open_checkpoint(folder), data, "classify", TuneOptions(method="head"))
         seen: list[Any] = []
         built.model.classifier.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
         rows = encode(data, tokenizer, "classify", MAX_LENGTH).rows

@@ -95,7 +95,6 @@ def tune(
     data: Path,
     out: Path,
     columns: Columns,
-    log_to: tuple[str, ...],
     quiet: bool,
     **asked: Any,
 ) -> None:
@@ -105,17 +104,12 @@ def tune(
     model (with LoRA the adapter), the tokenizer, trainer_state.json and run_card.json.
     """
     from bitfit_probe.rendering import tuned_to_text
+    from bitfit_probe.tuning.options import TuneOptions
     from bitfit_probe.tuning.tune import tune as run
+
+    options = TuneOptions(**asked)
 
     # What libraries underneath have to say is no result.
     with ProgressBar("training", quiet=quiet) as progress, contextlib.redirect_stdout(sys.stderr):
-        done = run(
-            model,
-            data,
-            out=out,
-            columns=columns,
-            report_to=log_to,
-            progress=progress,
-            **asked,
-        )
+        done = run(model, data, out=out, columns=columns, options=options, progress=progress)
     say(tuned_to_text(done.card, str(out), str(model)))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.comparison.kernel import (
     BLOCK,
+    Span,
     Sums,
     Workspace,
     count_above,
@@ -42,23 +42,14 @@ def needs_care(base: Tensor, tuned: Tensor) -> bool:
 
 
 @np.errstate(all="ignore")
-def careful_statistics(
-    base: Tensor,
-    tuned: Tensor,
-    start: int,
-    stop: int,
-    work: Workspace,
-    cast: DType | None = None,
-    *,
-    exact: bool = False,
-) -> Sums:
-    """The sums over elements ``[start, stop)``; the arguments are those of `kernel.add_statistics`."""
-    target = cast or tuned.dtype
+def careful_statistics(span: Span, work: Workspace) -> Sums:
+    """The sums over the elements of `span`."""
+    base, tuned, target = span.base, span.tuned, span.target
     integers = base.dtype.is_integer and tuned.dtype.is_integer
-    rounded = target.name != base.dtype.name and not exact and not integers
+    rounded = span.rounded and not integers
     total = Sums()
-    for at in range(start, stop, BLOCK):
-        end = min(at + BLOCK, stop)
+    for at in range(span.start, span.stop, BLOCK):
+        end = min(at + BLOCK, span.stop)
         b, t = work.base[: end - at], work.tuned[: end - at]
         ours, theirs = work.load(0, base, at, end), work.load(1, tuned, at, end)
         base.dtype.decode(ours, b)

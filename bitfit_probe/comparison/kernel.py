@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK",
+    "Span",
     "Sums",
     "Workspace",
     "add_statistics",
@@ -185,27 +186,41 @@ def _representable(raw: npt.NDArray[Any], dtype: DType) -> bool:
 
 # Infinite and signalling values are noticed by what they sum to, without a word from numpy.
 @np.errstate(over="ignore", invalid="ignore")
-def add_statistics(
-    sums: Sums,
-    base: Tensor,
-    tuned: Tensor,
-    start: int,
-    stop: int,
-    work: Workspace,
-    cast: DType | None = None,
-    *,
-    exact: bool = False,
-) -> None:
-    """Add elements ``[start, stop)`` of a pair of one shape to `sums`.
+class Span(NamedTuple):
+    """Elements ``[start, stop)`` of a pair of one shape.
 
-    `cast` is the type that the tuned side went through, where that is known to be coarser than the
-    type in which it is stored. A tuned side that is computed from the base is `exact`: nothing of its
-    change is rounding.
+    Attributes
+    ----------
+    cast
+        The type that the tuned side went through, where that is known to be coarser than the type in which
+        it is stored.
+    exact
+        The tuned side is computed from the base: nothing of its change is rounding.
     """
-    target = cast or tuned.dtype
-    rounded = target.name != base.dtype.name and not exact
-    for at in range(start, stop, BLOCK):
-        end = min(at + BLOCK, stop)
+
+    base: Tensor
+    tuned: Tensor
+    start: int
+    stop: int
+    cast: DType | None = None
+    exact: bool = False
+
+    @property
+    def target(self) -> DType:
+        """The type that the tuned side was rounded to."""
+        return self.cast or self.tuned.dtype
+
+    @property
+    def rounded(self) -> bool:
+        """Whether some of the change may be rounding."""
+        return self.target.name != self.base.dtype.name and not self.exact
+
+
+def add_statistics(sums: Sums, span: Span, work: Workspace) -> None:
+    """Add the elements of `span` to `sums`."""
+    base, tuned, target, rounded = span.base, span.tuned, span.target, span.rounded
+    for at in range(span.start, span.stop, BLOCK):
+        end = min(at + BLOCK, span.stop)
         count = end - at
         b, t, d = work.base[:count], work.tuned[:count], work.delta[:count]
         base.dtype.decode(work.load(0, base, at, end), b)

@@ -15,7 +15,7 @@ from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.tensor import expect
 from bitfit_probe.comparison.careful import careful_statistics, needs_care
-from bitfit_probe.comparison.kernel import Sums, Workspace, add_statistics, cast_through, same_bytes
+from bitfit_probe.comparison.kernel import Span, Sums, Workspace, add_statistics, cast_through, same_bytes
 from bitfit_probe.comparison.narrow import narrow_statistics, suits
 from bitfit_probe.comparison.workers import run_all
 from bitfit_probe.records import JudgedBy
@@ -190,16 +190,14 @@ class _Worker:
     def _sum_up(self, part: Range) -> list[float]:
         item, start, stop = part
         base, tuned = item.pair.base, item.pair.tuned
-        sums = None
+        span, sums = Span(base, tuned, start, stop, item.cast, item.pair.computed), None
         if item.cast is None and suits(base, tuned):
             sums = narrow_statistics(base, tuned, start, stop, self._work)
         if needs_care(base, tuned):
-            sums = careful_statistics(
-                base, tuned, start, stop, self._work, item.cast, exact=item.pair.computed
-            )
+            sums = careful_statistics(span, self._work)
         if sums is None:
             sums = Sums()
-            add_statistics(sums, base, tuned, start, stop, self._work, item.cast, exact=item.pair.computed)
+            add_statistics(sums, span, self._work)
         if not item.identical:
             self._report((stop - start) * (base.dtype.itemsize + tuned.dtype.itemsize))
         return sums.numbers()

@@ -9,17 +9,18 @@ from typing import cast
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
+from bitfit_probe.recommendation.known import Known
 from bitfit_probe.recommendation.parameter_count import TaskModel, task_model
-from bitfit_probe.recommendation.snippet import snippet
+from bitfit_probe.recommendation.snippet import Names, snippet
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.records.recommendation import Advice, LoraAdvice
-from bitfit_probe.tuning.settings import Method, Settings
+from bitfit_probe.tuning.options import Method, TuneOptions
 from bitfit_probe.tuning.trainable import short_names
 
 __all__ = ["RANK", "RATES", "advise"]
 
-#: Lowest and highest peak rate to try; `bitfit_probe.tuning.settings.LEARNING_RATES` lie inside.
+#: Lowest and highest peak rate to try; `bitfit_probe.tuning.options.LEARNING_RATES` lie inside.
 #:
 #: - bitfit: published runs lie between 1e-4 and 1e-2, most of them at 5e-4 and above (Ben Zaken et al. 2022
 #:   searched 1e-4 … 1e-3 on BERT); in short runs of small models the upper half was the better one.
@@ -35,7 +36,7 @@ RATES: Mapping[str, tuple[float, float]] = {
 }
 #: LoRA's rank where nothing tells it: peft's default, and enough for GLUE in Hu et al. 2022 (table 6 shows
 #: little above r = 4).
-RANK = Settings.lora_r
+RANK = TuneOptions.lora_r
 #: The most that is advised, a convention: beyond it LoRA's few parameters are no longer few.
 _MOST_RANK = 64
 #: Roles are named that carry this share of the bias kernel's trace together. A convention.
@@ -54,9 +55,8 @@ def advise(
     data: TaskData,
     distance: Distance,
     *,
-    check: Check | None = None,
+    known: Known | None = None,
     rate: float | None = None,
-    effective_rank: float | None = None,
 ) -> Advice:
     """How to train a model for a task by one method.
 
@@ -70,25 +70,25 @@ def advise(
         The examples, with the columns that were read.
     distance
         What was measured of the task; the user's names of model and data come from it.
-    check
-        Findings about checkpoints tuned from the base.
+    known
+        Findings about checkpoints tuned from the base, and the rank of their change.
     rate
         The best peak rate of a trial, which the command then takes; without it the command searches.
-    effective_rank
-        Of the change of matrices in a checkpoint tuned for the task.
     """
+    known = known or Known()
     model = task_model(checkpoint, len(data.label_names))
-    lora = _lora(model, distance.reach, effective_rank) if method == "lora" else None
-    settings = Settings(method=cast("Method", method), learning_rate=rate, lora_r=lora.rank if lora else RANK)
-    out, examples = f"tuned-{method}", distance.data or _EXAMPLES
+    lora = _lora(model, distance.reach, known.effective_rank) if method == "lora" else None
+    rank = lora.rank if lora else RANK
+    options = TuneOptions(method=cast("Method", method), learning_rate=rate, lora_r=rank)
+    names = Names(distance.model, distance.data or _EXAMPLES, f"tuned-{method}")
     return Advice(
         method=method,
         learning_rate=RATES[method],
-        command=_command(settings, data, distance.model, examples, out),
-        snippet=snippet(settings, model, data, distance.model, examples, out, lora),
+        command=_command(options, data, names),
+        snippet=snippet(options, model, data, names, lora),
         roles=_roles(distance.reach) if method == "bitfit" else (),
         lora=lora,
-        warnings=_warnings(method, model, check),
+        warnings=_warnings(method, model, known.check),
     )
 
 
@@ -167,16 +167,22 @@ def _forgetting(check: Check | None) -> tuple[str, ...]:
     )
 
 
-def _command(settings: Settings, data: TaskData, model: str, examples: str, out: str) -> str:
+def _command(options: TuneOptions, data: TaskData, names: Names) -> str:
     """``bitfit-probe tune`` with the user's own paths and columns, quoted for a shell."""
-    columns = data.columns
+    columns, model = data.columns, names.base
     # What begins with a dash would be taken for an option.
-    words = ["bitfit-probe", "tune", f"./{model}" if model.startswith("-") else model, "--data", examples]
+    words = [
+        "bitfit-probe",
+        "tune",
+        f"./{model}" if model.startswith("-") else model,
+        "--data",
+        names.examples,
+    ]
     for option, column in (("--text", columns.text), ("--pair", columns.pair), ("--label", columns.label)):
         words += [option, column] if column is not None else []
-    words += ["--method", settings.method]
-    if settings.method == "lora":
-        words += ["--lora-r", str(settings.lora_r)]
-    rate = settings.learning_rate
+    words += ["--method", options.method]
+    if options.method == "lora":
+        words += ["--lora-r", str(options.lora_r)]
+    rate = options.learning_rate
     words += ["--search"] if rate is None else ["--learning-rate", f"{rate:g}"]
-    return shlex.join([*words, "--out", out])
+    return shlex.join([*words, "--out", names.out])

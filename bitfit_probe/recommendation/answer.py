@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.inference.purpose import is_causal
 from bitfit_probe.recommendation.advice import RANK, advise
-from bitfit_probe.recommendation.afterwards import Look
 from bitfit_probe.recommendation.costs import costs
 from bitfit_probe.recommendation.decide import PRIOR, choose, outlook
+from bitfit_probe.recommendation.known import Known
 from bitfit_probe.recommendation.meta_features import features_of
 from bitfit_probe.recommendation.reasons import against, because, would_change
 from bitfit_probe.recommendation.rule import Shipped, shipped
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance
-from bitfit_probe.records.recommendation import Cost, Recommendation, Trial
-from bitfit_probe.tuning.settings import FEW_STEPS
+from bitfit_probe.records.recommendation import Cost, Recommendation
+from bitfit_probe.tuning.options import FEW_STEPS
 
-__all__ = ["Known", "recommendation"]
+__all__ = ["recommendation"]
 
 #: Findings about what a method can't do: they speak about the choice, not about a run that went wrong.
 _ABOUT_METHODS = "BP6"
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a task beside its distance.
-
-    Attributes
-    ----------
-    trial
-        Short runs.
-    check
-        Findings about checkpoints tuned for it.
-    scores
-        Accuracy (or R²) of those checkpoints on the examples, by path.
-    effective_rank
-        Of the change of their matrices.
-    steps
-        For how many optimizer steps they were trained, by path.
-    """
-
-    trial: Trial | None = None
-    check: Check | None = None
-    scores: Mapping[str, float] | None = None
-    effective_rank: float | None = None
-    steps: Mapping[str, int] | None = None
-
-    @classmethod
-    def of(cls, looks: Sequence[Look], check: Check | None, trial: Trial | None = None) -> Known:
-        """What looks at tuned checkpoints come to; of their ranks the highest."""
-        scores = {item.path: item.score for item in looks if item.score is not None}
-        ranks = [item.effective_rank for item in looks if item.effective_rank is not None]
-        steps = {item.path: item.steps for item in looks if item.steps is not None}
-        return cls(trial, check, scores, max(ranks, default=None), steps)
 
 
 def recommendation(
@@ -102,9 +68,8 @@ def recommendation(
         checkpoint,
         data,
         distance,
-        check=known.check,
+        known=known,
         rate=result.rate if result is not None else None,
-        effective_rank=known.effective_rank,
     )
     return Recommendation(
         method=answer,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.recommendation.parameter_count import TaskModel
 from bitfit_probe.records.recommendation import LoraAdvice
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 
-__all__ = ["TRAINING", "snippet"]
+__all__ = ["TRAINING", "Names", "snippet"]
 
 #: The line behind which the model is ready and training begins.
 TRAINING = "# Train as `bitfit-probe tune` does, but for held-out examples and early stopping."
@@ -26,27 +27,33 @@ _READERS = {
 }
 
 
+class Names(NamedTuple):
+    """What the user calls the base, the file of examples and the directory that is made."""
+
+    base: str
+    examples: str
+    out: str
+
+
 def snippet(
-    settings: Settings,
+    options: TuneOptions,
     model: TaskModel,
     data: TaskData,
-    base: str,
-    examples: str,
-    out: str,
+    names: Names,
     lora: LoraAdvice | None,
 ) -> str:
     """A program that trains what ``bitfit-probe tune`` would.
 
     Parameters
     ----------
-    settings
+    options
         Method, rate and the rest.
     model
         What the base is.
     data
         The examples, of which it takes columns and classes.
-    base, examples, out
-        The user's names of the base, of the file of examples and of what is made.
+    names
+        What the user calls base, examples and what is made.
     lora
         Rank and modules, with the method ``lora``.
     """
@@ -55,20 +62,20 @@ def snippet(
         *(["import peft"] if lora else []),
         "import transformers",
         "",
-        f"base = {_quoted(base)}",
-        f"data = {_quoted(examples)}",
+        f"base = {_quoted(names.base)}",
+        f"data = {_quoted(names.examples)}",
         "",
-        *_model(settings, model, data, lora),
+        *_model(options, model, data, lora),
         "",
         TRAINING,
-        *_table(data, Path(examples)),
+        *_table(data, Path(names.examples)),
         *_rows(data),
-        *_training(settings, len(data), out),
+        *_training(options, len(data), names.out),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvice | None) -> Iterator[str]:
+def _model(options: TuneOptions, model: TaskModel, data: TaskData, lora: LoraAdvice | None) -> Iterator[str]:
     """The tokenizer, and the model with only that trainable which the method trains."""
     head = f"num_labels={len(data.label_names)}"
     if data.task == "regression":
@@ -80,7 +87,7 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
     if model.decodes:
         yield "tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token"
         yield "model.config.pad_token_id = tokenizer.pad_token_id"
-    if settings.method == "bitfit":
+    if options.method == "bitfit":
         yield "# Beside these, all of the head is trained."
         yield "for name, parameter in model.base_model.named_parameters():"
         pooler = (model.new_pooler or "").partition(".")[0]
@@ -89,7 +96,7 @@ def _model(settings: Settings, model: TaskModel, data: TaskData, lora: LoraAdvic
     elif lora is not None:
         yield "config = peft.LoraConfig("
         yield f"    r={lora.rank},"
-        yield f"    lora_alpha={settings.lora_alpha or 2 * lora.rank},"
+        yield f"    lora_alpha={options.lora_alpha or 2 * lora.rank},"
         yield from _listed("target_modules", lora.targets)
         yield from _listed("modules_to_save", model.modules)
         if model.architecture.inputs_first:
@@ -133,7 +140,7 @@ def _rows(data: TaskData) -> Iterator[str]:
     pair = f", list(table[{_quoted(columns.pair)}].astype(str))" if columns.pair else ""
     yield "tokens = tokenizer("
     yield f"    list(table[{_quoted(columns.text)}].astype(str)){pair},"
-    yield f"    truncation=True, max_length={Settings.max_length},"
+    yield f"    truncation=True, max_length={TuneOptions.max_length},"
     yield ")"
     if data.task == "regression":
         yield f"labels = [float(label) for label in table[{_quoted(columns.label)}]]"
@@ -147,14 +154,14 @@ def _rows(data: TaskData) -> Iterator[str]:
     yield "]"
 
 
-def _training(settings: Settings, examples: int, out: str) -> Iterator[str]:
+def _training(options: TuneOptions, examples: int, out: str) -> Iterator[str]:
     yield "arguments = transformers.TrainingArguments("
     yield f"    {_quoted(out)},"
-    yield f"    learning_rate={settings.rate:g},"
-    yield f"    num_train_epochs={settings.passes(examples)},"
-    yield f"    per_device_train_batch_size={settings.batch_size},"
-    yield f"    warmup_steps={settings.warmup_ratio:g},  # a share of all steps"
-    yield f"    seed={settings.seed},"
+    yield f"    learning_rate={options.rate:g},"
+    yield f"    num_train_epochs={options.passes(examples)},"
+    yield f"    per_device_train_batch_size={options.batch_size},"
+    yield f"    warmup_steps={options.warmup_ratio:g},  # a share of all steps"
+    yield f"    seed={options.seed},"
     yield ")"
     yield "collator = transformers.DataCollatorWithPadding(tokenizer)"
     yield "trainer = transformers.Trainer("

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import LiveModel
 from bitfit_probe.inference.language_loss import language_losses
 from bitfit_probe.records import Evidence
-from bitfit_probe.records.distance import Distance, LayerProbe
+from bitfit_probe.records.distance import Distance, LayerProbe, Reach
+from bitfit_probe.records.options import DistanceOptions
 from bitfit_probe.task_distance.data_validation import (
     notes_on,
     require_reference,
@@ -25,7 +26,7 @@ from bitfit_probe.task_distance.data_validation import (
 )
 from bitfit_probe.task_distance.explainable import explained_by, layer_inputs
 from bitfit_probe.task_distance.kernel_forecast import head_kernel, reach, score_kernel, targets_of
-from bitfit_probe.task_distance.kernels import DEFAULT, Settings
+from bitfit_probe.task_distance.kernels import DEFAULT
 from bitfit_probe.task_distance.labels import h_score, log_evidence, nearest_neighbours, probe
 from bitfit_probe.task_distance.reference_tasks import reading
 from bitfit_probe.task_distance.text import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-__all__ = ["DEFAULT", "Progress", "Settings", "english_reference", "measure_distance"]
+__all__ = ["Progress", "Reference", "english_reference", "measure_distance"]
 
 #: Called with what is being done, and the part of it done and to do.
 Progress = Callable[[str, int, int], None]
@@ -57,16 +58,20 @@ def english_reference() -> tuple[str, ...]:
     return tuple(file.read_text(encoding="utf-8").splitlines())
 
 
+class Reference(NamedTuple):
+    """Texts like those that a model was pretrained on, under a name; none leave the text distances out."""
+
+    name: str
+    texts: Sequence[str]
+
+
 def measure_distance(
     model: str | Path | LiveModel,
     data: TaskData,
-    reference: Sequence[str],
+    reference: Reference,
+    options: DistanceOptions | None = None,
     *,
-    reference_name: str,
-    examples: int = 300,
     tuned: str | Path | None = None,
-    settings: Settings | None = DEFAULT,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> Distance:
     """Measure a task against a frozen model.
@@ -76,19 +81,13 @@ def measure_distance(
     model
         Model directory, or the model itself where it lives already; its head is left aside.
     data
-        Labelled examples; `examples` of them are taken at random.
+        Labelled examples; ``options.examples`` of them are taken at random.
     reference
-        Texts like those the model was pretrained on; an empty sequence leaves text distances out.
-    reference_name
-        What to call them.
-    examples
-        At most so many.
+        What the task's texts are held against.
+    options
+        What is measured, on how many examples; the reference that it names is not read.
     tuned
         A checkpoint tuned from the model: how much of its change biases could have done.
-    settings
-        Of the kernels behind reach; None leaves reach out.
-    seed
-        Of sampling, folds and directions.
     progress
         Told about each stage.
 
@@ -99,32 +98,24 @@ def measure_distance(
     ModelError
         The model can't be loaded, or has no features.
     """
+    options, tell = options or DistanceOptions(), progress or (lambda stage, done, total: None)
     require_usable(data)
-    require_reference(len(reference), reference_name)
+    require_reference(len(reference.texts), reference.name)
     notes = notes_on(data)
-    data = data.sample(examples, seed)
+    data = data.sample(options.examples, options.seed)
     require_sampled(data)
     live = model if isinstance(model, LiveModel) else LiveModel.of(open_checkpoint(model))
     _require_features(live)
-    tell = progress or (lambda stage, done, total: None)
     features = live.features(data, lambda done, total: tell("features", done, total))
-    layers = _by_layer(features, data, seed)
-    evidence = [*_labels(features[-1], data, layers, seed)]
-    if reference:
-        evidence += _texts(live, features[-1], data, reference, reference_name, seed, tell)
+    layers = _by_layer(features, data, options.seed)
+    evidence = [*_labels(features[-1], data, layers, options.seed)]
+    if reference.texts:
+        evidence += _texts(live, features[-1], data, reference, options.seed, tell)
     else:
         notes = (*notes, "text distances were not measured: no reference text fits (--reference)")
-    foreseen = None
-    if settings is not None:
-        foreseen = reach(
-            live,
-            data,
-            settings,
-            progress=lambda done, total: tell("reach", done, total),
-            final=features[-1],
-        )
-        if foreseen.uncovered:
-            notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
+    foreseen = _foreseen(live, data, features[-1], tell) if options.reach else None
+    if foreseen is not None and foreseen.uncovered:
+        notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
     live.checkpoint.check_unchanged()
     return Distance(
         model=str(live.checkpoint.path if isinstance(model, LiveModel) else model),
@@ -146,6 +137,10 @@ def _require_features(live: LiveModel) -> None:
             advice="give an encoder or a decoder",
             path=live.checkpoint.path,
         )
+
+
+def _foreseen(live: LiveModel, data: TaskData, final: Floats, tell: Progress) -> Reach:
+    return reach(live, data, DEFAULT, progress=lambda done, total: tell("reach", done, total), final=final)
 
 
 def _explained_after(
@@ -193,16 +188,15 @@ def _texts(
     live: LiveModel,
     final: Floats,
     data: TaskData,
-    reference: Sequence[str],
-    name: str,
+    reference: Reference,
     seed: int,
     tell: Progress,
 ) -> list[Evidence]:
     random = np.random.default_rng(seed)
-    chosen = sorted(random.permutation(len(reference))[: len(data)])
-    other = TaskData(tuple(reference[i] for i in chosen), None, None, (), "unlabelled", data.columns)
+    chosen = sorted(random.permutation(len(reference.texts))[: len(data)])
+    other = TaskData(tuple(reference.texts[i] for i in chosen), None, None, (), "unlabelled", data.columns)
     theirs = live.features(other, lambda done, total: tell("reference", done, total))[-1]
-    about = f"against {name}"
+    about = f"against {reference.name}"
     distance, interval = proxy_a_distance(final, theirs, seed=seed)
     discrepancy, chance = maximum_mean_discrepancy(final, theirs, seed=seed)
     out = [

@@ -11,7 +11,7 @@ from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.inference import Purpose, load_model
 from bitfit_probe.inference.purpose import purpose_of
 from bitfit_probe.tuning.master_weights import cast_at_use, master_of
-from bitfit_probe.tuning.settings import Objective, Settings
+from bitfit_probe.tuning.options import Objective, TuneOptions
 from bitfit_probe.tuning.trainable import Chosen, choose, lora_targets, only
 
 __all__ = ["Built", "build", "objective_for"]
@@ -61,7 +61,7 @@ def objective_for(data: TaskData, base: Checkpoint, tokenizer: Any, asked: Objec
     return "masked-lm" if tokenizer.mask_token is not None else "causal-lm"
 
 
-def build(base: Checkpoint, data: TaskData, objective: Objective, settings: Settings) -> Built:
+def build(base: Checkpoint, data: TaskData, objective: Objective, settings: TuneOptions) -> Built:
     """Load the base for the objective, and make trainable what the method trains.
 
     Raises
@@ -117,7 +117,7 @@ def _head(data: TaskData, objective: Objective) -> dict[str, Any]:
     }
 
 
-def _adapted(model: Any, chosen: Chosen, settings: Settings, base: str) -> Any:
+def _adapted(model: Any, chosen: Chosen, settings: TuneOptions, base: str) -> Any:
     """The model with LoRA beside every linear layer of the body; a new head is trained whole."""
     import peft
     from transformers.pytorch_utils import Conv1D

@@ -2,77 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.tuning.build import Built
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 from bitfit_probe.tuning.train import Task
 from bitfit_probe.tuning.versions import versions
+from bitfit_probe.tuning.watch import Sign
 
-__all__ = ["FORMAT_VERSION", "make_card"]
+__all__ = ["FORMAT_VERSION", "Done", "Ready", "make_card"]
 
 FORMAT_VERSION = 1
 _MOVED = "bias_moved/"
 
 
-def make_card(
-    *,
-    run: dict[str, Any],
-    base: str,
-    data: TaskData,
-    settings: Settings,
-    built: Built,
-    task: Task,
-    state: Any,
-    search: list[dict[str, float]],
-    signs: list[dict[str, Any]],
-    seconds: float,
-) -> dict[str, Any]:
+class Ready(NamedTuple):
+    """What training needs: options (with the rate that is used), model, data, and the trials of a search."""
+
+    options: TuneOptions
+    built: Built
+    task: Task
+    trials: list[dict[str, float]]
+
+
+class Done(NamedTuple):
+    """What is left of a training: the Trainer's state, what the watch saw, and the seconds it took."""
+
+    state: Any
+    signs: Sequence[Sign]
+    seconds: float
+
+
+def make_card(run: dict[str, Any], base: str, data: TaskData, ready: Ready, done: Done) -> dict[str, Any]:
     """The card as plain JSON values.
 
     Parameters
     ----------
     run
-        The run's identity: digests of base and data, and the settings that were asked for.
-    state
-        Trainer's state after training.
+        The run's identity: digests of base and data, and the options that were asked for.
+    base
+        The base as the user named it.
+    data
+        All examples that were given.
     """
+    state, built = done.state, ready.built
     return {
         "format_version": FORMAT_VERSION,
         "run": run,
         "base": base,
         "architecture": built.chosen.architecture.family,
-        "objective": task.objective,
-        "data": {
-            "path": data.path,
-            "examples": len(data),
-            "trained_on": len(task.train),
-            "held_out": len(task.held_out),
-            "max_length": task.max_length,
-            "cut_at_max_length": task.cut,
-            "columns": vars(data.columns),
-            "labels": list(data.label_names),
-            "notes": list(data.notes),
-        },
-        "settings": settings.as_dict(),
-        "class_weights": task.weights,
+        "objective": ready.task.objective,
+        "data": _data(data, ready.task),
+        "settings": ready.options.as_dict(),
+        "class_weights": ready.task.weights,
         "trained": {
             "parameters": built.trained,
             "of": built.total,
             "by_role": built.by_role,
             "new": list(built.chosen.new),
         },
-        "search": search,
+        "search": ready.trials,
         "curve": curve(state.log_history),
         "moved": _moved(state.log_history),
         "steps": state.global_step,
         "best_step": state.best_global_step,
         "result": _result(state),
-        "signs": signs,
-        "seconds": round(seconds, 1),
+        "signs": [asdict(sign) for sign in done.signs],
+        "seconds": round(done.seconds, 1),
         "device": str(built.model.device),
         "versions": versions(),
+    }
+
+
+def _data(data: TaskData, task: Task) -> dict[str, Any]:
+    return {
+        "path": data.path,
+        "examples": len(data),
+        "trained_on": len(task.train),
+        "held_out": len(task.held_out),
+        "max_length": task.max_length,
+        "cut_at_max_length": task.cut,
+        "columns": vars(data.columns),
+        "labels": list(data.label_names),
+        "notes": list(data.notes),
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import DataError
 from bitfit_probe.inference.encoding import tokens_of
-from bitfit_probe.tuning.settings import Objective
+from bitfit_probe.tuning.options import Objective
 
 __all__ = ["Encoded", "balanced_weights", "collator", "encode", "metrics", "split"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from bitfit_probe.inference import running
 from bitfit_probe.outputs import scratch_folder
 from bitfit_probe.tuning.build import Built
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 from bitfit_probe.tuning.train import Task, make_trainer
 
 __all__ = ["EXTRA", "beyond", "first_rates", "search_rate"]
@@ -41,8 +41,8 @@ def beyond(tried: Iterable[float], best: float) -> float | None:
 
 
 def search_rate(
-    make: Callable[[Settings], Built], task: Task, settings: Settings, *, cpu: bool = False
-) -> tuple[Settings, list[dict[str, float]]]:
+    make: Callable[[TuneOptions], Built], task: Task, options: TuneOptions
+) -> tuple[TuneOptions, list[dict[str, float]]]:
     """Train briefly at several rates, and take the one with the lowest held-out loss.
 
     Parameters
@@ -53,28 +53,29 @@ def search_rate(
     Returns
     -------
     tuple
-        The settings at the best rate, and every trial's rate and loss.
+        The options at the best rate, and every trial's rate and loss.
     """
     losses: dict[float, float] = {}
-    for rate in first_rates(settings.rate):
-        losses[rate] = _trial(make, task, settings.at(rate), cpu)
+    for rate in first_rates(options.rate):
+        losses[rate] = _trial(make, task, options.at(rate))
     for _ in range(EXTRA):
         outside = beyond(losses, _best(losses))
         if outside is None:
             break
-        losses[outside] = _trial(make, task, settings.at(outside), cpu)
+        losses[outside] = _trial(make, task, options.at(outside))
     trials = [{"learning_rate": rate, "held_out_loss": losses[rate]} for rate in sorted(losses)]
-    return settings.at(_best(losses)), trials
+    return options.at(_best(losses)), trials
 
 
 def _best(losses: dict[float, float]) -> float:
     return min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
 
 
-def _trial(make: Callable[[Settings], Built], task: Task, settings: Settings, cpu: bool) -> float:
-    short = replace(settings, epochs=max(1, round(_SHARE * settings.passes(len(task.train)))))
+def _trial(make: Callable[[TuneOptions], Built], task: Task, options: TuneOptions) -> float:
+    epochs = max(1, round(_SHARE * options.passes(len(task.train))))
+    short = replace(options, epochs=epochs, callbacks=(), log_to=())
     with scratch_folder() as scratch:
-        trainer: Any = make_trainer(make(short), task, short, scratch, cpu=cpu, keep=False)
+        trainer: Any = make_trainer(make(short), task, short, scratch, keep=False)
         with running(trainer.model):
             trainer.train()
             return float(trainer.evaluate()["eval_loss"])

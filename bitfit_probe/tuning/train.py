@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from bitfit_probe.data import TaskData
 from bitfit_probe.tuning.build import Built
 from bitfit_probe.tuning.encode import balanced_weights, collator, encode, metrics
-from bitfit_probe.tuning.settings import Objective, Settings
+from bitfit_probe.tuning.options import Objective, TuneOptions
 
 __all__ = ["Progress", "Task", "make_trainer"]
 
@@ -41,14 +41,14 @@ class Task:
         held_out: TaskData | None,
         objective: Objective,
         tokenizer: Any,
-        settings: Settings,
+        options: TuneOptions,
         max_length: int,
     ) -> Task:
         """Tokenise both parts, no text longer than `max_length`."""
         encoded = encode(train, tokenizer, objective, max_length)
         judged = encode(held_out, tokenizer, objective, max_length) if held_out else None
         weights = None
-        if settings.class_weights and objective == "classify" and train.labels:
+        if options.class_weights and objective == "classify" and train.labels:
             weights = balanced_weights(train.labels, len(train.label_names))
         return cls(
             objective,
@@ -64,25 +64,20 @@ class Task:
 def make_trainer(
     built: Built,
     task: Task,
-    settings: Settings,
+    options: TuneOptions,
     checkpoints: Path,
     *,
-    callbacks: Sequence[Any] = (),
-    report_to: Sequence[str] = (),
     progress: Progress | None = None,
-    cpu: bool = False,
     keep: bool = True,
 ) -> Any:
     """The Trainer of a run: AdamW without decay, warm-up, linear decay, batches of like lengths.
 
     Parameters
     ----------
-    settings
+    options
         With a patience of None the last epoch is what is kept, whatever the held-out loss says.
     checkpoints
         Where it may save.
-    callbacks, report_to
-        Handed to Trainer.
     progress
         Told of every step.
     keep
@@ -92,40 +87,38 @@ def make_trainer(
 
     trainer = transformers.Trainer(
         model=built.model,
-        args=_arguments(task, settings, checkpoints, report_to, cpu, keep),
+        args=_arguments(task, options, checkpoints, keep=keep),
         train_dataset=task.train,
         eval_dataset=task.held_out or None,
         data_collator=collator(task.tokenizer, task.objective),
         compute_metrics=metrics(task.objective),
         compute_loss_func=_weighted(task.weights) if task.weights else None,
-        callbacks=list(callbacks),
+        callbacks=list(options.callbacks),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     if progress is not None:
         trainer.add_callback(_telling(progress))
-    if settings.patience and task.held_out and keep:
-        trainer.add_callback(transformers.EarlyStoppingCallback(settings.patience))
+    if options.patience and task.held_out and keep:
+        trainer.add_callback(transformers.EarlyStoppingCallback(options.patience))
     return trainer
 
 
-def _arguments(
-    task: Task, settings: Settings, checkpoints: Path, report_to: Sequence[str], cpu: bool, keep: bool
-) -> Any:
+def _arguments(task: Task, options: TuneOptions, checkpoints: Path, *, keep: bool) -> Any:
     import torch
     import transformers
 
-    an_epoch = math.ceil(len(task.train) / settings.batch_size)
-    epochs = settings.passes(len(task.train))
-    judged = keep and bool(task.held_out) and settings.patience is not None
-    cpu = cpu or not torch.cuda.is_available()
+    an_epoch = math.ceil(len(task.train) / options.batch_size)
+    epochs = options.passes(len(task.train))
+    judged = keep and bool(task.held_out) and options.patience is not None
+    cpu = options.cpu or not torch.cuda.is_available()
     return transformers.TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=2 * settings.batch_size,
-        learning_rate=settings.rate,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=2 * options.batch_size,
+        learning_rate=options.rate,
         weight_decay=0.0,
-        warmup_steps=round(settings.warmup_ratio * an_epoch * epochs),
+        warmup_steps=round(options.warmup_ratio * an_epoch * epochs),
         lr_scheduler_type="linear",
         train_sampling_strategy="group_by_length",
         eval_strategy="epoch" if task.held_out else "no",
@@ -137,9 +130,9 @@ def _arguments(
         load_best_model_at_end=judged,
         metric_for_best_model="loss" if judged else None,
         greater_is_better=False if judged else None,
-        report_to=list(report_to) or "none",
+        report_to=list(options.log_to) or "none",
         disable_tqdm=True,
-        seed=settings.seed,
+        seed=options.seed,
         use_cpu=cpu,
         dataloader_pin_memory=not cpu,
     )

@@ -12,7 +12,7 @@ from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.errors import ModelError, NoBiasesError, SettingsError
 from bitfit_probe.records import Part, TensorInfo
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class Chosen:
         return {role or "other": math.prod(shape)}
 
 
-def choose(model: Any, settings: Settings, missing: Iterable[str]) -> Chosen:
+def choose(model: Any, settings: TuneOptions, missing: Iterable[str]) -> Chosen:
     """Pick the parameters that `settings.method` trains in `model`.
 
     Parameters
@@ -100,7 +100,7 @@ def choose(model: Any, settings: Settings, missing: Iterable[str]) -> Chosen:
     return Chosen(architecture, names, parts, new)
 
 
-def _trains_as_head(name: str, info: TensorInfo, model: Any, settings: Settings) -> bool:
+def _trains_as_head(name: str, info: TensorInfo, model: Any, settings: TuneOptions) -> bool:
     """Whether a parameter of the head is trained: all of a classifier, the biases of a language model's."""
     if info.kind != "head":
         return False
@@ -125,7 +125,7 @@ def _biases(
     architecture: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
     infos: Mapping[str, TensorInfo],
-    settings: Settings,
+    settings: TuneOptions,
 ) -> tuple[list[str], dict[str, tuple[slice, ...]]]:
     """Biases of the body by role, and the ranges of those fused ones that are trained in part."""
     if not any(info.kind == "bias" for info in infos.values()):

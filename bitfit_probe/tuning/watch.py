@@ -6,23 +6,19 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import recognise
 from bitfit_probe.records import TensorInfo
 from bitfit_probe.tuning.master_weights import plain_name
-from bitfit_probe.tuning.settings import Method
+from bitfit_probe.tuning.options import Method, SignKind
 from bitfit_probe.tuning.trainable import flat_ranges
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LEAST_REACH", "Sign", "SignKind", "Watch", "planned_reach"]
-
-SignKind = Literal[
-    "frozen-bias", "still-bias", "moving-matrix", "tampered", "learning-rate-too-low", "blow-up", "nan"
-]
+__all__ = ["LEAST_REACH", "Sign", "Watch", "planned_reach"]
 
 #: AdamW moves a parameter by about its rate a step, so Σ rate bounds how far a bias can get. Of the published
 #: BitFit settings (Ben Zaken et al. 2022, appendix) the smallest sum is about 0.15: rate 1e-4, RTE, 20 epochs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import MemoryStorage, Tensor
 from bitfit_probe.comparison.careful import careful_statistics
-from bitfit_probe.comparison.kernel import Sums, Workspace
+from bitfit_probe.comparison.kernel import Span, Sums, Workspace
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -28,7 +28,7 @@ def tensor(name, values):
 
 def sums(base_type, base, tuned_type, tuned):
     b, t = tensor(base_type, base), tensor(tuned_type, tuned)
-    return careful_statistics(b, t, 0, len(base), WORK)
+    return careful_statistics(Span(b, t, 0, len(base)), WORK)
 
 
 def root(value):

@@ -7,7 +7,7 @@ import pytest
 
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import MemoryStorage, Tensor
-from bitfit_probe.comparison.kernel import Sums, Workspace, add_statistics
+from bitfit_probe.comparison.kernel import Span, Sums, Workspace, add_statistics
 from bitfit_probe.comparison.narrow import narrow_statistics, suits
 
 SIZE = 300_001  # three blocks, the last one short and not a whole number of rows
@@ -93,6 +93,6 @@ def test_only_large_float32_pairs_suit() -> None:
 def test_both_paths_agree_on_a_range_in_the_middle() -> None:
     b, t = map(_tensor, _pair("shifted"))
     narrow, wide = narrow_statistics(b, t, 1000, 200_000, WORK), Sums()
-    add_statistics(wide, b, t, 1000, 200_000, WORK)
+    add_statistics(wide, Span(b, t, 1000, 200_000), WORK)
     assert narrow is not None
     assert narrow.numbers() == pytest.approx(wide.numbers(), rel=1e-6)

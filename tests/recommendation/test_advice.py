@@ -20,11 +20,12 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.cli import cli
 from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.recommendation.advice import RANK, RATES, advise
+from bitfit_probe.recommendation.known import Known
 from bitfit_probe.recommendation.snippet import TRAINING
 from bitfit_probe.records import Check, Finding
 from bitfit_probe.records.distance import Distance, Reach
 from bitfit_probe.tuning.build import build
-from bitfit_probe.tuning.settings import LEARNING_RATES, Settings
+from bitfit_probe.tuning.options import LEARNING_RATES, TuneOptions
 
 METHODS = ("bitfit", "lora", "full")
 KINDS = ("bert", "bert-mlm", "roberta", "distilbert", "gpt2", "t5", "opt")
@@ -48,9 +49,16 @@ def reach_of(*, rank: int | None = None, **roles: float) -> Reach:
 
 
 def advised(method: Any, base: Path, data: Path, **more: Any) -> Any:
-    reach = more.pop("reach", None)
+    reach, rate = more.pop("reach", None), more.pop("rate", None)
     examples = read_examples(data)
-    return advise(method, open_checkpoint(base), examples, distance_of(base, data, reach), **more)
+    return advise(
+        method,
+        open_checkpoint(base),
+        examples,
+        distance_of(base, data, reach),
+        known=Known(**more),
+        rate=rate,
+    )
 
 
 # The programs -------------------------------------------------------------------------------------
@@ -78,7 +86,7 @@ def same_as_tune(method: Any, base: Path, data: Path) -> None:
     advice = advised(method, base, data)
     rank = advice.lora.rank if advice.lora else RANK
     made = build(
-        open_checkpoint(base), read_examples(data), "classify", Settings(method=method, lora_r=rank)
+        open_checkpoint(base), read_examples(data), "classify", TuneOptions(method=method, lora_r=rank)
     ).model
     assert trainable(run_model_part(advice.snippet)) == trainable(made)
 

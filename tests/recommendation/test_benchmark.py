@@ -31,7 +31,7 @@ from benchmarks.recommend.validate import Advised as Said
 from bitfit_probe.recommendation.fitting import Sample, fit
 from bitfit_probe.recommendation.rule import shipped
 from bitfit_probe.records.recommendation import METHODS
-from bitfit_probe.tuning.settings import ENOUGH_STEPS
+from bitfit_probe.tuning.options import ENOUGH_STEPS
 
 
 @pytest.fixture(scope="module")

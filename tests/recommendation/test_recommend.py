@@ -101,7 +101,8 @@ def test_another_script_is_said_to_be_unknown_to_the_tokenizer(tmp_path: Path) -
 def test_after_the_fact_findings_come_first(bases: Any, task: Path, tmp_path: Path) -> None:
     """The tuned checkpoint is the base with a head: nothing moved, and that is what to mend."""
     base = bases("bert")
-    bp.tune(base, task, out=tmp_path / "tuned", method="head", epochs=1, eval_split=0.0)
+    options = bp.TuneOptions(method="head", epochs=1, eval_split=0.0)
+    bp.tune(base, task, out=tmp_path / "tuned", options=options)
     found = asked(base, task, tuned=[tmp_path / "tuned"])
     assert found.check is not None
     assert {item.measure for item in found.evidence} >= {"tuned_score", "verdict"}

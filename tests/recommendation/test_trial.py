@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -14,17 +15,23 @@ from tuning.tiny import rows, write_csv
 
 from bitfit_probe.data import TaskData, read_examples
 from bitfit_probe.errors import DataError, NoBiasesError, OutputError, SettingsError
+from bitfit_probe.recommendation import trial as trials
 from bitfit_probe.recommendation.trial import bench as trial_bench
-from bitfit_probe.recommendation.trial import run_trial
 from bitfit_probe.recommendation.trial.bench import Bench
 from bitfit_probe.recommendation.trial.curve import fit_curve
 from bitfit_probe.recommendation.trial.plan import curve_sizes, sweep_size
 from bitfit_probe.recommendation.trial.result import interval_of, paired_gap
 from bitfit_probe.recommendation.trial.run import Pace, Step
 from bitfit_probe.recommendation.trial.scores import of_classes, of_quantities
+from bitfit_probe.records.options import TrialOptions
 from bitfit_probe.tuning.encode import split
-from bitfit_probe.tuning.settings import LEARNING_RATES
+from bitfit_probe.tuning.options import LEARNING_RATES, TuneOptions
 from bitfit_probe.tuning.tune import tune
+
+
+def run_trial(model, data, *, progress=None, clock=time.monotonic, **asked):
+    return trials.run_trial(model, data, TrialOptions(**asked), progress=progress, clock=clock)
+
 
 ALL = ("bitfit", "lora", "full")
 #: 120 examples of three classes: 10 of each are held out, 30 of each train.
@@ -479,8 +486,7 @@ class TestRealRuns:
                 base,
                 write_csv(tmp_path / "three.csv", rows(120)),
                 out=tmp_path / "base",
-                batch_size=16,
-                **how,
+                options=TuneOptions(batch_size=16, **how),
             ).path
         table = [row | {"label": str(row["label"] == "c0")} for row in rows(66, seed=6)]
         data = read_examples(write_csv(tmp_path / "two.csv", table))

@@ -14,11 +14,11 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
 from bitfit_probe.tuning.build import build
 from bitfit_probe.tuning.master_weights import cast_at_use, master_of, settle
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 
 
 def built(base, task, **settings):
-    return build(open_checkpoint(base), read_examples(task), "classify", Settings(**settings))
+    return build(open_checkpoint(base), read_examples(task), "classify", TuneOptions(**settings))
 
 
 def step(model, optimizer=None):
@@ -77,7 +77,8 @@ def test_it_takes_the_steps_of_an_independent_loop(bases, task, tmp_path, method
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     data = read_examples(task)
     hyper = {"epochs": 4, "batch_size": 64, "max_length": 24, "warmup_ratio": 0.25, "seed": 3}
-    bp.tune(base, task, out=tmp_path / "out", method=method, learning_rate=1e-3, eval_split=0.0, **hyper)
+    options = bp.TuneOptions(method=method, learning_rate=1e-3, eval_split=0.0, **hyper)
+    bp.tune(base, task, out=tmp_path / "out", options=options)
     theirs, _ = reference_train(base, list(data.texts), list(data.labels), method=method, rate=1e-3, **hyper)
     ours = load_file(tmp_path / "out" / "model.safetensors")
     start, moved = state("bert"), {}
@@ -102,7 +103,8 @@ def test_a_step_too_small_for_bfloat16_is_not_lost(bases, task, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (base / name).write_bytes((bases("bert") / name).read_bytes())
     hyper = {"epochs": 1, "batch_size": 64, "eval_split": 0.0, "warmup_ratio": 0.0}
-    bp.tune(base, task, out=tmp_path / "out", dtype="bfloat16", learning_rate=1e-5, **hyper)
+    options = bp.TuneOptions(dtype="bfloat16", learning_rate=1e-5, **hyper)
+    bp.tune(base, task, out=tmp_path / "out", options=options)
     before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
     name = "bert.encoder.layer.0.intermediate.dense.bias"
     assert (before[name].dtype, after[name].dtype) == (torch.bfloat16, torch.float32)

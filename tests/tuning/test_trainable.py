@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bitfit_probe.errors import ModelError
 from bitfit_probe.records import Part
-from bitfit_probe.tuning.settings import Settings
+from bitfit_probe.tuning.options import TuneOptions
 from bitfit_probe.tuning.trainable import choose, flat_ranges, lora_targets
 
 HEADS = ("classifier", "score", "pre_classifier", "lm_head", "cls")
@@ -29,7 +29,7 @@ def picked(tiny, targets):
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "gpt2", "opt", "llama", "t5", "vit"])
 def test_lora_adapts_every_linear_layer_of_the_body(kind):
     tiny = model(kind)
-    targets, whole = lora_targets(tiny, choose(tiny, Settings(method="lora"), ()))
+    targets, whole = lora_targets(tiny, choose(tiny, TuneOptions(method="lora"), ()))
     linear = {name for name, module in tiny.named_modules() if isinstance(module, nn.Linear | Conv1D)}
     assert picked(tiny, targets) == {name for name in linear if name.split(".")[0] not in HEADS}
     assert all(name.startswith(HEADS) for name in whole)
@@ -39,7 +39,7 @@ def test_lora_adapts_every_linear_layer_of_the_body(kind):
 
 def test_lora_of_some_roles():
     tiny = model("bert")
-    targets, _ = lora_targets(tiny, choose(tiny, Settings(method="lora"), ()), ("q", "m3"))
+    targets, _ = lora_targets(tiny, choose(tiny, TuneOptions(method="lora"), ()), ("q", "m3"))
     assert picked(tiny, targets) == {
         f"bert.encoder.layer.{layer}.{name}"
         for layer in range(2)
@@ -49,8 +49,8 @@ def test_lora_of_some_roles():
 
 def test_buffers_that_are_called_bias_are_none():
     tiny = model("gpt2")
-    assert {name.rpartition(".")[2] for name in choose(tiny, Settings(), ()).names} == {"bias"}
-    assert all(tiny.get_parameter(name).ndim == 1 for name in choose(tiny, Settings(), ()).names)
+    assert {name.rpartition(".")[2] for name in choose(tiny, TuneOptions(), ()).names} == {"bias"}
+    assert all(tiny.get_parameter(name).ndim == 1 for name in choose(tiny, TuneOptions(), ()).names)
 
 
 def test_a_bias_without_the_word_in_its_place():
@@ -66,11 +66,11 @@ def test_a_bias_without_the_word_in_its_place():
         pos_att_type=["c2p", "p2c"],
     )
     tiny = DebertaForSequenceClassification(config)
-    names = set(choose(tiny, Settings(), ()).names)
+    names = set(choose(tiny, TuneOptions(), ()).names)
     assert {name for name in names if name.endswith(("q_bias", "v_bias"))} == {
         f"deberta.encoder.layer.0.attention.self.{leaf}" for leaf in ("q_bias", "v_bias")
     }
-    only_q = choose(tiny, Settings(roles=("q",)), ()).names
+    only_q = choose(tiny, TuneOptions(roles=("q",)), ()).names
     assert [name for name in only_q if name.startswith("deberta")] == [
         "deberta.encoder.layer.0.attention.self.q_bias"
     ]
@@ -79,7 +79,7 @@ def test_a_bias_without_the_word_in_its_place():
 def test_what_the_base_lacks_is_trained_since_it_would_stay_random():
     tiny = model("bert")
     missing = ("bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.weight")
-    chosen = choose(tiny, Settings(method="head"), missing)
+    chosen = choose(tiny, TuneOptions(method="head"), missing)
     assert set(chosen.names) == {*missing, "classifier.bias"}
     assert chosen.new == missing
 
@@ -88,7 +88,7 @@ def test_a_body_that_is_mostly_absent_is_the_wrong_model():
     tiny = model("bert")
     missing = [name for name, _ in tiny.named_parameters() if ".layer." in name]
     with pytest.raises(ModelError, match="not in the checkpoint"):
-        choose(tiny, Settings(), missing)
+        choose(tiny, TuneOptions(), missing)
 
 
 @pytest.mark.parametrize(

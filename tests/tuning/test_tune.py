@@ -27,7 +27,7 @@ QUICK = {"epochs": 1, "batch_size": 16, "eval_split": 0.0}
 
 
 def tuned(base, data, out, **hyper):
-    return bp.tune(base, data, out=out, **(QUICK | hyper))
+    return bp.tune(base, data, out=out, options=bp.TuneOptions(**(QUICK | hyper)))
 
 
 def comparison(base, out):
@@ -56,7 +56,7 @@ def test_bitfit_moves_the_biases_and_the_head_and_nothing_else(bases, task, tmp_
 
 def test_it_learns(bases, task, tmp_path):
     hyper = {"epochs": 12, "batch_size": 8, "learning_rate": 1e-2, "patience": 0, "method": "lora"}
-    done = bp.tune(bases("bert"), task, out=tmp_path / "out", **hyper)
+    done = bp.tune(bases("bert"), task, out=tmp_path / "out", options=bp.TuneOptions(**hyper))
     assert done.result["held_out_accuracy"] == 1.0
     losses = [row["loss"] for row in done.card["curve"] if "loss" in row]
     assert losses[-1] < losses[0] / 4
@@ -257,11 +257,11 @@ def test_early_stopping_counts_epochs_without_progress(bases, task, tmp_path):
     ],
 )
 def test_few_examples_get_more_passes_and_judge_no_epoch(examples, held_out, batch, epochs, patience):
-    from bitfit_probe.tuning.settings import Settings
+    from bitfit_probe.tuning.options import TuneOptions
 
-    settings = Settings(batch_size=batch).on(examples, held_out)
+    settings = TuneOptions(batch_size=batch).on(examples, held_out)
     assert (settings.epochs, settings.patience) == (epochs, patience)
-    asked = Settings(batch_size=batch, epochs=3, patience=0).on(examples, held_out)
+    asked = TuneOptions(batch_size=batch, epochs=3, patience=0).on(examples, held_out)
     assert (asked.epochs, asked.patience) == (3, 0)
 
 
@@ -314,11 +314,11 @@ def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
 )
 def test_the_search_goes_on_beyond_the_edge(monkeypatch, best, tried):
     from bitfit_probe.tuning import search
-    from bitfit_probe.tuning.settings import Settings
+    from bitfit_probe.tuning.options import TuneOptions
 
     # A loss that is a parabola in log rate, with its minimum at `best`.
-    monkeypatch.setattr(search, "_trial", lambda make, task, settings, cpu: np.log(settings.rate / best) ** 2)
-    found, trials = search.search_rate(None, None, Settings(learning_rate=1e-3, search=True))
+    monkeypatch.setattr(search, "_trial", lambda make, task, options: np.log(options.rate / best) ** 2)
+    found, trials = search.search_rate(None, None, TuneOptions(learning_rate=1e-3, search=True))
     rates = [trial["learning_rate"] for trial in trials]
     assert rates == pytest.approx([1e-3 * 10 ** (step / 2) for step in tried])
     assert found.rate == min(rates, key=lambda rate: abs(np.log(rate / best)))
@@ -326,14 +326,14 @@ def test_the_search_goes_on_beyond_the_edge(monkeypatch, best, tried):
 
 def test_a_rate_that_diverges_is_not_taken(monkeypatch):
     from bitfit_probe.tuning import search
-    from bitfit_probe.tuning.settings import Settings
+    from bitfit_probe.tuning.options import TuneOptions
 
     monkeypatch.setattr(
         search,
         "_trial",
-        lambda make, task, settings, cpu: np.nan if settings.rate > 2e-3 else 1.0 / settings.rate,
+        lambda make, task, options: np.nan if options.rate > 2e-3 else 1.0 / options.rate,
     )
-    found, _ = search.search_rate(None, None, Settings(learning_rate=1e-3, search=True))
+    found, _ = search.search_rate(None, None, TuneOptions(learning_rate=1e-3, search=True))
     assert found.rate == 1e-3
 
 
@@ -402,7 +402,7 @@ def test_texts_longer_than_the_model_s_positions_are_cut_there(bases, tmp_path):
 
 
 def test_what_tensorboard_shows_stays_with_the_result(bases, task, tmp_path):
-    tuned(bases("bert"), task, tmp_path / "out", report_to=["tensorboard"])
+    tuned(bases("bert"), task, tmp_path / "out", log_to=["tensorboard"])
     assert list((tmp_path / "out" / "runs").rglob("events.out.tfevents.*"))
 
 

@@ -20,7 +20,7 @@ from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, objective_for
 from bitfit_probe.tuning.encode import encode
 from bitfit_probe.tuning.fingerprint import digest_of, examples_sha256
-from bitfit_probe.tuning.settings import ENOUGH_STEPS, Method, Objective, Settings, enough_passes
+from bitfit_probe.tuning.options import ENOUGH_STEPS, Method, Objective, TuneOptions, enough_passes
 from bitfit_probe.tuning.train import Task, make_trainer
 
 if TYPE_CHECKING:
@@ -108,21 +108,21 @@ class Bench:
             BitFit of a model without biases.
         """
         few = self.train.sample(_REHEARSED * _BATCH, self.seed)
-        settings = self._settings(method, rate, passes=2)
-        return self._train(settings, few, min(len(self.held_out), _REHEARSED_ON), tick).pace
+        options = self._options(method, rate, passes=2)
+        return self._train(options, few, min(len(self.held_out), _REHEARSED_ON), tick).pace
 
     def perform(self, step: Step, tick: Callable[[], None]) -> Finished:
         """Train and judge."""
-        settings = self._settings(step.method, step.rate, _passes(step.size))
-        trained = self._train(settings, self.parts[step.size], len(self.held_out), tick)
+        options = self._options(step.method, step.rate, _passes(step.size))
+        trained = self._train(options, self.parts[step.size], len(self.held_out), tick)
         values, loss = self._judge(trained.predictions)
         score = float(values.mean())
         steps = self.steps(step.size)
         run = TrialRun(step.method, step.rate, step.size, steps, score, loss, trained.seconds)
         return Finished(run, tuple(values.tolist()), trained.pace)
 
-    def _settings(self, method: str, rate: float, passes: int) -> Settings:
-        return Settings(
+    def _options(self, method: str, rate: float, passes: int) -> TuneOptions:
+        return TuneOptions(
             method=cast("Method", method),
             learning_rate=rate,
             epochs=passes,
@@ -132,7 +132,9 @@ class Bench:
             seed=self.seed,
         )
 
-    def _train(self, settings: Settings, train: TaskData, judged: int, tick: Callable[[], None]) -> _Trained:
+    def _train(
+        self, options: TuneOptions, train: TaskData, judged: int, tick: Callable[[], None]
+    ) -> _Trained:
         stamps: list[float] = []
 
         def on_step(done: int, total: int) -> None:
@@ -140,13 +142,13 @@ class Bench:
             tick()
 
         start = self.clock()
-        built = build(self.base, self.data, self.objective, settings)
+        built = build(self.base, self.data, self.objective, options)
         built.model.config.pad_token_id = self.tokenizer.pad_token_id
-        longest = longest_text(built.model, self.tokenizer, settings.max_length)
-        task = Task.of(train, None, self.objective, self.tokenizer, settings, longest)
+        longest = longest_text(built.model, self.tokenizer, options.max_length)
+        task = Task.of(train, None, self.objective, self.tokenizer, options, longest)
         rows = self._held_out_rows(longest)[:judged]
         with scratch_folder() as scratch:
-            trainer = make_trainer(built, task, settings, scratch, progress=on_step, keep=False)
+            trainer = make_trainer(built, task, options, scratch, progress=on_step, keep=False)
             with running(built.model):
                 trainer.train()
                 trained = self.clock()
@@ -154,7 +156,7 @@ class Bench:
                 trainer.args.train_sampling_strategy = "sequential"
                 predictions = np.asarray(trainer.predict(rows).predictions, np.float64)
         end = self.clock()
-        pace = _pace(stamps, settings.passes(len(train)), (end - trained) / judged, end - start, judged)
+        pace = _pace(stamps, options.passes(len(train)), (end - trained) / judged, end - start, judged)
         return _Trained(predictions, pace, end - start)
 
     def _held_out_rows(self, longest: int) -> list[dict[str, Any]]:

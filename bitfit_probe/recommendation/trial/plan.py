@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bitfit_probe.recommendation.trial.run import Step
 from bitfit_probe.records.recommendation import TrialRun
+from bitfit_probe.tuning.options import LEARNING_RATES
 from bitfit_probe.tuning.search import EXTRA, beyond, first_rates
-from bitfit_probe.tuning.settings import LEARNING_RATES
 
 __all__ = ["Plan", "curve_sizes", "middle_rate", "sweep_size"]
 

@@ -17,6 +17,7 @@ from bitfit_probe.recommendation.trial.journal import Journal
 from bitfit_probe.recommendation.trial.plan import Plan, middle_rate, sweep_size
 from bitfit_probe.recommendation.trial.result import Outcome
 from bitfit_probe.recommendation.trial.run import Finished, Pace, Step
+from bitfit_probe.records.options import TrialOptions
 from bitfit_probe.records.recommendation import METHODS, Trial, TrialRun
 
 __all__ = ["run_trial"]
@@ -28,12 +29,8 @@ _CAUTION = 1.1
 def run_trial(
     model: str | Path,
     data: TaskData,
+    options: TrialOptions,
     *,
-    minutes: float,
-    methods: Sequence[str] | None = None,
-    lora_r: int = 8,
-    seed: int = 0,
-    work_dir: Path | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trial:
@@ -51,16 +48,8 @@ def run_trial(
         Model directory with its tokenizer.
     data
         Labelled examples: classes or quantities.
-    minutes
-        The budget of this call.
-    methods
-        Which of ``bitfit``, ``lora`` and ``full``; None takes those that the model can be trained by.
-    lora_r
-        LoRA's r.
-    seed
-        Of what is held out, the new heads, the order of examples, and the resampling behind intervals.
-    work_dir
-        A directory for finished runs. The next call with the same model, data, seed and lora_r goes on there.
+    options
+        The budget, and what is tried.
     progress
         Told, after every step, of the seconds done and the budget.
     clock
@@ -75,14 +64,15 @@ def run_trial(
     NoBiasesError
         ``bitfit`` was asked for by name, and the model has no biases.
     BitfitProbeError
-        The model or the data can't be used, or nothing can be written to `work_dir`.
+        The model or the data can't be used, or nothing can be written to ``work_dir``.
     """
-    budget = Budget(minutes, clock, progress)
-    chosen = _chosen(methods)
+    budget = Budget(options.minutes, clock, progress)
+    chosen = _chosen(options.methods)
     with quietly():
-        bench = Bench(open_checkpoint(model), data, lora_r, seed, clock)
-        journal = None if work_dir is None else Journal(Path(work_dir), bench.fingerprint())
-        done = _Session(bench, budget, list(chosen), methods is not None, journal).go()
+        bench = Bench(open_checkpoint(model), data, options.lora_r, options.seed, clock)
+        work = options.work_dir
+        journal = None if work is None else Journal(Path(work), bench.fingerprint())
+        done = _Session(bench, budget, list(chosen), options.methods is not None, journal).go()
     bench.base.check_unchanged()
     return done
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from bitfit_probe.errors import SettingsError
 
-__all__ = ["ENOUGH_STEPS", "FEW_STEPS", "LEARNING_RATES", "Method", "Objective", "Settings", "enough_passes"]
+__all__ = [
+    "ENOUGH_STEPS",
+    "FEW_STEPS",
+    "LEARNING_RATES",
+    "Method",
+    "Objective",
+    "SignKind",
+    "TuneOptions",
+    "enough_passes",
+]
 
 Method = Literal["bitfit", "lora", "full", "head"]
 Objective = Literal["classify", "regress", "masked-lm", "causal-lm"]
+#: What a run is watched for (`bitfit_probe.tuning.watch`).
+SignKind = Literal[
+    "frozen-bias", "still-bias", "moving-matrix", "tampered", "learning-rate-too-low", "blow-up", "nan"
+]
 
 #: Peak learning rates of AdamW with linear decay.
 #:
@@ -49,11 +62,13 @@ _IN_CARDS = {
     "lora_r": "rank",
     "lora_alpha": "alpha",
 }
+#: How a run is carried out does not change what comes out.
+_NOT_IN_CARDS = frozenset({"resume", "cpu", "stop_on", "callbacks", "log_to"})
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The hyper-parameters of a run.
+class TuneOptions:
+    """What `tune` is asked: the hyper-parameters of a run, and how it is carried out.
 
     Attributes
     ----------
@@ -90,6 +105,18 @@ class Settings:
         Element type of the resting parameters; the trained ones are float32 whatever it is.
     seed
         Of the new head, the split, the order of examples and dropout.
+    merge
+        With ``lora``: write the merged model instead of the adapter.
+    resume
+        Go on with a run that was interrupted, or take a finished one as it is.
+    cpu
+        Leave a GPU alone.
+    stop_on
+        Kinds of signs that end the training early (`bitfit_probe.tuning.watch.Sign`).
+    callbacks
+        Callbacks of transformers.
+    log_to
+        What transformers logs to, such as ``("tensorboard",)``.
     """
 
     method: Method = "bitfit"
@@ -109,6 +136,12 @@ class Settings:
     lora_alpha: int | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     seed: int = 0
+    merge: bool = False
+    resume: bool = False
+    cpu: bool = False
+    stop_on: tuple[SignKind, ...] = ()
+    callbacks: tuple[Any, ...] = ()
+    log_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for complaint, advice, wrong in self._complaints():
@@ -158,9 +191,10 @@ class Settings:
         return LEARNING_RATES[self.method] if self.learning_rate is None else self.learning_rate
 
     def as_dict(self) -> dict[str, Any]:
-        """All of them by the names of a run card, with the learning rate that is used."""
-        fields = asdict(self) | {"roles": list(self.roles), "learning_rate": self.rate}
-        return {_IN_CARDS.get(name, name): value for name, value in fields.items()}
+        """What decides the result, by the names of a run card, with the learning rate that is used."""
+        names = [field.name for field in fields(self) if field.name not in _NOT_IN_CARDS]
+        values = {_IN_CARDS.get(name, name): getattr(self, name) for name in names}
+        return values | {"roles": list(self.roles), "learning_rate": self.rate}
 
     def passes(self, examples: int) -> int:
         """Epochs of a run on so many examples."""
@@ -168,14 +202,14 @@ class Settings:
             return self.epochs
         return enough_passes(examples, self.batch_size, ENOUGH_STEPS, _USUAL_EPOCHS)
 
-    def on(self, examples: int, held_out: int) -> Settings:
+    def on(self, examples: int, held_out: int) -> TuneOptions:
         """The same with the epochs and the patience of a run on so many examples."""
         epochs, patience = self.passes(examples), self.patience
         if patience is None and held_out >= _ENOUGH_HELD_OUT:
             patience = math.ceil(_PATIENCE * epochs)
         return replace(self, epochs=epochs, patience=patience)
 
-    def at(self, rate: float) -> Settings:
+    def at(self, rate: float) -> TuneOptions:
         """The same at another learning rate, searched for no more."""
         return replace(self, learning_rate=rate, search=False)
 
