@@ -41,7 +41,7 @@ def prepared(folder: Path) -> None:
     import transformers
 
     import bitfit_probe as bp
-    import bitfit_probe.beforehand
+    import bitfit_probe.api.task
     import bitfit_probe.rendering.document.html
     import bitfit_probe.tuning.tune
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import broken, materials
 from bitfit_probe import sample
-from bitfit_probe.probe import probe
+from bitfit_probe.api.report import report as report_of
 from bitfit_probe.rendering import report_to_html, report_to_markdown
 from bitfit_probe.tuning.patch import apply_patch
 
@@ -93,7 +93,7 @@ def build(name: str) -> dict[str, str] | None:
     if not all(path.exists() for path in case.values()):
         return None
     with staged(case) as paths:
-        report = probe(*paths, by=("role", "layer", "role-layer"), spectra=True, hashes=True, judge=True)
+        report = report_of(*paths)
         return {"report.html": report_to_html(report), "report.md": report_to_markdown(report)}
 
 

@@ -5,22 +5,27 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.version import __version__
 
 if TYPE_CHECKING:
-    from bitfit_probe.beforehand import distance, recommend
+    from bitfit_probe.api.ablation import revert
+    from bitfit_probe.api.check import check, explain
+    from bitfit_probe.api.compare import diff
+    from bitfit_probe.api.report import demo, report
+    from bitfit_probe.api.task import distance, recommend
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
+    from bitfit_probe.data import Columns, TaskData, read_examples
     from bitfit_probe.errors import BitfitProbeError
-    from bitfit_probe.importance import revert
-    from bitfit_probe.probe import check, diff, explain, probe
     from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
+    from bitfit_probe.records.distance import Distance
+    from bitfit_probe.records.measures import Reverting
+    from bitfit_probe.records.options import DistanceOptions, RecommendOptions, ReportOptions, RevertOptions
     from bitfit_probe.records.recommendation import Recommended
     from bitfit_probe.records.report import Report
+    from bitfit_probe.rendering import report_to_html, report_to_markdown
     from bitfit_probe.tuning.callback import BitFitProbeCallback
     from bitfit_probe.tuning.options import TuneOptions
     from bitfit_probe.tuning.patch import Patch, apply_patch, extract_patch, open_patch, verify_patch
@@ -32,19 +37,28 @@ __all__ = [
     "BitfitProbeError",
     "Check",
     "Checkpoint",
+    "Columns",
     "Comparison",
     "Diff",
+    "Distance",
+    "DistanceOptions",
     "Explanation",
     "Finding",
     "Patch",
+    "RecommendOptions",
     "Recommended",
     "Report",
+    "ReportOptions",
+    "RevertOptions",
+    "Reverting",
+    "TaskData",
     "TensorDelta",
     "TuneOptions",
     "Tuned",
     "__version__",
     "apply_patch",
     "check",
+    "demo",
     "diff",
     "distance",
     "explain",
@@ -52,8 +66,11 @@ __all__ = [
     "open_checkpoint",
     "open_patch",
     "patched",
-    "probe",
+    "read_examples",
     "recommend",
+    "report",
+    "report_to_html",
+    "report_to_markdown",
     "revert",
     "tune",
     "verify_patch",
@@ -64,42 +81,43 @@ _HOMES = {
     "BitfitProbeError": "errors",
     "Check": "records",
     "Checkpoint": "checkpoint",
+    "Columns": "data",
     "Comparison": "records",
     "Diff": "records",
+    "Distance": "records.distance",
+    "DistanceOptions": "records.options",
     "Explanation": "records",
     "Finding": "records",
     "Patch": "tuning.patch",
+    "RecommendOptions": "records.options",
     "Recommended": "records.recommendation",
     "Report": "records.report",
+    "ReportOptions": "records.options",
+    "RevertOptions": "records.options",
+    "Reverting": "records.measures",
+    "TaskData": "data",
     "TensorDelta": "records",
     "TuneOptions": "tuning.options",
     "Tuned": "tuning.tune",
     "apply_patch": "tuning.patch",
-    "check": "probe",
-    "diff": "probe",
-    "distance": "beforehand",
-    "explain": "probe",
+    "check": "api.check",
+    "demo": "api.report",
+    "diff": "api.compare",
+    "distance": "api.task",
+    "explain": "api.check",
     "extract_patch": "tuning.patch",
     "open_checkpoint": "checkpoint",
     "open_patch": "tuning.patch",
     "patched": "tuning.swap",
-    "probe": "probe",
-    "recommend": "beforehand",
-    "revert": "importance",
+    "read_examples": "data",
+    "recommend": "api.task",
+    "report": "api.report",
+    "report_to_html": "rendering",
+    "report_to_markdown": "rendering",
+    "revert": "api.ablation",
     "tune": "tuning.tune",
     "verify_patch": "tuning.patch",
 }
-
-
-class _Package(ModuleType):
-    """Keeps `diff` and `probe` functions: loading the rooms of those names would replace them."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

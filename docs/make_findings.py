@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitfit_probe.probe import explanations
+from bitfit_probe.api.check import explanations
 from bitfit_probe.records import Explanation
 
 PAGE = Path(__file__).with_name("findings.md")

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rankings.tasks import Task
-from bitfit_probe.checkpoint import open_checkpoint
-from bitfit_probe.comparison import compare
 from bitfit_probe.data import read_examples
 from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.reverting import revert
-from bitfit_probe.rules.importance import CONFIDENCE, TOLERANCE
+from bitfit_probe.pair import Pair
+from bitfit_probe.records.options import RevertOptions
 
 #: Gradients are taken on so many of the test examples.
 FISHER_EXAMPLES = 200
@@ -37,20 +36,12 @@ def measured(base: Path, tuned: Path, task: Task) -> dict[str, Any]:
 
 
 def _measure(base: Path, tuned: Path) -> dict[str, Any]:
-    ours, theirs = open_checkpoint(base), open_checkpoint(tuned)
-    comparison, _ = compare(ours, theirs)
+    pair = Pair.open(base, tuned)
+    comparison = pair.comparison
     data = read_examples(tuned / "test.csv")
-    steep = fisher_of(ours, theirs, data.sample(FISHER_EXAMPLES))
-    reverting = revert(
-        ours,
-        theirs,
-        comparison,
-        data,
-        by="role",
-        confidence=CONFIDENCE,
-        tolerance=TOLERANCE,
-        early_stop=False,
-    )
+    live = pair.live("tuned")
+    steep = fisher_of(live, pair.base, data.sample(FISHER_EXAMPLES))
+    reverting = revert(live, pair.base, comparison, data, RevertOptions(early_stop=False))
     return {
         "cells": {
             f"{row.role} {row.layer}": row.mean_abs_delta for row in comparison.roles if row.layer is not None

@@ -66,7 +66,7 @@ def check(
     inputs = (base, *tuned, *([data] if data else []))
     refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
-    from bitfit_probe.probe import check as run
+    from bitfit_probe.api.check import check as run
 
     examples = None
     if data is not None:
@@ -100,7 +100,7 @@ def _codes(text: str | None) -> tuple[str, ...]:
 
 
 def _text(found: object, form: str) -> str:
-    from bitfit_probe.probe import explanations
+    from bitfit_probe.api.check import explanations
     from bitfit_probe.records import Check
     from bitfit_probe.rendering import check_to_json, check_to_sarif, check_to_text
     from bitfit_probe.version import __version__

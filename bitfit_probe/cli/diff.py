@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from bitfit_probe.cli.options import PATH, format_option, out_option, quiet_option, state_dict_key_option
-from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
+from bitfit_probe.cli.output import STAGES, ProgressBars, colours, deliver, one_blas_thread, terminal_width
 from bitfit_probe.cli.plot import figures, plot_option
 from bitfit_probe.cli.reverting import Examples, data_options
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.records.measures import By
+    from bitfit_probe.records.report import Report
 
 __all__ = ["diff"]
 
@@ -56,17 +57,11 @@ def diff(
     form: Literal["text", "json", "csv"],
     out: Path | None,
     by: By | None,
-    paper: bool,
-    spectra: bool,
-    adapter: Path | None,
-    trajectory: bool,
     top: int,
-    biases_only: bool,
-    trust_checksums: bool,
-    state_dict_key: str | None,
     plot: Path | None,
     quiet: bool,
     asked: Examples,
+    **measured: Any,
 ) -> None:
     """Say what moved between BASE and each TUNED checkpoint.
 
@@ -74,43 +69,48 @@ def diff(
     directories, models on the Hugging Face Hub (org/name or org/name@revision), or URLs of files; what
     exists here wins. Nothing that a pickle names is ever run.
     """
-    if adapter is not None and not spectra:
+    if measured["adapter"] is not None and not measured["spectra"]:
         raise click.UsageError("--adapter needs --spectra")
-    if trajectory and len(tuned) < 2:
+    if measured["trajectory"] and len(tuned) < 2:
         raise click.UsageError("--trajectory takes several TUNED")
-    by = "role" if paper and by is None else by
-    inputs = (base, *tuned, *filter(None, (adapter, asked.data, asked.model_dir)))
+    by = "role" if measured["paper"] and by is None else by
+    inputs = (base, *tuned, *filter(None, (measured["adapter"], asked.data, asked.model_dir)))
     refuse_overlap(filter(None, (out, plot)), inputs)
     one_blas_thread()
-    from bitfit_probe.pair import Reading
-    from bitfit_probe.probe import compared, describe
-    from bitfit_probe.rendering import diff_to_csv, headline, report_to_json, report_to_text
+    from bitfit_probe.api.report import report as run
+    from bitfit_probe.records.options import ReportOptions
 
-    with (
-        ProgressBar("comparing", quiet=quiet) as progress,
-        ProgressBar("singular values", quiet=quiet) as spectra_progress,
-    ):
-        pairs = compared(base, tuned, Reading(state_dict_key, biases_only, trust_checksums, progress))
-        report = describe(
-            pairs,
-            by=() if by is None else (by,),
-            paper=paper,
-            spectra=spectra,
-            adapter=adapter,
-            trajectory=trajectory,
-            progress=spectra_progress,
+    options = ReportOptions(
+        by=() if by is None else (by,),
+        hashes=False,
+        check=False,
+        revert=asked.options(),
+        recommend=False,
+        **measured,
+    )
+    with ProgressBars(STAGES, quiet=quiet) as progress:
+        report = run(
+            base, *tuned, data=asked.data, columns=asked.columns(), options=options, progress=progress
         )
-    if spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
+    if options.spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
         click.echo("no matrix moved: there are no singular values to take", err=True)
-    report = asked.measured(report, pairs, quiet=quiet)
-    if form == "json":
-        text = report_to_json(report)
-    elif form == "csv":
-        text = diff_to_csv(report.diff)
-    else:
-        text = report_to_text(report, width=terminal_width(), top=top, by=by)
-        if out is None and colours():
-            for comparison in report.diff.comparisons:
-                verdict = headline(comparison).partition(":")[0]
-                text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
-    deliver(text, out, inputs, figures(plot, report))
+    shown = (
+        _text(report, by, top, colour=out is None and colours()) if form == "text" else _data(report, form)
+    )
+    deliver(shown, out, inputs, figures(plot, report))
+
+
+def _data(report: Report, form: str) -> str:
+    from bitfit_probe.rendering import diff_to_csv, report_to_json
+
+    return report_to_json(report) if form == "json" else diff_to_csv(report.diff)
+
+
+def _text(report: Report, by: By | None, top: int, *, colour: bool) -> str:
+    from bitfit_probe.rendering import headline, report_to_text
+
+    text = report_to_text(report, width=terminal_width(), top=top, by=by)
+    for comparison in report.diff.comparisons if colour else ():
+        verdict = headline(comparison).partition(":")[0]
+        text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
+    return text

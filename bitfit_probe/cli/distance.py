@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bitfit_probe.cli.options import PATH, measuring_options, task_options
-from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+from bitfit_probe.cli.output import ProgressBars, deliver, terminal_width
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
@@ -46,21 +46,13 @@ def distance(
     """
     inputs = (model, data, *filter(None, (tuned, reference or None)))
     refuse_overlap(filter(None, (out,)), inputs)
-    from bitfit_probe.beforehand import distance as run
+    from bitfit_probe.api.task import distance as run
+    from bitfit_probe.records.options import DistanceOptions
     from bitfit_probe.rendering import distance_to_text
     from bitfit_probe.rendering.distance_json import distance_to_json
 
-    with ProgressBar("measuring", quiet=quiet) as progress:
-        result = run(
-            model,
-            data,
-            columns=columns,
-            reference=reference,
-            tuned=tuned,
-            reach=not no_reach,
-            examples=examples,
-            seed=seed,
-            progress=lambda stage, done, total: progress(done, total) if stage == "reach" else None,
-        )
+    options = DistanceOptions(reference, not no_reach, examples, seed)
+    with ProgressBars({"reach": "measuring"}, quiet=quiet) as progress:
+        result = run(model, data, columns=columns, tuned=tuned, options=options, progress=progress)
     shown = distance_to_json(result) if form == "json" else distance_to_text(result, terminal_width())
     deliver(shown, out, inputs)

@@ -14,7 +14,7 @@ __all__ = ["explain"]
 @click.argument("code", required=False)
 def explain(code: str | None) -> None:
     """Say what the finding CODE means and what to do; without a code, list all."""
-    from bitfit_probe.probe import explanations
+    from bitfit_probe.api.check import explanations
     from bitfit_probe.rendering import explanation_to_text
 
     known = {item.code: item for item in explanations()}

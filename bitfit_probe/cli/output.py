@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,17 @@ import click
 from bitfit_probe.cli.streams import say
 from bitfit_probe.outputs import Content, write_files
 
-__all__ = ["ProgressBar", "colours", "deliver", "one_blas_thread", "terminal_width"]
+__all__ = ["STAGES", "ProgressBar", "ProgressBars", "colours", "deliver", "one_blas_thread", "terminal_width"]
 
 _WIDEST = 120
+
+#: What the stages of `bitfit_probe.report` are called.
+STAGES = {
+    "comparing": "comparing",
+    "spectra": "singular values",
+    "reverting": "putting biases back",
+    "reach": "measuring",
+}
 
 
 def one_blas_thread() -> None:
@@ -78,3 +86,32 @@ class ProgressBar:
     def __exit__(self, *problem: object) -> None:
         if self._bar is not None:
             self._bar.__exit__(*problem)
+
+
+class ProgressBars:
+    """A bar for one stage after the other, as `ProgressBar` is one; stages without a label show none.
+
+    Parameters
+    ----------
+    labels
+        What to call each stage.
+    """
+
+    def __init__(self, labels: Mapping[str, str], *, quiet: bool) -> None:
+        self._labels, self._quiet = labels, quiet
+        self._stage, self._bar = "", ProgressBar("", quiet=True)
+
+    def __enter__(self) -> ProgressBars:
+        return self
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that the part `done` of `total` of a stage is done."""
+        if stage not in self._labels:
+            return
+        if stage != self._stage:
+            self._bar.__exit__()
+            self._stage, self._bar = stage, ProgressBar(self._labels[stage], quiet=self._quiet)
+        self._bar(done, total)
+
+    def __exit__(self, *problem: object) -> None:
+        self._bar.__exit__(*problem)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bitfit_probe.cli.options import PATH, measuring_options, task_options
-from bitfit_probe.cli.output import ProgressBar, deliver, terminal_width
+from bitfit_probe.cli.output import ProgressBars, deliver, terminal_width
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
@@ -71,33 +71,16 @@ def recommend(
         raise click.UsageError("--work-dir needs --trial")
     inputs = (model, data, *tuned, *([reference] if reference else []))
     refuse_overlap(filter(None, (out, work_dir and work_dir / "trial.jsonl")), inputs)
-    from bitfit_probe.beforehand import recommend as run
+    from bitfit_probe.api.task import recommend as run
+    from bitfit_probe.records.options import RecommendOptions
     from bitfit_probe.rendering import recommended_to_text
     from bitfit_probe.rendering.recommend_json import recommended_to_json
 
+    options = RecommendOptions(reference, examples, seed, trial, work_dir, margin)
     with (
-        ProgressBar("measuring", quiet=quiet) as measuring,
-        ProgressBar("trying", quiet=quiet) as trying,
+        ProgressBars({"reach": "measuring", "trial": "trying"}, quiet=quiet) as progress,
         contextlib.redirect_stdout(sys.stderr),  # what libraries underneath have to say is no result
     ):
-        bars = {"reach": measuring, "trial": trying}
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage in bars:
-                bars[stage](done, total)
-
-        result = run(
-            model,
-            data,
-            columns=columns,
-            reference=reference,
-            tuned=tuned,
-            trial=trial,
-            work_dir=work_dir,
-            margin=margin,
-            examples=examples,
-            seed=seed,
-            progress=progress,
-        )
+        result = run(model, data, columns=columns, tuned=tuned, options=options, progress=progress)
     shown = recommended_to_json(result) if form == "json" else recommended_to_text(result, terminal_width())
     deliver(shown, out, inputs)

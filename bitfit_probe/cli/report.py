@@ -16,16 +16,11 @@ from bitfit_probe.cli.options import (
     quiet_option,
     state_dict_key_option,
 )
-from bitfit_probe.cli.output import ProgressBar, deliver, one_blas_thread
-from bitfit_probe.errors import DataError, ModelError
+from bitfit_probe.cli.output import STAGES, ProgressBars, deliver, one_blas_thread
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bitfit_probe.data import Columns, TaskData
-    from bitfit_probe.pair import Pair
-    from bitfit_probe.records.report import Report
+    from bitfit_probe.data import Columns
 
 __all__ = ["report"]
 
@@ -65,49 +60,12 @@ def report(
     inputs = (base, *tuned, *([data] if data else []))
     refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
-    from bitfit_probe.pair import Reading
-    from bitfit_probe.probe import compared, describe
+    from bitfit_probe.api.report import report as run
+    from bitfit_probe.records.options import ReportOptions
     from bitfit_probe.rendering import report_to_html, report_to_markdown
 
-    examples = None
-    if data is not None:
-        from bitfit_probe.data import read_examples
-
-        examples = read_examples(data, columns)
-    with (
-        ProgressBar("comparing", quiet=quiet) as progress,
-        ProgressBar("matrices", quiet=quiet) as spectra_progress,
-    ):
-        pairs = compared(base, tuned, Reading(state_dict_key, progress=progress), examples)
-        result = describe(
-            pairs,
-            by=("role", "layer", "role-layer"),
-            spectra=not no_spectra,
-            hashes=True,
-            judge=True,
-            trajectory=trajectory,
-            progress=spectra_progress,
-        )
-        if examples is not None:
-            result = _with_examples(result, pairs, examples, quiet)
+    options = ReportOptions(state_dict_key, spectra=not no_spectra, trajectory=trajectory)
+    with ProgressBars(STAGES, quiet=quiet) as progress:
+        result = run(base, *tuned, data=data, columns=columns, options=options, progress=progress)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, inputs)
-
-
-def _with_examples(result: Report, pairs: Sequence[Pair], examples: TaskData, quiet: bool) -> Report:
-    """Add which biases matter, how far the task is from what the base knows, and which method it asks for."""
-    from bitfit_probe.beforehand import with_recommendation
-    from bitfit_probe.importance import with_examples
-
-    with ProgressBar("reverting", quiet=quiet) as progress:
-        result = with_examples(result, pairs, examples, progress=progress)
-    try:
-        with ProgressBar("measuring", quiet=quiet) as bar:
-            return with_recommendation(
-                result,
-                pairs,
-                examples,
-                progress=lambda stage, done, total: bar(done, total) if stage == "reach" else None,
-            )
-    except (DataError, ModelError):  # a base without tokenizer, say: the page says that it was not checked
-        return result

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bitfit_probe.cli.options import COLUMNS, PATH, Command, with_options
-from bitfit_probe.cli.output import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bitfit_probe.pair import Pair
+    from bitfit_probe.data import Columns
     from bitfit_probe.records.measures import By
-    from bitfit_probe.records.report import Report
+    from bitfit_probe.records.options import RevertOptions
 
 __all__ = ["Examples", "data_options"]
 
@@ -66,25 +63,25 @@ class Examples:
             option = "revert" if "group" in others else next(iter(others))
             raise click.UsageError(f"--{option.replace('_', '-')} needs --data")
 
-    def measured(self, report: Report, pairs: Sequence[Pair], *, quiet: bool) -> Report:
-        """The report with what the examples tell about each tuned checkpoint."""
+    def columns(self) -> Columns | None:
+        """Which columns to read; None where there is nothing to read."""
         if self.data is None:
-            return report
+            return None
         from bitfit_probe.data import Columns
-        from bitfit_probe.importance import with_examples
 
-        with ProgressBar("putting biases back", quiet=quiet) as progress:
-            return with_examples(
-                report,
-                pairs,
-                self.data,
-                by=self.group or "role",
-                columns=Columns(self.text, self.pair, self.label),
-                examples=self.examples,
-                tolerance=self.tolerance,
-                model_dir=self.model_dir,
-                progress=progress,
-            )
+        return Columns(self.text, self.pair, self.label)
+
+    def options(self) -> RevertOptions:
+        """What was given of the options, and the library's own for the others."""
+        from bitfit_probe.records.options import RevertOptions
+
+        asked: dict[str, Any] = {
+            "by": self.group,
+            "examples": self.examples,
+            "tolerance": self.tolerance,
+            "model_dir": self.model_dir,
+        }
+        return replace(RevertOptions(), **{name: value for name, value in asked.items() if value is not None})
 
 
 def data_options(command: Command) -> Command:

@@ -23,6 +23,7 @@ from bitfit_probe.measures.groups import grouped
 from bitfit_probe.measures.intervals import Look, looks, mean_interval, share_interval
 from bitfit_probe.records import Comparison
 from bitfit_probe.records.measures import By, Group, Revert, Reverting
+from bitfit_probe.records.options import RevertOptions
 
 if TYPE_CHECKING:
     import torch
@@ -41,11 +42,8 @@ def revert(
     base: Checkpoint,
     comparison: Comparison,
     data: TaskData,
+    options: RevertOptions,
     *,
-    by: By,
-    confidence: float = 0.95,
-    tolerance: float,
-    early_stop: bool = True,
     progress: Progress | None = None,
 ) -> Reverting:
     """Measure how much the tuned model needs each group of its biases.
@@ -58,15 +56,10 @@ def revert(
         The base and what moved between them.
     data
         Examples, labelled for a classifier or a regression; texts are enough for a language model.
-    by
-        Which biases go back as one: ``role``, ``layer``, ``role-layer`` or ``tensor``. The head's never do.
-    confidence
-        Of each interval, over the examples; there is no correction for the number of groups.
-    tolerance
-        The rise of the mean loss, in nats (for a regression in variances of the labels), up to which a group
-        is free.
-    early_stop
-        Stop a group at a quarter or half of the examples where its interval already decides.
+    options
+        Which biases go back as one (the head's never do), and when a group is free. There is no correction
+        of `confidence` for the number of groups. A group is stopped at a quarter or half of the examples
+        where its interval already decides, unless `early_stop` is off.
     progress
         Told about batches done and to do.
 
@@ -81,12 +74,12 @@ def revert(
     biases = windows(base, live.model, ("bias",))
     members = [
         (group, [bias for row in rows if (bias := biases.get((row.name, row.part)))])
-        for group, rows in grouped(comparison, by)
+        for group, rows in grouped(comparison, options.by)
     ]
-    plan = looks(len(data), confidence, early_stop=early_stop)
+    plan = looks(len(data), options.confidence, early_stop=options.early_stop)
     parts = _parts(live, question, data, plan)
-    experiment = Experiment(live.model, question, parts, plan, tolerance, progress)
-    return experiment.run(by, members, confidence)
+    experiment = Experiment(live.model, question, parts, plan, options.tolerance, progress)
+    return experiment.run(options.by, members, options.confidence)
 
 
 def _parts(live: LiveModel, question: Question, data: TaskData, plan: Sequence[Look]) -> list[list[Asked]]:

@@ -9,7 +9,85 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["DistanceOptions", "RecommendOptions", "TrialOptions"]
+from bitfit_probe.records.measures import By
+
+__all__ = ["DistanceOptions", "RecommendOptions", "ReportOptions", "RevertOptions", "TrialOptions"]
+
+
+@dataclass(frozen=True)
+class RevertOptions:
+    """What `revert` is asked.
+
+    Attributes
+    ----------
+    by
+        What goes back as one: ``role``, ``layer``, ``role-layer`` or ``tensor``.
+    examples
+        Take at most so many, at random: with paired differences of 0.2 nats between examples their mean is
+        known to ± 0.014 from 1,000, which is what it takes to call a group free.
+    confidence
+        Of the intervals: the usual level, a convention.
+    tolerance
+        Up to which rise of the mean loss a group is free, in nats: at 0.02 the right answer's probability
+        falls by 2 % (geometric mean over examples). For a regression in variances of the labels: R² falls by
+        0.02. A convention, not calibrated.
+    early_stop
+        Stop a group once its interval decides.
+    model_dir
+        Directory of config.json and tokenizer, where they lie beside neither checkpoint.
+    state_dict_key
+        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    """
+
+    by: By = "role"
+    examples: int = 1000
+    confidence: float = 0.95
+    tolerance: float = 0.02
+    early_stop: bool = True
+    model_dir: str | Path | None = None
+    state_dict_key: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What `report` is asked.
+
+    Attributes
+    ----------
+    state_dict_key, biases_only, trust_checksums
+        As for `diff`.
+    by
+        Groupings to rank the biases by: ``role``, ``layer``, ``role-layer``, ``tensor``.
+    paper
+        Rank as in the BitFit paper: its order, its sums, biases inside layers only.
+    spectra
+        Take the singular values of the change of matrices, which costs minutes on a large model.
+    adapter
+        A PEFT adapter of factors, to tell how often it was merged; needs `spectra`.
+    trajectory
+        Take the tuned checkpoints for steps of one run.
+    hashes
+        Take the SHA-256 of every file that tensors were read from.
+    check
+        Look for known failures too, as `check` does.
+    revert
+        With data: how biases are put back. Its `state_dict_key` is not read.
+    recommend
+        With data: say how far the task is, and which method it asks for, as `recommend` does.
+    """
+
+    state_dict_key: str | None = None
+    biases_only: bool = False
+    trust_checksums: bool = False
+    by: tuple[By, ...] = ("role", "layer", "role-layer")
+    paper: bool = False
+    spectra: bool = True
+    adapter: str | Path | None = None
+    trajectory: bool = False
+    hashes: bool = True
+    check: bool = True
+    revert: RevertOptions = RevertOptions()
+    recommend: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from support.builders import move, state
 from support.pairs import bitfit, log, write_pair
 
+from bitfit_probe.api.check import explanations
 from bitfit_probe.cli import main
-from bitfit_probe.probe import explanations
 
 MATRIX = "bert.encoder.layer.0.output.dense.weight"
 

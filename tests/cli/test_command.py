@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 
+import click
 import pytest
 from support.builders import biases, move, state, write
+from support.reporting import described
 
 import bitfit_probe
 
@@ -49,7 +53,7 @@ def test_json_is_what_the_library_gives(pair):
 
     done = run("diff", *pair, "--format", "json")
     document = json.loads(done.stdout)
-    assert document == json.loads(report_to_json(bitfit_probe.probe(*pair, by=())))
+    assert document == json.loads(report_to_json(described(*pair, by=())))
     del document["comparisons"][0]["adequacy"]
     assert document == json.loads(diff_to_json(bitfit_probe.diff(*pair)))
 
@@ -260,9 +264,35 @@ def test_public_names_are_exact_and_all_there():
         bitfit_probe.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "first", ["from bitfit_probe.probe import diff", "import bitfit_probe.comparison.kernel", "pass"]
-)
-def test_diff_stays_the_function_whatever_was_imported_first(first):
-    code = f"{first}\nimport bitfit_probe\nfrom bitfit_probe.comparison.kernel import BLOCK\nassert callable(bitfit_probe.diff) and callable(bitfit_probe.probe)"  # noqa: E501
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_no_module_has_the_name_of_what_the_package_offers():
+    modules = {item.name for item in pkgutil.iter_modules(bitfit_probe.__path__)}
+    assert not modules & set(bitfit_probe.__all__)
+
+
+def commands(group, *words):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *words, name)
+        else:
+            yield (*words, name)
+
+
+#: Calls that are named otherwise than their command.
+TWINS = {
+    ("patch", "extract"): "extract_patch",
+    ("patch", "apply"): "apply_patch",
+    ("patch", "verify"): "verify_patch",
+}
+
+
+def test_every_command_is_a_call():
+    from bitfit_probe.cli import cli
+
+    found = list(commands(cli))
+    assert set(TWINS) <= set(found)
+    for words in found:
+        name = TWINS.get(words, "_".join(words))
+        assert name in bitfit_probe.__all__
+        assert callable(getattr(bitfit_probe, name))
+        parameters = inspect.signature(getattr(bitfit_probe, name)).parameters.values()
+        assert len([p for p in parameters if p.kind is not p.VAR_POSITIONAL]) <= 6, name

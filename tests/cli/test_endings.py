@@ -315,7 +315,7 @@ main()
         "click",
         "click.core",
         "bitfit_probe.cli.tune",
-        "bitfit_probe.probe",
+        "bitfit_probe.api.report",
         "numpy",
         "numpy._core._multiarray_umath",
         "json",

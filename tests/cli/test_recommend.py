@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from support import recommended as made
 
-import bitfit_probe.beforehand
+import bitfit_probe.api.task
 from bitfit_probe.cli import cli, main
 from bitfit_probe.cli.options import COLUMNS
 from bitfit_probe.data import Columns
 from bitfit_probe.errors import DataError
+from bitfit_probe.records.options import RecommendOptions
 from bitfit_probe.rendering import recommended_to_text
 from bitfit_probe.rendering.recommend_json import recommended_to_json
 
@@ -33,7 +34,7 @@ def asked(monkeypatch):
         calls.append({"model": model, "data": data, **more})
         return RESULT
 
-    monkeypatch.setattr(bitfit_probe.beforehand, "recommend", recommend, raising=False)
+    monkeypatch.setattr(bitfit_probe.api.task, "recommend", recommend)
     return calls
 
 
@@ -67,13 +68,8 @@ def test_defaults(asked, run):
             "model": Path("base"),
             "data": Path("d.csv"),
             "columns": Columns(None, None, None),
-            "reference": None,
             "tuned": (),
-            "trial": None,
-            "work_dir": None,
-            "margin": 1.0,
-            "examples": 300,
-            "seed": 0,
+            "options": RecommendOptions(),
         }
     ]
 
@@ -89,20 +85,17 @@ def test_everything_is_handed_on(asked, run):
             "model": Path("base"),
             "data": Path("d.csv"),
             "columns": Columns("t", "p", "l"),
-            "reference": Path("r.txt"),
             "tuned": (Path("one"), Path("two")),
-            "trial": 2.5,
-            "work_dir": Path("w"),
-            "margin": 0.5,
-            "examples": 50,
-            "seed": 7,
+            "options": RecommendOptions(
+                Path("r.txt"), examples=50, seed=7, trial=2.5, work_dir=Path("w"), margin=0.5
+            ),
         }
     ]
 
 
 def test_no_reference_is_no_file(asked, run):
     run("base", "--data", "d.csv", "--no-reference")
-    assert asked[0]["reference"] is False
+    assert asked[0]["options"].reference is False
 
 
 @pytest.mark.parametrize(
@@ -136,7 +129,7 @@ def test_errors_are_one_line(monkeypatch, run):
     def refuse(*_, **__):
         raise DataError("has one class only", advice="give examples of two", path="d\x1b.csv")
 
-    monkeypatch.setattr(bitfit_probe.beforehand, "recommend", refuse, raising=False)
+    monkeypatch.setattr(bitfit_probe.api.task, "recommend", refuse)
     status, out, err = run("base", "--data", "d.csv")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "\x1b" not in err

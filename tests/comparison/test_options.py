@@ -160,7 +160,7 @@ def test_memory_stays_under_64_mb(tmp_path, ending, how):
     two = write(tmp_path / f"tuned{ending}", base)
     code = (
         "import sys, threading\n"
-        "from bitfit_probe.probe import diff\n"
+        "from bitfit_probe.api.compare import diff\n"
         "def anon():\n"
         "    return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('RssAnon'))\n"
         "peak = [0]\n"

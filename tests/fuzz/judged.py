@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from home import Target, empty, parsed, place, write_weights
 
+from bitfit_probe.api.check import explanations
+from bitfit_probe.api.report import report as report_of
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.pair import open_pairs
-from bitfit_probe.probe import explanations, probe
 from bitfit_probe.recommendation.costs import costs
+from bitfit_probe.records.options import ReportOptions
 from bitfit_probe.rendering import (
     check_to_json,
     check_to_sarif,
@@ -141,7 +143,8 @@ def _judge(base: Path, *tuned: Path) -> str:
 
 def _measure(base: Path, *tuned: Path) -> str:
     assert all(cost.trainable >= 0 for cost in costs(open_checkpoint(tuned[0]), 2, 8))
-    report = probe(base, *tuned, trajectory=True)
+    asked = ReportOptions(spectra=False, hashes=False, check=False, trajectory=True)
+    report = report_of(base, *tuned, options=asked)
     texts = report_to_text(report), report_to_json(report), report_to_markdown(report)
     return "".join(texts) + diff_to_csv(report.diff)
 

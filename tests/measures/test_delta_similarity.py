@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import biases, copied, state, write
+from support.reporting import described
 
-from bitfit_probe import probe
 from bitfit_probe.measures.delta_similarity import ODD_GAP, odd_one_out
 
 
@@ -30,7 +30,7 @@ def runs(*shares, seed=0):
 def likeness(folder, states):
     number = len(list(folder.iterdir()))
     paths = [write(folder / f"{number}-{i}.safetensors", side) for i, side in enumerate(states)]
-    return probe(*paths).likeness
+    return described(*paths).likeness
 
 
 def test_cosines_are_those_of_the_deltas_end_to_end(tmp_path):

@@ -32,7 +32,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full(pair):
-    return bp.revert(*pair, by="role-layer", early_stop=False)
+    return bp.revert(*pair, options=bp.RevertOptions(by="role-layer", early_stop=False))
 
 
 def by_label(found):
@@ -86,7 +86,7 @@ def test_figures_are_those_of_the_two_models_run_by_hand(pair, full):
 
 
 def test_stopping_early_agrees_with_the_full_pass(pair, full):
-    early = bp.revert(*pair, by="role-layer")
+    early = bp.revert(*pair, options=bp.RevertOptions(by="role-layer"))
     assert {label: row.verdict for label, row in by_label(early).items()} == {
         label: row.verdict for label, row in by_label(full).items()
     }
@@ -105,7 +105,7 @@ def test_what_is_free_goes_back_together(full):
 
 @pytest.mark.parametrize(("by", "first"), [("role", "LN2"), ("layer", "layer 1"), ("tensor", "LN2 1")])
 def test_every_grouping_finds_it(pair, by, first):
-    found = bp.revert(*pair, by=by, examples=120)
+    found = bp.revert(*pair, options=bp.RevertOptions(by=by, examples=120))
     assert (found.by, found.examples) == (by, 120)
     assert found.rows[0].group.label == first
     assert found.rows[0].verdict == "matters"
@@ -142,7 +142,7 @@ def test_an_error_on_the_way_leaves_it_as_it_was_too(pair):
 
 def test_progress_counts_batches_up_to_the_end(pair):
     seen = []
-    bp.revert(*pair, by="role", progress=lambda done, total: seen.append((done, total)))
+    bp.revert(*pair, progress=lambda done, total: seen.append((done, total)))
     done = [number for number, _ in seen]
     assert done == sorted(done)
     assert seen[-1][0] == seen[-1][1]
@@ -150,24 +150,16 @@ def test_progress_counts_batches_up_to_the_end(pair):
 
 
 def test_several_checkpoints_are_measured_one_after_the_other(pair):
-    from bitfit_probe.importance import with_examples
-    from bitfit_probe.pair import open_pairs
-    from bitfit_probe.probe import describe
 
     seen, (base, tuned, data) = [], pair
-    pairs = open_pairs(base, [tuned, base])
-    found = with_examples(
-        describe(pairs, by=()),
-        pairs,
-        data,
-        examples=80,
-        model_dir=tuned,
-        progress=lambda *each: seen.append(each),
+    options = bp.ReportOptions(
+        by=(), spectra=False, recommend=False, revert=bp.RevertOptions(examples=80, model_dir=tuned)
     )
+    found = bp.report(base, tuned, base, data=data, options=options, progress=lambda *each: seen.append(each))
     first, second = (measured.reverting for measured in found.measured)
     assert first.rows[0].verdict == "matters"
     assert all(row.verdict in ("free", "no effect") for row in second.rows)  # the base beside itself
-    shares = [done / total for done, total in seen]
+    shares = [done / total for stage, done, total in seen if stage == "reverting"]
     assert shares[-1] == 1
     assert all(0 <= share <= 1 for share in shares)
 
@@ -176,7 +168,9 @@ def test_wrapped_names_are_the_same_model(pair, tmp_path):
     base, tuned, data = pair
     wrapped = {f"module.{name}": values for name, values in torch_state(tuned).items()}
     write(tmp_path / "ddp.pt", wrapped)
-    found = bp.revert(base, tmp_path / "ddp.pt", data, model_dir=tuned, examples=100)
+    found = bp.revert(
+        base, tmp_path / "ddp.pt", data, options=bp.RevertOptions(model_dir=tuned, examples=100)
+    )
     assert found.rows[0].group.label == "LN2"
     assert found.accuracy == 1.0
 
@@ -198,7 +192,9 @@ def test_labels_are_matched_by_name_not_by_order(pair, tmp_path):
     shouted = [
         (text, rows.label_names[label].upper()) for text, label in zip(rows.texts, rows.labels, strict=True)
     ]
-    found = bp.revert(*pair[:2], write_rows(tmp_path / "d.csv", shouted), examples=100)
+    found = bp.revert(
+        *pair[:2], write_rows(tmp_path / "d.csv", shouted), options=bp.RevertOptions(examples=100)
+    )
     assert found.accuracy == 1.0
 
 
@@ -230,7 +226,7 @@ def test_a_loss_that_is_no_number_is_an_error(pair, tmp_path):
     broken["classifier.bias"][:] = float("nan")
     write(tmp_path / "nan", broken, json.loads((pair[1] / "config.json").read_text()))
     with pytest.raises(ModelError, match="not finite"):
-        bp.revert(pair[0], tmp_path / "nan", pair[2], model_dir=pair[1])
+        bp.revert(pair[0], tmp_path / "nan", pair[2], options=bp.RevertOptions(model_dir=pair[1]))
 
 
 def test_a_tokenizer_of_more_words_than_the_model_is_an_error(pair):
@@ -259,7 +255,7 @@ def test_a_regression_counts_in_variances_of_the_labels(tmp_path):
     filled.load_state_dict(tuned)
     right = logits(filled, sentences)[:, 0].numpy() + random.normal(0, 0.5, 150)
     data = write_rows(tmp_path / "d.csv", zip(sentences, right, strict=True))
-    found = bp.revert(tmp_path / "base", tmp_path / "tuned", data, early_stop=False)
+    found = bp.revert(tmp_path / "base", tmp_path / "tuned", data, options=bp.RevertOptions(early_stop=False))
     errors = (logits(filled, sentences)[:, 0].numpy() - right) ** 2
     filled.load_state_dict(base)
     worse = (logits(filled, sentences)[:, 0].numpy() - right) ** 2

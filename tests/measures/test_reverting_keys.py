@@ -12,7 +12,7 @@ EXEMPT = ("bert", "roberta", "gpt2")
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_reverting_the_key_biases(tmp_path, kind):
-    found = bp.revert(*write_pair(tmp_path, kind), by="role")
+    found = bp.revert(*write_pair(tmp_path, kind), options=bp.RevertOptions(by="role"))
     keys = next(row for row in found.rows if row.group.role == "k")
     others = [row.logit_change for row in found.rows if row.group.role in ("q", "v")]
     assert min(others) > 1e-3
@@ -26,7 +26,7 @@ def test_reverting_the_key_biases(tmp_path, kind):
 
 
 def test_a_layer_keeps_its_cancelled_biases_apart(tmp_path):
-    found = bp.revert(*write_pair(tmp_path, "bert"), by="layer")
+    found = bp.revert(*write_pair(tmp_path, "bert"), options=bp.RevertOptions(by="layer"))
     labels = [row.group.label for row in found.rows]
     assert sorted(labels) == ["k", "layer 0", "layer 1", "outside"]
     assert labels[-1] == "k"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from support.builders import move, state, write
+from support.reporting import described
 
-from bitfit_probe import probe
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.comparison import compare
@@ -271,7 +271,7 @@ def test_by_peft_itself(tmp_path):
     once = {name: after[name].clone() for name in base}
     twice = {name: once[name] + (once[name] - base[name]) for name in base}
     paths = [write(tmp_path / f"{i}.safetensors", side) for i, side in enumerate((base, once, twice, base))]
-    report = probe(*paths, spectra=True, adapter=tmp_path / "adapter")
+    report = described(*paths, spectra=True, adapter=tmp_path / "adapter")
     for measured, times in zip(report.measured, (1, 2, 0), strict=True):
         found = [item.merge_strength for item in measured.spectra]
         assert found == pytest.approx([times] * 5, abs=1e-5)

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 from support.builders import biases, compare, copied, model, move, state, write
+from support.reporting import described
 
-from bitfit_probe import probe
 from bitfit_probe.checkpoint.trainer_state import TrainerState
 from bitfit_probe.measures.training_sufficiency import LIMITS, adequacy, said_lr_times_steps
 
@@ -260,7 +260,7 @@ def test_the_state_file_beside_the_weights_is_read(tmp_path):
     base = write(tmp_path / "base", state("bert"))
     tuned = write(tmp_path / "tuned", move(state("bert"), *biases(state("bert")), by=0.1))
     (tuned / "trainer_state.json").write_text(json.dumps(log(lambda s: 1e-3, 500, 50)))
-    found = probe(base, tuned).measured[0].adequacy
+    found = described(base, tuned).measured[0].adequacy
     assert found.said_lr_times_steps == pytest.approx(0.5)
     (tuned / "trainer_state.json").write_text("{not json")
-    assert probe(base, tuned).measured[0].adequacy.said_lr_times_steps is None
+    assert described(base, tuned).measured[0].adequacy.said_lr_times_steps is None

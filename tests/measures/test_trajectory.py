@@ -7,8 +7,8 @@ import math
 
 import pytest
 from support.builders import biases, copied, state, write
+from support.reporting import described
 
-from bitfit_probe import probe
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.measures.trajectory import order
 
@@ -51,7 +51,7 @@ def by_role(found):
 
 def test_norms_moves_and_stops(tmp_path):
     base, paths = checkpoints(tmp_path)
-    found = probe(base, *paths[::-1], trajectory=True).trajectory  # given in the wrong order
+    found = described(base, *paths[::-1], trajectory=True).trajectory  # given in the wrong order
     assert found.steps == STEPS
     assert [name[-3:] for name in found.names] == ["100", "200", "300", "400"]
     elements = {"query": 64, "value": 64, "intermediate": 96}
@@ -109,5 +109,5 @@ def test_a_file_in_a_numbered_folder(tmp_path):
 
 def test_only_where_it_was_asked_for(tmp_path):
     base, paths = checkpoints(tmp_path)
-    assert probe(base, *paths).trajectory is None
-    assert probe(base, paths[0], trajectory=True).trajectory is None
+    assert described(base, *paths).trajectory is None
+    assert described(base, paths[0], trajectory=True).trajectory is None

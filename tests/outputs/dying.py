@@ -69,8 +69,8 @@ def content(folder: Path, before: set[Path]) -> dict[str, str]:
 
 def main() -> None:
     folder, command = Path(sys.argv[1]), sys.argv[2:]
+    import bitfit_probe.api.report
     import bitfit_probe.cli
-    import bitfit_probe.probe
     import bitfit_probe.tuning.patch  # noqa: F401 (what children need not import again)
 
     os.chdir(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ from tuning.tiny import rows, write_csv
 
 import bitfit_probe as bp
 from bitfit_probe import sample
-from bitfit_probe.beforehand import recommend
+from bitfit_probe.api.task import recommend
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import TaskData, read_examples
 from bitfit_probe.errors import DataError, ModelError
-from bitfit_probe.recommendation.answer import Known, recommendation
+from bitfit_probe.recommendation.answer import recommendation
+from bitfit_probe.recommendation.known import Known
 from bitfit_probe.recommendation.rule import Line, Rule, Shipped
 from bitfit_probe.records import Check, Finding
 from bitfit_probe.records.distance import Distance, Forecast, Reach
 from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.options import RecommendOptions
 from bitfit_probe.records.recommendation import Trial, TrialResult
 
 
-def asked(base: Path, data: Path, **more: Any) -> Any:
-    return recommend(base, data, reference=False, **more)
+def asked(base: Path, data: Path, *, tuned: Sequence[Path] = (), **more: Any) -> Any:
+    return recommend(base, data, tuned=tuned, options=RecommendOptions(reference=False, **more))
 
 
 def methods(found: Any) -> list[str]:

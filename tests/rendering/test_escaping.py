@@ -197,7 +197,7 @@ def test_nothing_in_a_whole_report_is_live(name):
 )
 def test_sarif_messages_hold_no_links(name, shown):
     check = Check((replace(hostile_finding(name), tuned="m"),), ("BP403",), (NotChecked("BP101", name, "m"),))
-    from bitfit_probe.probe import explanations
+    from bitfit_probe.api.check import explanations
 
     (run,) = json.loads(check_to_sarif(check, explanations(), version="1"))["runs"]
     assert run["results"][0]["message"]["text"] == f"{shown} moved look at {shown}"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bitfit_probe.probe import explanations
+from bitfit_probe.api.check import explanations
 from bitfit_probe.records import Check, Evidence, Explanation, Finding, NotChecked
 from bitfit_probe.rendering import check_to_json, check_to_sarif, check_to_text, explanation_to_text
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from support.builders import biases, copied, move, state, write
+from support.reporting import described
 
-from bitfit_probe import probe
 from bitfit_probe.records.measures import Adequacy, Likeness, Trajectory
 from bitfit_probe.records.report import Measured
 from bitfit_probe.rendering import report_to_json, report_to_text
@@ -37,7 +37,7 @@ def report(tmp_path_factory):
     paths = [
         write(folder / f"{n}.safetensors", s) for n, s in (("b", base), ("1", one), ("2", two), ("3", three))
     ]
-    return probe(*paths, by=("role", "layer", "role-layer", "tensor"), spectra=True, trajectory=True)
+    return described(*paths, by=("role", "layer", "role-layer", "tensor"), spectra=True, trajectory=True)
 
 
 @pytest.mark.parametrize("width", [40, 47, 59, 60, 71, 72, 80, 99, 120])
@@ -188,7 +188,7 @@ def test_keys_that_were_not_asked_for_are_absent(tmp_path):
     paths = [
         write(tmp_path / name, side) for name, side in (("b.pt", base), ("t.pt", move(base, *biases(base))))
     ]
-    document = json.loads(report_to_json(probe(*paths, by=())))
+    document = json.loads(report_to_json(described(*paths, by=())))
     assert set(document) == {"format_version", "base", "architecture", "comparisons"}
     assert not {"rankings", "spectra", "no_spectrum"} & set(document["comparisons"][0])
 
@@ -197,7 +197,7 @@ def test_evil_names_do_no_harm(tmp_path):
     evil = "a\x1b[31m\u202e=1.bias"
     base = {evil: torch.zeros(3), "encoder.layer.0.weight": torch.zeros(4, 4)}
     paths = [write(tmp_path / f"{i}.pt", {n: t + i for n, t in base.items()}) for i in range(3)]
-    report = probe(*paths, by=("role", "layer", "tensor"), spectra=True, trajectory=True)
+    report = described(*paths, by=("role", "layer", "tensor"), spectra=True, trajectory=True)
     for by in ("role", "layer", "tensor"):
         assert all(line.isprintable() for line in report_to_text(report, by=by).splitlines())
     assert "\x1b" not in report_to_json(report)

@@ -12,10 +12,11 @@ import torch
 from support.builders import config_of, state
 from support.builders import write as write_folder
 from support.checking import run_rules
+from support.reporting import described
 from zoo.beds import Run, healthy
 from zoo.specimens import write
 
-from bitfit_probe.probe import explanations, probe
+from bitfit_probe.api.check import explanations
 from bitfit_probe.records import Finding
 from bitfit_probe.rendering import (
     check_to_json,
@@ -410,7 +411,7 @@ def test_what_was_not_read_is_named_in_every_output(tmp_path: Path) -> None:
     for text in (check_to_text(found), check_to_json(found), sarif):
         assert all(name in text for name in unread)
         assert "optimizer.pt" not in text
-    report = probe(built.base, *built.tuned)
+    report = described(built.base, *built.tuned)
     pages = report_to_markdown(report), report_to_html(report)
     for text in (report_to_text(report), report_to_json(report), *pages):
         assert all(name in text.replace("\\", "") for name in unread)

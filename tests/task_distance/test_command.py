@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from bitfit_probe import sample
-from bitfit_probe.beforehand import distance
+from bitfit_probe.api.task import distance
 from bitfit_probe.cli import cli
 from bitfit_probe.data import Columns, TaskData
 from bitfit_probe.errors import DataError
+from bitfit_probe.records.options import DistanceOptions
 from bitfit_probe.task_distance.data_validation import notes_on, require_usable
 from bitfit_probe.task_distance.reference_tasks import known_tasks, reading
 
@@ -63,7 +64,7 @@ def test_json_holds_every_measure_and_a_separable_task_is_near(questions: Path) 
 def test_without_reference_and_reach_it_says_so(questions: Path) -> None:
     with questions.open("a") as stream:
         stream.write("who wrote the book 0?,place\n")
-    found = distance(sample.base_path(), questions, reference=False, reach=False)
+    found = distance(sample.base_path(), questions, options=DistanceOptions(reference=False, reach=False))
     assert found.reach is None
     assert found.value("proxy_a_distance") is None
     assert any("text distances were not measured" in note for note in found.notes)

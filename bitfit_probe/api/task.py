@@ -1,11 +1,14 @@
-"""Where the rooms meet before a method is chosen: from a model and examples to what to expect and to do."""
+"""Before a method is chosen: how far a task lies from a model, what to expect, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from bitfit_probe.api.progress import Progress
+from bitfit_probe.records.options import DistanceOptions, RecommendOptions
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
@@ -19,20 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["distance", "recommend", "with_recommendation"]
 
-#: Told what is being done, and the part of it done and to do.
-Progress = Callable[[str, int, int], None]
-
 
 def distance(
     model: str | Path | LiveModel,
     data: str | Path | TaskData,
     *,
     columns: Columns | None = None,
-    reference: str | Path | Literal[False] | None = None,
     tuned: str | Path | None = None,
-    reach: bool = True,
-    examples: int = 300,
-    seed: int = 0,
+    options: DistanceOptions | None = None,
     progress: Progress | None = None,
 ) -> Distance:
     """Measure how far a task lies from what a model knows, and what training could reach.
@@ -45,17 +42,10 @@ def distance(
         Labelled examples, or a file of them: CSV, TSV, JSONL or Parquet.
     columns
         Which columns to read; guessed by name where not given.
-    reference
-        A file of texts like those of the pretraining, one a line; None takes the English sample of the
-        package, False leaves the text distances out.
     tuned
         A checkpoint tuned from the model: how much of its change biases could have done.
-    reach
-        Whether to forecast head, biases, LoRA and all weights.
-    examples
-        How many to take at random.
-    seed
-        Of sampling, folds and directions.
+    options
+        What is measured, and on how many examples.
     progress
         Told what is being done, and the part of it done and to do.
 
@@ -65,23 +55,16 @@ def distance(
         The data can't be used (BE4xx) or the model can't be loaded (BE5xx).
     """
     from bitfit_probe.data import as_examples, read_texts
-    from bitfit_probe.records.options import DistanceOptions
     from bitfit_probe.task_distance import Reference, english_reference, measure_distance
 
-    texts: tuple[str, ...] = ()
-    name = "English public-domain prose"
-    if reference is None:
-        texts = english_reference()
-    elif reference is not False:
-        texts, name = read_texts(reference), Path(reference).name
-    return measure_distance(
-        model,
-        as_examples(data, columns),
-        Reference(name, texts),
-        DistanceOptions(reference, reach, examples, seed),
-        tuned=tuned,
-        progress=progress,
-    )
+    options = options or DistanceOptions()
+    against = Reference("English public-domain prose", ())
+    if options.reference is None:
+        against = against._replace(texts=english_reference())
+    elif options.reference is not False:
+        against = Reference(Path(options.reference).name, read_texts(options.reference))
+    read = as_examples(data, columns)
+    return measure_distance(model, read, against, options, tuned=tuned, progress=progress)
 
 
 def recommend(
@@ -89,29 +72,20 @@ def recommend(
     data: str | Path | TaskData,
     *,
     columns: Columns | None = None,
-    reference: str | Path | Literal[False] | None = None,
     tuned: Sequence[str | Path] = (),
-    trial: float | None = None,
-    work_dir: Path | None = None,
-    margin: float = 1.0,
-    examples: int = 300,
-    seed: int = 0,
+    options: RecommendOptions | None = None,
     progress: Progress | None = None,
 ) -> Recommended:
     """Say which of BitFit, LoRA and full fine-tuning to take, with the evidence for and against it.
 
     Parameters
     ----------
-    model, data, columns, reference, examples, seed
+    model, data, columns
         As for `distance`. All examples of `data` count as those to train on.
     tuned
         Checkpoints tuned for the task already: their findings come before any advice to change the method.
-    trial
-        Minutes for short runs of the candidates, whose results take the place of forecasts.
-    work_dir
-        Directory in which finished runs of a trial are kept, so that an interrupted one goes on.
-    margin
-        Points that a cheaper method may lose against the best.
+    options
+        What is measured, whether the methods are tried, and what a cheaper one may lose.
     progress
         Told what is being done (the stages of `distance`, ``tuned``, ``trial``), and the part of it done and
         to do.
@@ -123,27 +97,22 @@ def recommend(
     """
     from bitfit_probe.checkpoint import open_checkpoint
     from bitfit_probe.data import as_examples
-    from bitfit_probe.outputs import refuse_overlap
     from bitfit_probe.pair import open_pairs
     from bitfit_probe.recommendation.answer import recommendation
-    from bitfit_probe.recommendation.trial.journal import JOURNAL
     from bitfit_probe.records.recommendation import Recommended
 
-    if work_dir is not None:
-        given = [item for item in (model, data, reference, *tuned) if isinstance(item, str | Path)]
-        refuse_overlap([Path(work_dir) / JOURNAL], map(Path, given))
+    options = options or RecommendOptions()
+    _refuse_inputs_as_journal(options, (model, data, options.reference, *tuned))
     read = as_examples(data, columns)
     pairs = open_pairs(model, tuned, data=read) if tuned else ()
     opened = next((pair.path for pair in pairs if pair.compared), None)
     live = pairs[0].live("base") if pairs else model
-    measured = distance(
-        live, read, reference=reference, tuned=opened, examples=examples, seed=seed, progress=progress
-    )
-    runs = None if trial is None else _trial(model, read, trial, work_dir, seed, progress)
-    known, evidence = _known(pairs, read.sample(examples, seed), runs, progress)
+    measured = distance(live, read, tuned=opened, options=options.distance, progress=progress)
+    runs = _trial(model, read, options, progress)
+    known, evidence = _known(pairs, read.sample(options.examples, options.seed), runs, progress)
     checkpoint = pairs[0].base if pairs else open_checkpoint(model)
     return Recommended(
-        recommendation(checkpoint, read, measured, margin=margin, known=known),
+        recommendation(checkpoint, read, measured, margin=options.margin, known=known),
         measured,
         evidence,
         runs,
@@ -152,23 +121,17 @@ def recommend(
 
 
 def with_recommendation(
-    report: Report,
-    pairs: Sequence[Pair],
-    data: TaskData,
-    *,
-    margin: float = 1.0,
-    examples: int = 300,
-    progress: Progress | None = None,
+    report: Report, pairs: Sequence[Pair], data: TaskData, *, progress: Progress | None = None
 ) -> Report:
     """Add to a report how far the task is, and which method it asks for.
 
     Parameters
     ----------
     report
-        From `describe` with the same pairs; its findings, spectra and reverting count as evidence.
+        Of the same pairs; its findings, spectra and reverting count as evidence.
     pairs
         Open and compared.
-    data, margin, examples, progress
+    data, progress
         As for `recommend`.
 
     Raises
@@ -182,7 +145,7 @@ def with_recommendation(
     from bitfit_probe.records.recommendation import Recommended
 
     base = pairs[0].base
-    measured = distance(pairs[0].live("base"), data, examples=examples, progress=progress)
+    measured = distance(pairs[0].live("base"), data, progress=progress)
     looks = [
         Look(
             str(pair.path),
@@ -193,24 +156,29 @@ def with_recommendation(
         for pair, known in zip(pairs, report.measured, strict=True)
     ]
     known = Known.of(looks, report.check)
-    answer = recommendation(base, data, measured, margin=margin, known=known)
-    found = Recommended(answer, measured, check=report.check)
+    found = Recommended(recommendation(base, data, measured, known=known), measured, check=report.check)
     return replace(report, evidence=measured.evidence, recommended=found)
 
 
+def _refuse_inputs_as_journal(options: RecommendOptions, given: Iterable[object]) -> None:
+    from bitfit_probe.outputs import refuse_overlap
+    from bitfit_probe.recommendation.trial.journal import JOURNAL
+
+    if options.work_dir is not None:
+        inputs = [Path(item) for item in given if isinstance(item, str | Path)]
+        refuse_overlap([Path(options.work_dir) / JOURNAL], inputs)
+
+
 def _trial(
-    model: str | Path,
-    data: TaskData,
-    minutes: float,
-    work_dir: Path | None,
-    seed: int,
-    progress: Progress | None,
-) -> Trial:
+    model: str | Path, data: TaskData, options: RecommendOptions, progress: Progress | None
+) -> Trial | None:
+    if options.trial is None:
+        return None
     from bitfit_probe.recommendation.trial import run_trial
     from bitfit_probe.records.options import TrialOptions
 
     tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
-    asked = TrialOptions(minutes, seed=seed, work_dir=work_dir)
+    asked = TrialOptions(options.trial, seed=options.seed, work_dir=options.work_dir)
     return run_trial(model, data, asked, progress=tell)
 
 
