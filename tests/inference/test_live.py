@@ -21,8 +21,9 @@ from bitfit_probe.inference.weights import overlaid, windows
 from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.reverting import revert
 from bitfit_probe.pair import open_pairs
+from bitfit_probe.records.options import DistanceOptions, RevertOptions
 from bitfit_probe.rules import check
-from bitfit_probe.task_distance import english_reference, measure_distance
+from bitfit_probe.task_distance import Reference, english_reference, measure_distance
 
 
 @pytest.fixture
@@ -54,12 +55,11 @@ def test_rules_reverting_fisher_and_distance_share_two_models(loads, questions):
     found = check([pair])
     assert {"BP112", "BP308", "BP602"} <= set(found.checked)
     tuned, base = pair.live("tuned"), pair.live("base")
-    reverted = revert(tuned, pair.base, pair.comparison, questions, by="role", tolerance=0.02)
+    reverted = revert(tuned, pair.base, pair.comparison, questions, RevertOptions())
     assert reverted.examples == len(questions)
     assert fisher_of(tuned, pair.base, questions)
-    distance = measure_distance(
-        base, questions, english_reference()[:40], reference_name="English", settings=None
-    )
+    english = Reference("English", english_reference()[:40])
+    distance = measure_distance(base, questions, english, DistanceOptions(reach=False))
     assert "language_loss_gap" in {item.measure for item in distance.evidence}
     assert loads == {"BertForMaskedLM": 1, "BertForSequenceClassification": 1}
 

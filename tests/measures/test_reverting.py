@@ -116,7 +116,7 @@ def test_the_model_is_as_it_was_bit_for_bit(pair):
     comparison, _ = compare(base, tuned)
     live = LiveModel.of(tuned)
     before = copied(live.model.state_dict())
-    reverting.revert(live, base, comparison, data, by="role", tolerance=0.02)
+    reverting.revert(live, base, comparison, data, bp.RevertOptions())
     for name, values in live.model.state_dict().items():
         assert torch.equal(
             values.reshape(-1).view(torch.uint8), before[name].reshape(-1).view(torch.uint8)
