@@ -158,16 +158,13 @@ def _measured(
 def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:
     from bitfit_probe.measures.delta_similarity import likeness
 
-    alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
-    return likeness(alignments, comparisons)
+    return likeness(pairs)
 
 
 def _trajectory(pairs: Sequence[Pair]) -> Trajectory:
-    from bitfit_probe.measures.trajectory import order, trajectory
+    from bitfit_probe.measures.trajectory import trajectory
 
-    steps, known_from = order([pair.tuned for pair in pairs])
-    alignments, comparisons = [pair.alignment for pair in pairs], [pair.comparison for pair in pairs]
-    return trajectory(alignments, comparisons, steps, steps_from=known_from)
+    return trajectory(pairs)
 
 
 def _checked(pairs: Sequence[Pair]) -> Check:

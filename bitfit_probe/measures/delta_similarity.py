@@ -9,6 +9,7 @@ import numpy as np
 
 from bitfit_probe.align import Alignment, TensorPair
 from bitfit_probe.measures.groups import biases, is_cancelled
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import Likeness
 
@@ -29,9 +30,7 @@ ODD_GAP = 0.2
 Shared = tuple[tuple[TensorDelta, ...], tuple[TensorPair, ...]]
 
 
-def likeness(
-    alignments: Sequence[Alignment], comparisons: Sequence[Comparison], *, gap: float | None = ODD_GAP
-) -> tuple[Likeness, ...]:
+def likeness(pairs: Sequence[Pair], *, gap: float | None = ODD_GAP) -> tuple[Likeness, ...]:
     """Cosines between bias deltas of every two tuned checkpoints, for all biases and for each role.
 
     Over the biases that all of them have, the key biases that softmax cancels left out. A bias that moved
@@ -39,8 +38,8 @@ def likeness(
 
     Parameters
     ----------
-    alignments, comparisons
-        One a tuned checkpoint, against the same base.
+    pairs
+        Tuned checkpoints beside the same base.
     gap
         By how much the odd one's mean cosine to the others must lie below theirs; None asks for
         none.
@@ -50,13 +49,13 @@ def likeness(
     tuple of Likeness
         For all biases first, then for each role in the order in which they are met.
     """
-    count = len(comparisons)
+    count = len(pairs)
     products: dict[str, Matrix] = {}
-    for rows, pairs in shared_biases(alignments, comparisons):
+    for rows, tensors in shared_biases(pairs):
         role = rows[0].info.role or "other"
-        deltas = np.array([_delta(*item) for item in zip(rows, pairs, strict=True)])
+        deltas = np.array([_delta(*item) for item in zip(rows, tensors, strict=True)])
         products[role] = products.get(role, np.zeros((count, count))) + deltas @ deltas.T
-    names = tuple(comparison.tuned.path for comparison in comparisons)
+    names = tuple(pair.comparison.tuned.path for pair in pairs)
     everything = sum(products.values(), np.zeros((count, count)))
     return tuple(
         Likeness(names, role, cosines, None if gap is None else odd_one_out(cosines, gap))
@@ -67,9 +66,9 @@ def likeness(
     )
 
 
-def shared_biases(alignments: Sequence[Alignment], comparisons: Sequence[Comparison]) -> Iterator[Shared]:
-    """The biases outside the head that all comparisons have, those that softmax cancels left out."""
-    sides = [dict(_by_name(*side)) for side in zip(alignments, comparisons, strict=True)]
+def shared_biases(pairs: Sequence[Pair]) -> Iterator[Shared]:
+    """The biases outside the head that all pairs have, those that softmax cancels left out."""
+    sides = [dict(_by_name(pair.alignment, pair.comparison)) for pair in pairs]
     for name in sides[0]:
         items = [side[name] for side in sides if name in side]
         if len(items) == len(sides) and len({row.shape for row, _ in items}) == 1:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.align import Alignment
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.measures.delta_similarity import shared_biases
-from bitfit_probe.records import Comparison
+from bitfit_probe.pair import Pair
 from bitfit_probe.records.measures import StepsFrom, Trajectory
 
 if TYPE_CHECKING:
@@ -55,14 +54,7 @@ def _by_name(checkpoint: Checkpoint) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
-def trajectory(
-    alignments: Sequence[Alignment],
-    comparisons: Sequence[Comparison],
-    steps: Sequence[int],
-    *,
-    still: float = STILL,
-    steps_from: StepsFrom = "order given",
-) -> Trajectory:
+def trajectory(pairs: Sequence[Pair], *, still: float = STILL) -> Trajectory:
     """Follow the biases of each role through the checkpoints of one run, sorted by step.
 
     Over the biases that all checkpoints have, the key biases that softmax cancels left out. Values of one
@@ -70,22 +62,19 @@ def trajectory(
 
     Parameters
     ----------
-    alignments, comparisons
-        One a checkpoint, against the same base.
-    steps
-        Training step of each.
+    pairs
+        Checkpoints of one run beside the same base.
     still
         A role has stopped once each of its moves is below this share of its whole path.
-    steps_from
-        How the steps are known.
     """
+    steps, steps_from = order([pair.tuned for pair in pairs])
     by_step = sorted(range(len(steps)), key=lambda number: steps[number])
     far: dict[str, Array] = {}
-    for rows, pairs in shared_biases(alignments, comparisons):
+    for rows, tensors in shared_biases(pairs):
         squares = far.setdefault(rows[0].info.role or "other", np.zeros((2, len(steps))))
-        base = last = pairs[0].base.values()
+        base = last = tensors[0].base.values()
         for column, number in enumerate(by_step):
-            now = pairs[number].tuned.values()
+            now = tensors[number].tuned.values()
             squares[:, column] += _square(now, base), _square(now, last)
             last = now
     ordered = tuple(int(steps[number]) for number in by_step)
@@ -96,7 +85,7 @@ def trajectory(
         norms=tuple(norms),
         moves=tuple(moves),
         stopped_at=tuple(_stopped(ordered, move, still) for move in moves),
-        names=tuple(comparisons[number].tuned.path for number in by_step),
+        names=tuple(pairs[number].comparison.tuned.path for number in by_step),
         steps_from=steps_from,
     )
 
