@@ -358,6 +358,9 @@ TAIL = """
 - **A dict of biases** is taken as tuned values, not as differences; what it leaves out is `not-in-file`.
 - **DeepSpeed ZeRO** is put together by the rule of its own `zero_to_fp32.py`. Models that are split by tensor
   or pipeline parallelism are refused with the command to run.
+- **A folder** is read as transformers would read it; then a PEFT adapter, then one weight file of any name,
+  counts. Exports (GGUF, ONNX) are taken where nothing that was trained is there, `model.gguf` before
+  `model.onnx` before one of any name; last, one file without a suffix that is known by its bytes.
 - **GGUF** is read for architectures whose tensors llama.cpp's converter leaves alone (bert, phi2, phi3,
   qwen2, qwen3, stablelm, starcoder2) or rearranges in a way that is undone (llama, gpt2). Of a quantised
   tensor an element counts as moved only where it differs by more than one quantisation step of its block,

@@ -1,33 +1,18 @@
-"""What torch.save wrote before PyTorch 1.6: five pickles, then the storages, read without torch.
-
-Layout: ``_legacy_save`` in ``torch/serialization.py``: a magic number, a protocol version, facts about
-the machine, the object, the list of storage keys; then each storage in that order, eight bytes of
-element count before its bytes.
-"""
+"""What torch.save wrote before PyTorch 1.6: five pickles, then the storages, read without torch."""
 
 from __future__ import annotations
 
-import io
-
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.storage.tensor import File, FileStorage
+from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.checkpoint.torch.naming import NAMING
-from bitfit_probe.checkpoint.torch.state import needs_torch, storage_dtype, tensors_of, unwrap
-from bitfit_probe.checkpoint.torch.unpickle import Described, StorageRef, describe
-from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
 
 __all__ = ["NAMING", "matches", "read"]
 
-_MAGIC = 0x1950A86A20F9469CFC6C
-_PROTOCOL = 1001
-#: torch.save's first pickle behind its protocol: LONG1 of ten bytes, the magic number, STOP.
-_HEAD = b"\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+#: The first pickle behind its protocol: LONG1 of ten bytes, the magic number, STOP.
+_HEAD = b"\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
 #: From protocol 4 on, a frame of nine bytes stands before it.
 _PLACES = (2, 11)
-_COUNT_BYTES = 8
-#: The pickles stand before the data; most fit into the first bite, few need more.
-_BITES = (1 << 20, 32 << 20)
 
 
 def matches(head: bytes, file: File) -> bool:
@@ -40,68 +25,14 @@ def read(file: File, key: str | None = None) -> Checkpoint:
 
     Raises
     ------
-    TruncatedError
-        The file ends before its last storage.
-    CorruptError
-        The pickles or the storages contradict each other.
-    UnsafeError, NoStateDictError, AmbiguousError
-        See `describe` and `unwrap`.
+    UnreadableError
+        See `bitfit_probe.checkpoint.torch.legacy` and `unwrap`.
     """
-    described, keys, start = _pickles(file)
-    state, notes = unwrap(described.root, key, file.path)
+    from bitfit_probe.checkpoint.torch.legacy import Legacy
+    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
+
+    found = Legacy.of(file)
+    state, notes = unwrap(found.root, key, file.path)
     if needs_torch(state):
         return torch_fallback.read(file, state.key)
-    extents = _extents(file, described.storages, keys, start)
-
-    def storage(ref: StorageRef) -> FileStorage:
-        if ref.key not in extents:
-            raise _corrupt(file, f"the storage {ref.key!r} is missing")
-        return extents[ref.key]
-
-    tensors = tensors_of(state, storage, file.path)
-    return Checkpoint(file.path, "torch legacy", tensors, (file,), notes)
-
-
-def _corrupt(file: File, what: str) -> UnreadableError:
-    return CorruptError(what, advice="copy or download it again", path=file.path)
-
-
-def _pickles(file: File) -> tuple[Described, list[str], int]:
-    for bite in _BITES:
-        count = min(bite, file.size)
-        data = io.BytesIO(file.read(0, count))
-        try:
-            magic, protocol, machine, described, keys = (describe(data, file.path) for _ in range(5))
-            break
-        except TruncatedError:
-            if count == file.size or bite == _BITES[-1]:
-                raise
-    if magic.root != _MAGIC or protocol.root != _PROTOCOL:
-        raise _corrupt(file, "the magic number or the protocol version is not torch.save's")
-    if not isinstance(machine.root, dict) or machine.root.get("little_endian") is not True:
-        raise UnsupportedError(
-            "written on a big-endian machine",
-            advice="load and save it again on a little-endian one",
-            path=file.path,
-        )
-    if not isinstance(keys.root, list) or not all(isinstance(item, str) for item in keys.root):
-        raise _corrupt(file, "the list of storages is malformed")
-    return described, keys.root, data.tell()
-
-
-def _extents(file: File, refs: dict[str, StorageRef], keys: list[str], start: int) -> dict[str, FileStorage]:
-    out: dict[str, FileStorage] = {}
-    for key in keys:
-        if key not in refs:
-            raise _corrupt(file, f"the storage {key!r} belongs to nothing")
-        count = int.from_bytes(file.read(start, _COUNT_BYTES), "little")
-        size = count * storage_dtype(refs[key], file.path).itemsize
-        if start + _COUNT_BYTES + size > file.size:
-            raise TruncatedError(
-                "the file ends before its last tensor",
-                advice="copy or download it again",
-                path=file.path,
-            )
-        out[key] = FileStorage(file, start + _COUNT_BYTES, size)
-        start += _COUNT_BYTES + size
-    return out
+    return Checkpoint(file.path, "torch legacy", tensors_of(state, found.finder(), file.path), (file,), notes)

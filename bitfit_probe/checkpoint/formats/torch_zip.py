@@ -5,11 +5,7 @@ from __future__ import annotations
 from bitfit_probe.checkpoint.formats import torch_fallback
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.storage.tensor import File
-from bitfit_probe.checkpoint.torch import script
-from bitfit_probe.checkpoint.torch.archive import Archive
 from bitfit_probe.checkpoint.torch.naming import NAMING
-from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
-from bitfit_probe.checkpoint.torch.trainers import notes_of
 
 __all__ = ["NAMING", "matches", "read"]
 
@@ -27,6 +23,11 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     UnreadableError
         See `Archive` and `unwrap`.
     """
+    from bitfit_probe.checkpoint.torch import script
+    from bitfit_probe.checkpoint.torch.archive import Archive
+    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
+    from bitfit_probe.checkpoint.torch.trainers import notes_of
+
     archive = Archive(file)
     if archive.is_script:
         tensors = tensors_of(script.state_of(archive.root, file.path), archive.storage, file.path)
