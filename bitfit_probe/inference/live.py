@@ -81,7 +81,7 @@ class LiveModel:
         MissingExtraError
             torch or transformers is not installed.
         """
-        if checkpoint.read_json("adapter_config.json") is not None:
+        if checkpoint.adapter is not None:
             raise ModelError(
                 "is an adapter, which is no model by itself",
                 advice="merge it into the base (peft's merge_and_unload) and give that",

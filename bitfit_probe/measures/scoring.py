@@ -29,14 +29,11 @@ def score(live: LiveModel, data: TaskData) -> tuple[float, ...]:
     DataError
         The labels are not this model's.
     """
-    import torch
-
     question = question_of(data, live)
     found = np.empty(len(data))
-    with torch.inference_mode():
-        for batch in ask(live, question, data):
-            logits = logits_of(live.model, batch)
-            right = question.right(logits, batch.targets)
-            values = 1 - question.losses(logits, batch.targets) if right is None else right
-            found[list(batch.rows)] = values.double().numpy()
+    for batch in ask(live, question, data):
+        logits = logits_of(live.model, batch)
+        right = question.right(logits, batch.targets)
+        values = 1 - question.losses(logits, batch.targets) if right is None else right
+        found[list(batch.rows)] = values.double().numpy()
     return tuple(map(float, found))

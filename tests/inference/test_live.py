@@ -113,6 +113,12 @@ def test_what_is_missing_is_named_and_refused_where_it_is_asked(tmp_path):
         _ = live.tokenizer
 
 
+def test_a_merged_model_is_one_though_its_adapter_s_settings_lie_beside_it(tmp_path):
+    write(tmp_path / "m", state("bert"), config_of("bert"))
+    (tmp_path / "m" / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    assert LiveModel.of(open_checkpoint(tmp_path / "m")).missing == ()
+
+
 def test_a_bare_model_has_no_head_to_ask(tmp_path):
     settings = config_of("bert-bare", architectures=["BertModel"])
     live = LiveModel.of(open_checkpoint(write(tmp_path / "m", state("bert-bare"), settings)))
