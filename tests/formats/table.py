@@ -209,6 +209,13 @@ def recorded(name: str) -> Callable[[Path, State], Path]:
     return lambda *_: RECORDED / name
 
 
+def whole(folder: Path, source: State) -> Path:
+    bert = model("bert").to(next(iter(source.values())).dtype)
+    bert.load_state_dict(source)
+    torch.save(bert, folder / "x.pt")
+    return folder / "x.pt"
+
+
 def sparse(folder: Path, source: State) -> Path:
     torch.save({n: t.to_sparse() if t.ndim == 2 else t for n, t in source.items()}, folder / "x.pt")
     return folder / "x.pt"
@@ -222,6 +229,7 @@ def _rows() -> Iterator[Format]:
     )
     yield Format("torch.save (zip)", "torch", lambda f, s: write(f / "x.pt", s))
     yield Format("torch.save before 1.6", "torch", lambda f, s: write(f / "x.legacy", s))
+    yield Format("torch.save of a whole module", "torch", whole)
     yield Format("torch.save of sparse tensors (needs torch)", "torch", sparse, only32)
     for kind, name in (
         ("bert-bias-all", "PEFT LoRA"),
@@ -366,6 +374,10 @@ TAIL = """
   tensor an element counts as moved only where it differs by more than one quantisation step of its block,
   2·max|x| / (2^b − 1); all other figures are those of the dequantised values.
 - **ONNX**: a matrix that the exporter turned and renamed (`onnx::MatMul_123`) gets back its layer's name.
+- **A whole module**, as `torch.save(model)` pickles it, is read from the tree of its modules: the names are
+  those of its `state_dict()`, and no class of it is imported or run. A state dict or a module within a
+  training state or another object is found as well. What keeps its tensors in a form of its own (quantised
+  layers, parameters that were never initialised) is named and refused.
 - **TorchScript**: attributes under their path, as `state_dict()` names them; none of its code is run.
 """
 

@@ -28,8 +28,9 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     UnreadableError
         See `bitfit_probe.checkpoint.torch.legacy` and `unwrap`.
     """
+    from bitfit_probe.checkpoint.torch.choosing import unwrap
     from bitfit_probe.checkpoint.torch.legacy import Legacy
-    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
+    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of
 
     found = Legacy.of(file)
     state, notes = unwrap(found.root, key, file.path)

@@ -25,7 +25,8 @@ def read(file: File, key: str | None = None) -> Checkpoint:
     """
     from bitfit_probe.checkpoint.torch import script
     from bitfit_probe.checkpoint.torch.archive import Archive
-    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of, unwrap
+    from bitfit_probe.checkpoint.torch.choosing import unwrap
+    from bitfit_probe.checkpoint.torch.state import needs_torch, tensors_of
     from bitfit_probe.checkpoint.torch.trainers import notes_of
 
     archive = Archive(file)

@@ -19,7 +19,8 @@ from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.joined import Tile, tiled
 from bitfit_probe.checkpoint.storage.tensor import File, Section, Tensor, contiguous_strides
 from bitfit_probe.checkpoint.torch.archive import Archive
-from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of, unwrap
+from bitfit_probe.checkpoint.torch.choosing import unwrap
+from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of
 from bitfit_probe.checkpoint.torch.unpickle import Global, Inert, StorageRef, TensorRef, describe
 from bitfit_probe.errors import CorruptError, MissingShardError, UnsupportedError
 

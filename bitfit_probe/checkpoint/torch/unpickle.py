@@ -24,7 +24,16 @@ from typing import Any
 
 from bitfit_probe.errors import CorruptError, TruncatedError, UnsafeError
 
-__all__ = ["Described", "Global", "Inert", "StorageRef", "TensorRef", "describe"]
+__all__ = [
+    "Described",
+    "Global",
+    "Inert",
+    "StorageRef",
+    "TensorRef",
+    "attributes_of",
+    "describe",
+    "is_rebuilt",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,19 @@ class Inert:
         self.args = args
         self.state: Any = None
         self.entries: dict[Any, Any] = {}
+
+
+def attributes_of(value: Inert) -> dict[Any, Any]:
+    """What an object's ``__dict__`` was restored from; empty where its class keeps its state otherwise."""
+    state = value.state
+    if isinstance(state, tuple) and len(state) == 2:  # with __slots__: the dict, then the slots
+        state = state[0]
+    return state if isinstance(state, dict) else {}
+
+
+def is_rebuilt(value: Any) -> bool:
+    """Whether it is a tensor of a kind (sparse, quantised, a subclass) that only torch can rebuild."""
+    return isinstance(value, Inert) and value.what.name.startswith("_rebuild")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +221,11 @@ _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+    # Sets are lists here; the very list, as a set of it may be called for a million times.
+    **dict.fromkeys(
+        [(module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset")],
+        lambda *args: args[0] if args and isinstance(args[0], list) else [],
+    ),
     ("torch", "Size"): lambda *args: _integers(args[0]) if args else (),
     ("torch.nn.parameter", "Parameter"): lambda *args: args[0] if args else None,
 }
