@@ -118,9 +118,9 @@ class Architecture:
         --------
         >>> from bitfit_probe.architectures import recognise
         >>> gpt2 = recognise(["h.0.attn.c_attn.bias", "h.0.attn.bias"])
-        >>> gpt2.place("h.0.attn.c_attn.bias", 1)
-        Place(role='qkv', layer=0, stack=None, kind='bias')
-        >>> gpt2.place("h.0.attn.bias", 4).kind
+        >>> gpt2.info("h.0.attn.c_attn.bias", 1)
+        TensorInfo(role='qkv', layer=0, stack=None, kind='bias')
+        >>> gpt2.info("h.0.attn.bias", 4).kind
         'buffer'
         """
         parsed = Name(name)

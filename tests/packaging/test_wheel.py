@@ -82,9 +82,10 @@ def test_data_came_along(python, tmp_path):
     code = (
         "from importlib import resources as r\n"
         "home = r.files('bitfit_probe')\n"
-        "for name in ('report/page.html.j2', 'report/page.css', 'report/page.js', 'py.typed',\n"
+        "for name in ('rendering/document/page.html.j2', 'rendering/document/page.css', 'py.typed',\n"
+        "             'rendering/document/page.js',\n"
         "             'sample/base/model.safetensors', 'architectures/families/bert.toml',\n"
-        "             'distance/reference_en.txt', 'distance/reference_tasks.csv'):\n"
+        "             'task_distance/reference_en.txt', 'task_distance/reference_tasks.csv'):\n"
         "    assert home.joinpath(name).is_file(), name\n"
     )
     run(python, "-c", code, cwd=tmp_path)

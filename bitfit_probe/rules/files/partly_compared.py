@@ -85,4 +85,6 @@ def partly_compared(pair: Pair, this: Rule) -> Iterator[Finding]:
 def _asked_for(pair: Pair, lost: Sequence[Uncovered]) -> bool:
     """Whether the tuned side's class has no place for the parts that are absent."""
     ours, theirs = model_class(pair.base.config), model_class(pair.tuned.config)
-    return theirs is not None and ours != theirs and {item.reason for item in lost} == {"part-absent"}
+    reasons = {item.reason for item in lost}
+    # With a part go single tensors that lead into it, such as the projection of CLIP's texts.
+    return theirs is not None and ours != theirs and "part-absent" in reasons <= {"part-absent", "absent"}
