@@ -72,10 +72,12 @@ def batches(
     with running(model):
         coded = tokens_of(data.take(rows), tokenizer, longest)
         coded = {name: values for name, values in coded.items() if name in known}
+        # Without a mask (FNet) padding would be part of the text.
+        padded = tokenizer.pad_token is not None and "attention_mask" in coded
         _check_vocabulary(coded["input_ids"], model, tokenizer)
         return [
             Batch(tuple(rows[place] for place in group), _padded(coded, group, tokenizer))
-            for group in _cut([len(ids) for ids in coded["input_ids"]], tokenizer.pad_token is not None)
+            for group in _cut([len(ids) for ids in coded["input_ids"]], padded)
         ]
 
 

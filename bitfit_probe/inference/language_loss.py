@@ -29,7 +29,7 @@ _NOTHING = -100
 
 def next_tokens(batch: Batch) -> Asked:
     """Ask for every token but the first of each text; padding is not asked for."""
-    real = batch.inputs["attention_mask"].bool()
+    real = batch.mask.bool()
     targets = batch.inputs["input_ids"].masked_fill(~real, _NOTHING)
     # A model's answer about a token stands one place before it.
     targets = targets.roll(-1, 1)
@@ -53,7 +53,7 @@ def masked(batch: Batch, tokenizer: Any) -> Asked:
         raise ModelError("the tokenizer has no mask token", advice="give the base model's tokenizer")
     ids = batch.inputs["input_ids"]
     special = torch.tensor(sorted(tokenizer.all_special_ids))
-    free = batch.inputs["attention_mask"].bool() & ~torch.isin(ids, special)
+    free = batch.mask.bool() & ~torch.isin(ids, special)
     chosen = torch.zeros_like(free)
     for place, row in enumerate(batch.rows):
         where = free[place].nonzero().flatten().tolist()

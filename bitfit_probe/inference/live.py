@@ -176,9 +176,9 @@ class LiveModel:
             answers = torch.cat([logits_of(self.model, batch) for batch in found]).double()
         return np.asarray(answers[_in_order(found)].numpy())
 
-    def pool(self, hidden: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One vector a text, shape (examples, width), of token vectors (examples, tokens, width)."""
-        mask = inputs["attention_mask"].to(hidden.dtype)
+    def pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One vector a text, shape (examples, width), of its tokens' vectors (examples, tokens, width)."""
+        mask = mask.to(hidden.dtype)
         if self.pooling == "first":
             return hidden[:, 0]
         if self.pooling == "last":
@@ -200,7 +200,7 @@ class LiveModel:
         with torch.inference_mode(), running(self.model):
             for batch in found:
                 states = self.body(**batch.inputs, output_hidden_states=True).hidden_states
-                parts.append(torch.stack([self.pool(state, batch.inputs) for state in states]))
+                parts.append(torch.stack([self.pool(state, batch.mask) for state in states]))
                 done += len(batch.rows)
                 if progress is not None:
                     progress(done, len(data))

@@ -45,6 +45,12 @@ class Batch:
     rows: tuple[int, ...]
     inputs: Mapping[str, torch.Tensor]
 
+    @property
+    def mask(self) -> torch.Tensor:
+        """Which tokens are the text's own, shape (examples, tokens); all where the model takes no mask."""
+        found = self.inputs.get("attention_mask")
+        return self.inputs["input_ids"].new_ones(self.inputs["input_ids"].shape) if found is None else found
+
 
 @dataclass(frozen=True)
 class Asked(Batch):

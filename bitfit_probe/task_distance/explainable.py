@@ -57,7 +57,7 @@ def layer_inputs(live: LiveModel, data: TaskData, most: int = 4096) -> dict[str,
     try:
         with torch.inference_mode(), running(live.model):
             for batch in live.batches(data):
-                chosen = batch.inputs["attention_mask"].reshape(-1).bool()
+                chosen = batch.mask.reshape(-1).bool()
                 live.body(**batch.inputs)
     finally:
         for handle in handles:

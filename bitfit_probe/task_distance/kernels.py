@@ -193,13 +193,13 @@ class _Collector:
         import torch
 
         self._where = torch.tensor(batch.rows)
-        self._mask = batch.inputs["attention_mask"]
+        self._mask = batch.mask
         model = self._live.body
         with torch.enable_grad():
             # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
             with running(model):
                 hidden = model(**batch.inputs).last_hidden_state
-            pooled = self._live.pool(hidden, batch.inputs)
+            pooled = self._live.pool(hidden, batch.mask)
             (pooled @ torch.from_numpy(direction).to(pooled.dtype)).sum().backward()
 
     def _hook(self, layer: _Layer) -> Any:

@@ -17,6 +17,7 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import LiveModel
+from bitfit_probe.inference.language_loss import language_losses
 from bitfit_probe.inference.weights import overlaid, windows
 from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.reverting import revert
@@ -143,3 +144,26 @@ def test_other_weights_for_a_while(tmp_path, kind):
     assert torch.allclose(inside, other.model(ids).logits, atol=1e-6)
     assert not torch.allclose(inside, before, atol=1e-3)
     assert torch.equal(live.model(ids).logits, before)
+
+
+def test_a_model_without_a_mask_gets_each_text_alone(tmp_path):
+    """FNet mixes all tokens with all: padding would be part of the text, so nothing is padded."""
+    torch.manual_seed(0)
+    config = transformers.FNetConfig(
+        vocab_size=64, hidden_size=32, num_hidden_layers=2, intermediate_size=48, max_position_embeddings=24
+    )
+    theirs = transformers.FNetForMaskedLM(config).eval()
+    theirs.save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    rows = [(text, "ab"[n % 2]) for n, text in enumerate(texts(5))]
+    data = read_examples(write_rows(tmp_path / "d.csv", rows))
+    live = LiveModel.of(open_checkpoint(tmp_path))
+    found = live.features(data)
+    for row, text in enumerate(data.texts):
+        ids = live.tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            states = theirs(ids, output_hidden_states=True).hidden_states
+        assert found[-1, row] == pytest.approx(states[-1][0].mean(0).numpy(), rel=1e-4, abs=1e-5)
+    losses, counts = language_losses(live, data)
+    assert np.isfinite(losses).all()
+    assert (counts >= 1).all()

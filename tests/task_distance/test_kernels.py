@@ -52,7 +52,7 @@ def gradients(live: LiveModel, text: str, direction: torch.Tensor) -> dict[str, 
 
     def scalar(values: dict[str, torch.Tensor]) -> torch.Tensor:
         hidden = torch.func.functional_call(live.body, values, kwargs=inputs).last_hidden_state
-        return (live.pool(hidden, inputs) @ direction).sum()
+        return (live.pool(hidden, inputs["attention_mask"]) @ direction).sum()
 
     return torch.func.grad(scalar)(parameters)
 
