@@ -19,7 +19,7 @@ from bitfit_probe.checkpoint.quantised import refuse_quantised
 from bitfit_probe.checkpoint.registry import Format, Layout, exported, formats, layouts, trained
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.source import locate
-from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.checkpoint.storage.tensor import File, fault_of_name
 from bitfit_probe.errors import (
     CorruptError,
     EmptyError,
@@ -38,8 +38,6 @@ __all__ = ["open_checkpoint"]
 #: show together takes time to read, so it stays within a multiple of the file.
 _MOST_SHOWN, _ALWAYS_SHOWN = 64, 1 << 30
 
-#: Several times what the longest names of real models have.
-_LONGEST_NAME, _MOST_PARTS = 1000, 100
 
 #: Formats that are known, but not read: first bytes, name, what to do.
 _ELSEWHERE = (
@@ -140,15 +138,9 @@ def _read_file(file: File, key: str | None) -> Checkpoint:
 
 
 def _check_names(checkpoint: Checkpoint) -> None:
-    """Refuse names that no module tree gives: what a name means is looked for behind each of its dots."""
     for name in checkpoint.tensors:
-        if len(name) > _LONGEST_NAME or name.count(".") >= _MOST_PARTS:
-            raise CorruptError(
-                f"a tensor's name has {len(name):,} characters and {name.count('.') + 1:,} dotted parts "
-                f"({name[:40]!r} …), more than {_LONGEST_NAME} and {_MOST_PARTS}",
-                advice="check how it was saved",
-                path=checkpoint.path,
-            )
+        if fault := fault_of_name(name):
+            raise CorruptError(fault, advice="check how it was saved", path=checkpoint.path)
 
 
 def _check_shown(checkpoint: Checkpoint, file: File) -> None:

@@ -179,13 +179,12 @@ def cast_through(base: Tensor, tuned: Tensor, work: Workspace) -> DType | None:
     return None
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _representable(raw: npt.NDArray[Any], dtype: DType) -> bool:
     values = raw.astype(np.float64)
     return bool(np.array_equal(dtype.round(values), values, equal_nan=True))
 
 
-# Infinite and signalling values are noticed by what they sum to, without a word from numpy.
-@np.errstate(over="ignore", invalid="ignore")
 class Span(NamedTuple):
     """Elements ``[start, stop)`` of a pair of one shape.
 
@@ -216,6 +215,8 @@ class Span(NamedTuple):
         return self.target.name != self.base.dtype.name and not self.exact
 
 
+# Infinite and signalling values are noticed by what they sum to, without a word from numpy.
+@np.errstate(over="ignore", invalid="ignore")
 def add_statistics(sums: Sums, span: Span, work: Workspace) -> None:
     """Add the elements of `span` to `sums`."""
     base, tuned, target, rounded = span.base, span.tuned, span.target, span.rounded

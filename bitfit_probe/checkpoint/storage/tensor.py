@@ -36,6 +36,7 @@ __all__ = [
     "Tensor",
     "contiguous_strides",
     "expect",
+    "fault_of_name",
 ]
 
 Array: TypeAlias = "npt.NDArray[Any]"
@@ -45,6 +46,23 @@ MAX_AXES = 32
 MAX_ELEMENTS = 1 << 58
 #: Elements of a window that repeats its storage (stride 0); reading more would take for ever.
 _MAX_REPEATED = 1 << 32
+
+
+#: Several times what the longest names of real models have.
+_LONGEST_NAME, _MOST_PARTS = 1000, 100
+
+
+def fault_of_name(name: str) -> str | None:
+    """What keeps `name` from being one that a module tree gives; None where nothing does.
+
+    What a name means is looked for behind each of its dots, so both of its lengths are bounded.
+    """
+    if len(name) <= _LONGEST_NAME and name.count(".") < _MOST_PARTS:
+        return None
+    return (
+        f"a tensor's name has {len(name):,} characters and {name.count('.') + 1:,} dotted parts "
+        f"({name[:40]!r} …), more than {_LONGEST_NAME} and {_MOST_PARTS}"
+    )
 
 
 class Storage(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
-from bitfit_probe.checkpoint.storage.tensor import MAX_AXES, MAX_ELEMENTS
+from bitfit_probe.checkpoint.storage.tensor import MAX_AXES, MAX_ELEMENTS, fault_of_name
 from bitfit_probe.tuning.fingerprint import digest_of_rows
 
 __all__ = ["MOST_COPIES", "Entry", "checked"]
@@ -131,6 +131,8 @@ def _check_names(layout: dict[str, Any], replaced: dict[str, Any], fields: dict[
     base, tensors = fields["base"], fields["tensors"]
     for part, names in (("layout", layout), ("replaced", replaced)):
         for name, source in names.items():
+            if fault := fault_of_name(name):  # the result could not be opened
+                raise ValueError(f"{part}: {fault}")
             if source is not None and (not isinstance(source, str) or source not in base):
                 raise ValueError(f"{part}[{name!r}] is no tensor of the base")
     if {name for name, source in layout.items() if source is None} != tensors.keys():
