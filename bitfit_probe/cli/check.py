@@ -21,6 +21,7 @@ from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
+    from bitfit_probe.records import Check
 
 __all__ = ["check"]
 
@@ -86,11 +87,7 @@ def check(
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    shown = _text(found, form)
-    if form == "text" and out is None and colours():
-        for severity, colour in _COLOURS.items():
-            shown = shown.replace(f" {severity} BP", f" {click.style(severity, fg=colour, bold=True)} BP")
-    deliver(shown, out, inputs)
+    deliver(_shown(found, form, colour=out is None and colours()), out, inputs)
     bad = _ORDER[: _ORDER.index(fail_on) + 1] if fail_on in _ORDER else ()
     return int(any(finding.severity in bad for finding in found.findings))
 
@@ -99,15 +96,16 @@ def _codes(text: str | None) -> tuple[str, ...]:
     return tuple(code.strip() for code in (text or "").split(",") if code.strip())
 
 
-def _text(found: object, form: str) -> str:
+def _shown(found: Check, form: str, *, colour: bool) -> str:
     from bitfit_probe.api.check import explanations
-    from bitfit_probe.records import Check
     from bitfit_probe.rendering import check_to_json, check_to_sarif, check_to_text
     from bitfit_probe.version import __version__
 
-    assert isinstance(found, Check)
     if form == "json":
         return check_to_json(found)
     if form == "sarif":
         return check_to_sarif(found, explanations(), version=__version__)
-    return check_to_text(found, width=terminal_width())
+    text = check_to_text(found, width=terminal_width())
+    for severity, hue in _COLOURS.items() if colour else ():
+        text = text.replace(f" {severity} BP", f" {click.style(severity, fg=hue, bold=True)} BP")
+    return text

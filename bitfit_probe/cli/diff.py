@@ -94,21 +94,17 @@ def diff(
         )
     if options.spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
         click.echo("no matrix moved: there are no singular values to take", err=True)
-    shown = (
-        _text(report, by, top, colour=out is None and colours()) if form == "text" else _data(report, form)
-    )
+    shown = _shown(report, form, by, top, colour=out is None and colours())
     deliver(shown, out, inputs, figures(plot, report))
 
 
-def _data(report: Report, form: str) -> str:
-    from bitfit_probe.rendering import diff_to_csv, report_to_json
+def _shown(report: Report, form: str, by: By | None, top: int, *, colour: bool) -> str:
+    from bitfit_probe.rendering import diff_to_csv, headline, report_to_json, report_to_text
 
-    return report_to_json(report) if form == "json" else diff_to_csv(report.diff)
-
-
-def _text(report: Report, by: By | None, top: int, *, colour: bool) -> str:
-    from bitfit_probe.rendering import headline, report_to_text
-
+    if form == "json":
+        return report_to_json(report)
+    if form == "csv":
+        return diff_to_csv(report.diff)
     text = report_to_text(report, width=terminal_width(), top=top, by=by)
     for comparison in report.diff.comparisons if colour else ():
         verdict = headline(comparison).partition(":")[0]

@@ -63,14 +63,8 @@ def recommendation(
     answer = choose({item.expected.method: item.within for item in outlooks})
     method = PRIOR if answer == "undecided" else answer
     result = trial.of(method) if trial is not None else None
-    advice = advise(
-        method,
-        checkpoint,
-        data,
-        distance,
-        known=known,
-        rate=result.rate if result is not None else None,
-    )
+    rate = result.rate if result is not None else None
+    advice = advise(method, checkpoint, data, distance, known=known, rate=rate)
     return Recommendation(
         method=answer,
         # How often trials are right has not been measured; the rule's validation says nothing of them.

@@ -61,7 +61,7 @@ def objective_for(data: TaskData, base: Checkpoint, tokenizer: Any, asked: Objec
     return "masked-lm" if tokenizer.mask_token is not None else "causal-lm"
 
 
-def build(base: Checkpoint, data: TaskData, objective: Objective, settings: TuneOptions) -> Built:
+def build(base: Checkpoint, data: TaskData, objective: Objective, options: TuneOptions) -> Built:
     """Load the base for the objective, and make trainable what the method trains.
 
     Raises
@@ -71,12 +71,12 @@ def build(base: Checkpoint, data: TaskData, objective: Objective, settings: Tune
     """
     import transformers
 
-    transformers.set_seed(settings.seed)
+    transformers.set_seed(options.seed)
     loaded = load_model(
-        base, purpose=_purpose(objective), dtype=settings.dtype, new_head=True, **_head(data, objective)
+        base, purpose=_purpose(objective), dtype=options.dtype, new_head=True, **_head(data, objective)
     )
     model = loaded.model
-    chosen = choose(model, settings, loaded.missing)
+    chosen = choose(model, options, loaded.missing)
     lost = [name for name in loaded.reshaped if chosen.architecture.info(name, 2).kind != "head"]
     if lost:
         raise ModelError(
@@ -84,8 +84,8 @@ def build(base: Checkpoint, data: TaskData, objective: Objective, settings: Tune
             advice="check that config.json belongs to these weights",
             path=base.path,
         )
-    if settings.method == "lora":
-        model = _adapted(model, chosen, settings, str(base.folder))
+    if options.method == "lora":
+        model = _adapted(model, chosen, options, str(base.folder))
     else:
         names = set(chosen.names)
         for name, parameter in model.named_parameters():
@@ -117,18 +117,18 @@ def _head(data: TaskData, objective: Objective) -> dict[str, Any]:
     }
 
 
-def _adapted(model: Any, chosen: Chosen, settings: TuneOptions, base: str) -> Any:
+def _adapted(model: Any, chosen: Chosen, options: TuneOptions, base: str) -> Any:
     """The model with LoRA beside every linear layer of the body; a new head is trained whole."""
     import peft
     from transformers.pytorch_utils import Conv1D
 
-    targets, whole = lora_targets(model, chosen, settings.roles)
+    targets, whole = lora_targets(model, chosen, options.roles)
     model.name_or_path = (
         base  # peft looks there for the vocabulary's size, and on the Hub if it finds nothing
     )
     config = peft.LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha or 2 * settings.lora_r,
+        r=options.lora_r,
+        lora_alpha=options.lora_alpha or 2 * options.lora_r,
         target_modules=targets,
         modules_to_save=whole or None,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),

@@ -60,8 +60,8 @@ class Chosen:
         return {role or "other": math.prod(shape)}
 
 
-def choose(model: Any, settings: TuneOptions, missing: Iterable[str]) -> Chosen:
-    """Pick the parameters that `settings.method` trains in `model`.
+def choose(model: Any, options: TuneOptions, missing: Iterable[str]) -> Chosen:
+    """Pick the parameters that `options.method` trains in `model`.
 
     Parameters
     ----------
@@ -85,29 +85,29 @@ def choose(model: Any, settings: TuneOptions, missing: Iterable[str]) -> Chosen:
     new = tuple(name for name in missing if name in shapes)
     _check_body(model, infos, new)
     parts: dict[str, tuple[slice, ...]] = {}
-    if settings.method == "full":
+    if options.method == "full":
         body = list(shapes)
-    elif settings.method == "bitfit":
-        body, parts = _biases(architecture, shapes, infos, settings)
+    elif options.method == "bitfit":
+        body, parts = _biases(architecture, shapes, infos, options)
     else:
         body = []
-    heads = [name for name in shapes if name in new or _trains_as_head(name, infos[name], model, settings)]
+    heads = [name for name in shapes if name in new or _trains_as_head(name, infos[name], model, options)]
     names = tuple(name for name in shapes if name in {*body, *heads})
-    if not names and settings.method != "lora":
+    if not names and options.method != "lora":
         raise ModelError(
-            f"{settings.method} finds nothing to train in {type(model).__name__}", advice="use lora or full"
+            f"{options.method} finds nothing to train in {type(model).__name__}", advice="use lora or full"
         )
     return Chosen(architecture, names, parts, new)
 
 
-def _trains_as_head(name: str, info: TensorInfo, model: Any, settings: TuneOptions) -> bool:
+def _trains_as_head(name: str, info: TensorInfo, model: Any, options: TuneOptions) -> bool:
     """Whether a parameter of the head is trained: all of a classifier, the biases of a language model's."""
     if info.kind != "head":
         return False
     is_task_head = "ForSequenceClassification" in type(model).__name__
-    if settings.method == "bitfit" and not is_task_head:
-        return not settings.roles and name.endswith("bias")
-    return is_task_head or settings.method == "head"
+    if options.method == "bitfit" and not is_task_head:
+        return not options.roles and name.endswith("bias")
+    return is_task_head or options.method == "head"
 
 
 def _check_body(model: Any, infos: Mapping[str, TensorInfo], new: tuple[str, ...]) -> None:
@@ -125,7 +125,7 @@ def _biases(
     architecture: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
     infos: Mapping[str, TensorInfo],
-    settings: TuneOptions,
+    options: TuneOptions,
 ) -> tuple[list[str], dict[str, tuple[slice, ...]]]:
     """Biases of the body by role, and the ranges of those fused ones that are trained in part."""
     if not any(info.kind == "bias" for info in infos.values()):
@@ -134,22 +134,22 @@ def _biases(
             f"0 of {len(shapes)} parameters are one",
             advice="use --method lora, which needs none, or full",
         )
-    kinds = ("bias", "norm") if settings.norms else ("bias",)
+    kinds = ("bias", "norm") if options.norms else ("bias",)
     candidates = {name: info for name, info in infos.items() if info.kind in kinds}
-    if not settings.roles:
+    if not options.roles:
         return list(candidates), {}
     names: list[str] = []
     parts: dict[str, tuple[slice, ...]] = {}
     found: set[str] = set()
     for name, info in candidates.items():
         cut = architecture.parts(name, shapes[name]) if info.kind == "bias" else ()
-        wanted = [part for part in cut if part.role in settings.roles]
-        if info.role in settings.roles or wanted:
+        wanted = [part for part in cut if part.role in options.roles]
+        if info.role in options.roles or wanted:
             names.append(name)
             found |= {info.role or ""} | {part.role for part in wanted}
-        if wanted and info.role not in settings.roles:
+        if wanted and info.role not in options.roles:
             parts[name] = tuple(s for part in wanted for s in flat_ranges(part))
-    _check_roles(settings.roles, found, candidates, architecture, shapes)
+    _check_roles(options.roles, found, candidates, architecture, shapes)
     return names, parts
 
 

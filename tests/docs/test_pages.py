@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import bitfit_probe
 from bitfit_probe.cli import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _PYTHON = re.compile(r"```python\n(?P<code>.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+_IMPORT = re.compile(r"^\s*(?:from (bitfit_probe\S*) import (.+)|import (bitfit_probe.*))$", re.MULTILINE)
 _COMMAND = re.compile(r"^\s*(?:\$ )?bitfit-probe (?P<name>[a-z]+)", re.MULTILINE)
 
 
@@ -64,6 +66,15 @@ def test_links_lead_to_files(page):
     for found in _LINK.finditer(page.read_text("utf-8")):
         if not found["target"].startswith(("http:", "https:")):
             assert (page.parent / found["target"]).exists(), found["target"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_pages_show_public_names_only(page):
+    """Those of `__all__`, and the two modules that docs/python.md calls public."""
+    text = page.read_text("utf-8")
+    imported = {" ".join(filter(None, found.groups())) for found in _IMPORT.finditer(text)}
+    assert imported <= {"bitfit_probe as bp", "bitfit_probe sample", "bitfit_probe.rendering charts"}
+    assert set(re.findall(r"\bbp\.([A-Za-z_]+)", text)) <= set(bitfit_probe.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
