@@ -78,7 +78,7 @@ def collapse(run: Run) -> None:
 def forgetting(run: Run) -> None:
     """Every tensor moved far from the base."""
     state = run.tuned.state
-    train(state, list(state), lr=5e-3)
+    train(state, list(state), lr=8e-3)
     text = "the man was in the house and it is on the way"
     rows = [f"{text},{LABELS[n % 3]}" for n in range(12)]
     run.data = "text,label\n" + "\n".join(rows) + "\n"
