@@ -83,8 +83,13 @@ def partly_compared(pair: Pair, this: Rule) -> Iterator[Finding]:
 
 
 def _asked_for(pair: Pair, lost: Sequence[Uncovered]) -> bool:
-    """Whether the tuned side's class has no place for the parts that are absent."""
+    """Whether the tuned side's class has no place for the parts that are absent, nor for what joins them."""
     ours, theirs = model_class(pair.base.config), model_class(pair.tuned.config)
+    if theirs is None or ours == theirs:
+        return False
+    # With a part go single tensors that lead into it, such as CLIP's projections; of a part that is there
+    # nothing may be absent.
+    there = {row.info.stack for row in pair.comparison.tensors} - {None}
+    of_these = any(in_body(x.info) and x.info.stack in there for x in pair.comparison.unmatched_base)
     reasons = {item.reason for item in lost}
-    # With a part go single tensors that lead into it, such as the projection of CLIP's texts.
-    return theirs is not None and ours != theirs and "part-absent" in reasons <= {"part-absent", "absent"}
+    return "part-absent" in reasons and reasons <= {"part-absent", "absent"} and not of_these

@@ -21,7 +21,19 @@ _SHAPES = ((0,), (1,))
     "zero-placeholders",
     "error",
     needs=("tuned",),
-    explains=("BP101", "BP102", "BP103", "BP107", "BP111", "BP401", "BP404", "BP405", "BP412", "BP601"),
+    explains=(
+        "BP101",
+        "BP102",
+        "BP103",
+        "BP107",
+        "BP111",
+        "BP114",
+        "BP401",
+        "BP404",
+        "BP405",
+        "BP412",
+        "BP601",
+    ),
     catalogue=(40,),
 )
 def placeholders(pair: Pair, this: Rule) -> Iterator[Finding]:
