@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.rankings.tasks import Task
 from bitfit_probe.data import read_examples
+from bitfit_probe.measures.ablation import ablate
 from bitfit_probe.measures.fisher import fisher_of
 from bitfit_probe.measures.ranking import rank
-from bitfit_probe.measures.reverting import revert
 from bitfit_probe.pair import Pair
 from bitfit_probe.records.options import RevertOptions
 
@@ -41,7 +41,7 @@ def _measure(base: Path, tuned: Path) -> dict[str, Any]:
     data = read_examples(tuned / "test.csv")
     live = pair.live("tuned")
     steep = fisher_of(live, pair.base, data.sample(FISHER_EXAMPLES))
-    reverting = revert(live, pair.base, comparison, data, RevertOptions(early_stop=False))
+    reverting = ablate(live, pair.base, comparison, data, RevertOptions(early_stop=False))
     return {
         "cells": {
             f"{row.role} {row.layer}": row.mean_abs_delta for row in comparison.roles if row.layer is not None

@@ -66,13 +66,13 @@ def revert(
     ('q', 'matters')
     """
     from bitfit_probe.data import as_examples
-    from bitfit_probe.measures.reverting import revert as run
+    from bitfit_probe.measures.ablation import ablate
 
     options = options or RevertOptions()
     pair = Pair.open(base, tuned, Reading(options.state_dict_key, biases_only=True))
     read = as_examples(data, columns).sample(options.examples)
     live = pair.live("tuned", options.model_dir)
-    found = run(live, pair.base, pair.comparison, read, options, progress=progress)
+    found = ablate(live, pair.base, pair.comparison, read, options, progress=progress)
     pair.check_unchanged()
     return found
 
@@ -101,16 +101,16 @@ def with_examples(
     BitfitProbeError
         As for `revert`.
     """
+    from bitfit_probe.measures.ablation import ablate
     from bitfit_probe.measures.fisher import fisher_of
     from bitfit_probe.measures.ranking import rank
-    from bitfit_probe.measures.reverting import revert as run
 
     read = data.sample(options.examples)
     measured = []
     for number, (pair, known) in enumerate(zip(pairs, report.measured, strict=True)):
         share = None if progress is None else _share(progress, number, len(pairs))
         live = pair.live("tuned", options.model_dir)
-        found = run(live, pair.base, pair.comparison, read, options, progress=share)
+        found = ablate(live, pair.base, pair.comparison, read, options, progress=share)
         rankings = known.rankings
         if rankings:
             steep = fisher_of(live, pair.base, read)

@@ -11,6 +11,7 @@ from bitfit_probe.api.progress import Progress
 from bitfit_probe.records.options import DistanceOptions, RecommendOptions
 
 if TYPE_CHECKING:
+    from bitfit_probe.checkpoint import Checkpoint
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.inference import LiveModel
     from bitfit_probe.pair import Pair
@@ -24,11 +25,11 @@ __all__ = ["distance", "recommend", "with_recommendation"]
 
 
 def distance(
-    model: str | Path | LiveModel,
+    model: str | Path | Checkpoint | LiveModel,
     data: str | Path | TaskData,
     *,
     columns: Columns | None = None,
-    tuned: str | Path | None = None,
+    tuned: str | Path | Checkpoint | None = None,
     options: DistanceOptions | None = None,
     progress: Progress | None = None,
 ) -> Distance:
@@ -37,7 +38,7 @@ def distance(
     Parameters
     ----------
     model
-        Model directory with its tokenizer, or a model that lives already.
+        Model directory with its tokenizer, open or not, or a model that lives already.
     data
         Labelled examples, or a file of them: CSV, TSV, JSONL or Parquet.
     columns
@@ -105,14 +106,14 @@ def recommend(
     _refuse_inputs_as_journal(options, (model, data, options.reference, *tuned))
     read = as_examples(data, columns)
     pairs = open_pairs(model, tuned, data=read) if tuned else ()
-    opened = next((pair.path for pair in pairs if pair.compared), None)
-    live = pairs[0].live("base") if pairs else model
+    base = pairs[0].base if pairs else open_checkpoint(model)
+    opened = next((pair.tuned for pair in pairs if pair.compared), None)
+    live = pairs[0].live("base") if pairs else base
     measured = distance(live, read, tuned=opened, options=options.distance, progress=progress)
     runs = _trial(model, read, options, progress)
     known, evidence = _known(pairs, read.sample(options.examples, options.seed), runs, progress)
-    checkpoint = pairs[0].base if pairs else open_checkpoint(model)
     return Recommended(
-        recommendation(checkpoint, read, measured, margin=options.margin, known=known),
+        recommendation(base, read, measured, margin=options.margin, known=known),
         measured,
         evidence,
         runs,

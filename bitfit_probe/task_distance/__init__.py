@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bitfit_probe.align import align
-from bitfit_probe.checkpoint import open_checkpoint
+from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import LiveModel
@@ -66,12 +66,12 @@ class Reference(NamedTuple):
 
 
 def measure_distance(
-    model: str | Path | LiveModel,
+    model: str | Path | Checkpoint | LiveModel,
     data: TaskData,
     reference: Reference,
     options: DistanceOptions | None = None,
     *,
-    tuned: str | Path | None = None,
+    tuned: str | Path | Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> Distance:
     """Measure a task against a frozen model.
@@ -79,7 +79,7 @@ def measure_distance(
     Parameters
     ----------
     model
-        Model directory, or the model itself where it lives already; its head is left aside.
+        Model directory, open or not, or the model itself where it lives already; its head is left aside.
     data
         Labelled examples; ``options.examples`` of them are taken at random.
     reference
@@ -104,7 +104,7 @@ def measure_distance(
     notes = notes_on(data)
     data = data.sample(options.examples, options.seed)
     require_sampled(data)
-    live = model if isinstance(model, LiveModel) else LiveModel.of(open_checkpoint(model))
+    live = model if isinstance(model, LiveModel) else LiveModel.of(_opened(model))
     _require_features(live)
     features = live.features(data, lambda done, total: tell("features", done, total))
     layers = _by_layer(features, data, options.seed)
@@ -118,7 +118,7 @@ def measure_distance(
         notes = (*notes, f"reach does not cover {len(foreseen.uncovered)} parameters")
     live.checkpoint.check_unchanged()
     return Distance(
-        model=str(live.checkpoint.path if isinstance(model, LiveModel) else model),
+        model=str(model if isinstance(model, str | Path) else live.checkpoint.path),
         data=data.path,
         examples=len(data),
         classes=len(data.label_names),
@@ -128,6 +128,10 @@ def measure_distance(
         explained_after=_explained_after(live, tuned, data) if tuned is not None else (),
         notes=notes,
     )
+
+
+def _opened(checkpoint: str | Path | Checkpoint) -> Checkpoint:
+    return checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
 
 
 def _require_features(live: LiveModel) -> None:
@@ -144,9 +148,9 @@ def _foreseen(live: LiveModel, data: TaskData, final: Floats, tell: Progress) ->
 
 
 def _explained_after(
-    live: LiveModel, tuned: str | Path, data: TaskData
+    live: LiveModel, tuned: str | Path | Checkpoint, data: TaskData
 ) -> tuple[tuple[str, int | None, float], ...]:
-    alignment = align(live.checkpoint, open_checkpoint(tuned))
+    alignment = align(live.checkpoint, _opened(tuned))
     found = explained_by(alignment, layer_inputs(live, data))
     return tuple((role, layer, share) for (role, layer), share in found.items())
 

@@ -19,8 +19,8 @@ from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import LiveModel
 from bitfit_probe.inference.language_loss import language_losses
 from bitfit_probe.inference.weights import overlaid, windows
+from bitfit_probe.measures.ablation import ablate
 from bitfit_probe.measures.fisher import fisher_of
-from bitfit_probe.measures.reverting import revert
 from bitfit_probe.pair import open_pairs
 from bitfit_probe.records.options import DistanceOptions, RevertOptions
 from bitfit_probe.rules import check
@@ -56,7 +56,7 @@ def test_rules_reverting_fisher_and_distance_share_two_models(loads, questions):
     found = check([pair])
     assert {"BP112", "BP308", "BP602"} <= set(found.checked)
     tuned, base = pair.live("tuned"), pair.live("base")
-    reverted = revert(tuned, pair.base, pair.comparison, questions, RevertOptions())
+    reverted = ablate(tuned, pair.base, pair.comparison, questions, RevertOptions())
     assert reverted.examples == len(questions)
     assert fisher_of(tuned, pair.base, questions)
     english = Reference("English", english_reference()[:40])

@@ -54,3 +54,14 @@ def test_a_report_opens_and_builds_each_side_once(planted, tmp_path):
     text = page.read_text("utf-8")
     assert "BP305" in text or "LN2" in text  # the rules and the reverting did run
     assert "LogME" in text  # and so did the distance
+
+
+def test_a_recommendation_after_tuning_opens_and_builds_each_side_once(planted, tmp_path):
+    base, tuned, data = planted
+    out = tmp_path / "answer.json"
+    given = (base, "--data", data, "--tuned", tuned, "--format", "json", "-o", out)
+    found = counted(tmp_path, "recommend", *given, "--quiet")
+    assert (found["code"], weights(found, base, tuned)) == (0, [1, 1])
+    assert found["built"] == 2 * ["BertForSequenceClassification"]
+    measures = {item["measure"] for item in json.loads(out.read_text())["evidence"]}
+    assert {"tuned_score", "verdict", "linear_probe"} <= measures

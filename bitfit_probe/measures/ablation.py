@@ -1,4 +1,4 @@
-"""Which biases matter: put one group back to the base's values, and see what the model loses.
+"""Which biases matter: an ablation puts a group back to the base's values and sees what the model loses.
 
 Size is not importance: the orders by size and by other scores disagree (arXiv 2509.15974). So importance is
 measured, by one forward pass a group over the same examples, paired with that of the tuned model.
@@ -28,7 +28,7 @@ from bitfit_probe.records.options import RevertOptions
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Experiment", "Progress", "revert"]
+__all__ = ["Experiment", "Progress", "ablate"]
 
 #: Told about batches done and to do.
 Progress = Callable[[int, int], None]
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 _SEED = 1
 
 
-def revert(
+def ablate(
     live: LiveModel,
     base: Checkpoint,
     comparison: Comparison,

@@ -22,7 +22,7 @@ from bitfit_probe.data import Columns, TaskData, read_examples
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.inference import LiveModel
 from bitfit_probe.inference.weights import overlaid, windows
-from bitfit_probe.measures import reverting
+from bitfit_probe.measures.ablation import ablate
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_model_is_as_it_was_bit_for_bit(pair):
     comparison, _ = compare(base, tuned)
     live = LiveModel.of(tuned)
     before = copied(live.model.state_dict())
-    reverting.revert(live, base, comparison, data, bp.RevertOptions())
+    ablate(live, base, comparison, data, bp.RevertOptions())
     for name, values in live.model.state_dict().items():
         assert torch.equal(
             values.reshape(-1).view(torch.uint8), before[name].reshape(-1).view(torch.uint8)
