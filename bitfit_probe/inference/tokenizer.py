@@ -12,7 +12,7 @@ from typing import Any
 
 from bitfit_probe.architectures import family_of
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.errors import ModelError
+from bitfit_probe.errors import ModelError, OutputError
 from bitfit_probe.inference.config import open_config
 from bitfit_probe.inference.libraries import first_line, is_panic, quietly, transformers_library
 from bitfit_probe.inference.tokenizer_files import (
@@ -21,7 +21,7 @@ from bitfit_probe.inference.tokenizer_files import (
     plain_tokenizer_settings,
     stage,
 )
-from bitfit_probe.outputs import scratch_folder
+from bitfit_probe.outputs import scratch_folder, told_as_output
 
 __all__ = ["load_tokenizer", "padding_tokenizer", "tokenizer_folder"]
 
@@ -45,6 +45,8 @@ def load_tokenizer(folder: str | Path) -> Any:
                 found = _staged(transformers, folder)
             if len(found) <= len(found.all_special_tokens):  # made up from config.json alone
                 raise ValueError("there is no vocabulary")
+        except OutputError:
+            raise
         except BaseException as error:  # a class of its own behind each vocabulary, and Rust behind some
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
@@ -72,7 +74,8 @@ def tokenizer_folder(folders: Sequence[Path]) -> Path:
 def _staged(transformers: Any, folder: Path) -> Any:
     """What transformers makes of the files that are on the list."""
     with scratch_folder() as place:
-        stage(folder, place)
+        with told_as_output(place):
+            stage(folder, place)
         found = transformers.AutoTokenizer.from_pretrained(
             str(place), config=_config(transformers, folder), local_files_only=True, trust_remote_code=False
         )
