@@ -18,6 +18,9 @@ from bitfit_probe.records import Part, TensorInfo, Unmatched
 
 __all__ = ["Matcher", "Names", "TensorPair"]
 
+#: Counts, positions and masks; narrower whole numbers may be the codes of quantised weights.
+_NEVER_TRAINED = ("int64", "bool")
+
 
 @dataclass(frozen=True)
 class TensorPair:
@@ -53,7 +56,9 @@ class Names:
 
     def info(self, key: str) -> TensorInfo:
         """Which place the tensor has in the architecture."""
-        return self.architecture.info(self.own(key), len(self.tensors[key].shape))
+        tensor = self.tensors[key]
+        info = self.architecture.info(self.own(key), len(tensor.shape))
+        return replace(info, kind="buffer") if tensor.dtype.name in _NEVER_TRAINED else info
 
     def parts(self, key: str) -> tuple[Part, ...]:
         """The parts of a fused tensor."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bitfit_probe.architectures.architecture import Architecture, KnownFrom
 from bitfit_probe.architectures.family import Classifier, Positions
+from bitfit_probe.architectures.names import is_bias
 from bitfit_probe.architectures.recognition import classifiers, families, family_of, recognise
 from bitfit_probe.architectures.roles import ROLES
 
@@ -22,5 +23,6 @@ __all__ = [
     "classifiers",
     "families",
     "family_of",
+    "is_bias",
     "recognise",
 ]

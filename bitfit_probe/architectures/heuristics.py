@@ -8,7 +8,7 @@ from functools import cache
 
 from bitfit_probe.architectures.family import load_generic
 from bitfit_probe.architectures.fused import Fused
-from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
+from bitfit_probe.architectures.names import Name, is_bias, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
 from bitfit_probe.records import TensorInfo
 
@@ -61,7 +61,7 @@ def guess(name: Name, ndim: int, stacks: Mapping[str, str]) -> TensorInfo:
     leaf, layer = name.leaf, name.layer
     named = [stacks[part] for part in name.components if part in stacks]
     stack = named[-1] if named else None
-    is_mask = leaf.endswith("bias") and ndim > _MOST_BIAS_AXES
+    is_mask = is_bias(leaf) and ndim > _MOST_BIAS_AXES
     if is_usual_buffer(leaf) or is_mask:
         return TensorInfo(None, layer, stack, "buffer")
     role = _role(name, ndim)

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Name", "Tail", "looks_like_norm", "modern_leaf", "tails"]
+__all__ = ["Name", "Tail", "is_bias", "looks_like_norm", "modern_leaf", "tails"]
 
 #: A whole component of digits. Longer ones number no layer, and ``int`` refuses very long ones.
 _NUMBER = re.compile(r"(?<![^.])[0-9]{1,6}(?![^.])")
 
 #: Names of a norm's parameters before PyTorch's own were used (BERT's TensorFlow checkpoints).
 _OLD_LEAVES = {"gamma": "weight", "beta": "bias"}
+
+#: ``beta`` is a norm's; torch numbers a recurrent layer's biases by gate, layer and direction
+#: (``bias_hh_l0_reverse``); ``pos_bias_u`` and ``pos_bias_v`` are a Conformer's, added to the queries.
+_BIAS = re.compile(r"beta|.*bias(_[ih]h)?(_l[0-9]+)?(_reverse)?|.*_bias_[uv]")
 
 
 class Tail(NamedTuple):
@@ -45,8 +49,8 @@ class Name:
 
     @property
     def leaf(self) -> str:
-        """Last component: ``weight``, ``bias``, …."""
-        return self.text.rpartition(".")[2]
+        """Last component: ``weight``, ``bias``, …; of TensorFlow's ``dense/bias:0`` as well."""
+        return self.text.rpartition(".")[2].rpartition("/")[2].partition(":")[0]
 
     @property
     def numbers(self) -> list[str]:
@@ -91,6 +95,15 @@ def looks_like_norm(component: str) -> bool:
     """Tell from its name whether a module is a norm (``LayerNorm``, ``norm1``, ``ln_f``, …)."""
     lower = component.lower()
     return "norm" in lower or lower == "ln" or lower.startswith(("ln_", "ln1", "ln2"))
+
+
+def is_bias(name: str) -> bool:
+    """Tell from a tensor's name, or its last component, whether it is added to what a layer computes.
+
+    >>> [is_bias(name) for name in ("fc.bias", "q_bias", "rnn.bias_ih_l0", "rnn.weight_ih_l0", "bias_k")]
+    [True, True, True, False, False]
+    """
+    return _BIAS.fullmatch(Name(name).leaf) is not None
 
 
 def modern_leaf(leaf: str) -> str:

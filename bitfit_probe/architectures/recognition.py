@@ -28,6 +28,9 @@ __all__ = ["classifiers", "families", "family_of", "recognise"]
 #: Names alone settle the family when at least this share of them is the family's.
 _LEAST_SHARE = 0.5
 
+#: torch's recurrent layers: put on a body they compute features, and the head follows them.
+_RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l[0-9]+(_reverse)?")
+
 #: The configuration is not believed when another family fits this many times as many names.
 _FAR_BETTER = 5
 
@@ -249,7 +252,7 @@ def _siblings(family: Family, groups: Mapping[str, _Group], prefix: str) -> froz
     parents = prefix.split(".")[:-1]
     siblings = set()
     for group in groups.values():
-        if any(family.at(tail) for tail in group.tails):
+        if any(family.at(tail) for tail in group.tails) or _RECURRENT.fullmatch(group.names[0].leaf):
             continue
         for name in group.names:
             own = name.components

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bitfit_probe.architectures.names import is_bias
 from bitfit_probe.records import Kind
 
 __all__ = ["NORM_ROLES", "ROLES", "kind_of"]
@@ -69,7 +70,7 @@ def kind_of(role: str | None, leaf: str) -> Kind:
     """
     if role == "head":
         return "head"
-    if leaf == "beta" or leaf.endswith("bias"):
+    if is_bias(leaf):
         return "bias"
     if role in NORM_ROLES:
         return "norm"

@@ -36,11 +36,13 @@ def is_low_rank(pair: TensorPair) -> bool:
 
 def _is_low_rank(pair: TensorPair) -> bool:
     rows, columns = pair.base.shape[0], math.prod(pair.base.shape[1:])
-    rank = min(_MAX_RANK, min(rows, columns) // 4)
+    side = min(rows, columns)
+    rank = min(_MAX_RANK, side // 4)
     if rank < 1:
         return False
+    width = min(rank + _OVERSAMPLING, side - 1)  # a sketch as wide as the matrix would hold any change
     # A fixed seed: the same files must give the same verdict.
-    test = np.random.default_rng(0).standard_normal((columns, rank + _OVERSAMPLING))
+    test = np.random.default_rng(0).standard_normal((columns, width))
     sketch, total, size = np.empty((rows, test.shape[1])), 0.0, 0.0
     step = max(_ELEMENTS_A_BLOCK // columns, 1)
     for start in range(0, rows, step):

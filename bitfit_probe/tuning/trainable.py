@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.align import unwrapped
-from bitfit_probe.architectures import Architecture, recognise
+from bitfit_probe.architectures import Architecture, is_bias, recognise
 from bitfit_probe.errors import ModelError, NoBiasesError, SettingsError
 from bitfit_probe.records import Part, TensorInfo
 from bitfit_probe.tuning.options import TuneOptions
@@ -106,7 +106,7 @@ def _trains_as_head(name: str, info: TensorInfo, model: Any, options: TuneOption
         return False
     is_task_head = "ForSequenceClassification" in type(model).__name__
     if options.method == "bitfit" and not is_task_head:
-        return not options.roles and name.endswith("bias")
+        return not options.roles and is_bias(name)
     return is_task_head or options.method == "head"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from bitfit_probe.architectures import recognise
 from bitfit_probe.records import TensorInfo
@@ -13,6 +14,25 @@ def unknown():
     known = recognise(["tower.0.mystery.weight"])
     assert known.known_from == "heuristics"
     return known
+
+
+#: All that torch's LSTM and LSTMCell have.
+RECURRENT_BIASES = [
+    name
+    for layer in (torch.nn.LSTM(2, 2, 2, bidirectional=True, proj_size=1), torch.nn.LSTMCell(2, 2))
+    for name, _ in layer.named_parameters()
+    if name.startswith("bias")
+]
+
+
+def test_a_recurrent_layer_on_a_body_is_no_head():
+    """Its head stands behind it."""
+    bert = recognise(
+        [f"bert.encoder.layer.0.attention.self.{part}.weight" for part in ("query", "key", "value")]
+        + ["lstm.bias_ih_l0", "out.bias"]
+    )
+    assert bert.info("lstm.bias_ih_l0", 1).kind == "bias"
+    assert bert.info("out.bias", 1).kind == "head"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +74,17 @@ def unknown():
         ("classifier.bias", 1, "head", None, "head"),
         ("fc.bias", 1, "head", None, "head"),
         ("pooler.dense.bias", 1, "pooler", None, "bias"),
+        *((f"rnn.{leaf}", 1, None, None, "bias") for leaf in RECURRENT_BIASES),
+        ("rnn.weight_hh_l0_reverse", 2, None, None, "weight"),
+        ("rnn.weight_hr_l0", 2, None, None, "weight"),
+        ("blocks.0.attn.q_bias", 1, "q", 0, "bias"),
+        ("layers.0.self_attn.pos_bias_u", 2, None, 0, "bias"),
+        ("layers.0.attn.bias_k", 3, None, 0, "weight"),
+        ("dense.bias:0", 1, None, None, "bias"),
+        ("tower/dense/bias:0", 1, None, None, "bias"),
+        ("tower/LayerNorm/beta:0", 1, None, None, "bias"),
+        ("some_norm.gamma:0", 1, "LN", None, "norm"),
+        ("bn.running_mean:0", 1, None, None, "buffer"),
     ],
 )
 def test_words(unknown, name, ndim, role, layer, kind):

@@ -374,11 +374,13 @@ TAIL = """
   tensor an element counts as moved only where it differs by more than one quantisation step of its block,
   2·max|x| / (2^b − 1); all other figures are those of the dequantised values.
 - **ONNX**: a matrix that the exporter turned and renamed (`onnx::MatMul_123`) gets back its layer's name.
+  Weights in `Constant` nodes count as well, and those in branches and loops, as `node.attribute.name`.
 - **A whole module**, as `torch.save(model)` pickles it, is read from the tree of its modules: the names are
   those of its `state_dict()`, and no class of it is imported or run. A state dict or a module within a
   training state or another object is found as well. What keeps its tensors in a form of its own (quantised
   layers, parameters that were never initialised) is named and refused.
-- **TorchScript**: attributes under their path, as `state_dict()` names them; none of its code is run.
+- **TorchScript**: attributes under their path, as `state_dict()` names them, tensors in lists by their
+  number; none of its code is run.
 """
 
 

@@ -100,3 +100,62 @@ def test_strings_and_cut_files_are_said(tmp_path: Path) -> None:
     short.dims[0] = 50
     with pytest.raises(CorruptError, match="beyond its storage"):
         open_checkpoint(saved(tmp_path / "short.onnx", short))
+
+
+# Constant nodes and subgraphs -----------------------------------------------------------------------
+
+
+def constant(name: str, values: Any) -> Any:
+    tensor = numpy_helper.from_array(np.asarray(values), "")
+    return helper.make_node("Constant", [], [name], value=tensor)
+
+
+def branch(name: str, *nodes: Any, initializer: Any = ()) -> Any:
+    return helper.make_graph(list(nodes), name, [], [], initializer=list(initializer))
+
+
+def graph_file(path: Path, *nodes: Any) -> Path:
+    onnx.save(helper.make_model(helper.make_graph(list(nodes), "g", [], [])), path)
+    return path
+
+
+def test_weights_in_constants_and_branches_have_names_of_their_own(tmp_path: Path) -> None:
+    inner = helper.make_node("If", ["d"], ["y"], then_branch=branch("i", constant("w", VALUES * 4)))
+    path = graph_file(
+        tmp_path / "x.onnx",
+        constant("outside", VALUES),
+        helper.make_node(
+            "If",
+            ["c"],
+            ["out"],
+            name="choice",
+            then_branch=branch("t", constant("w", VALUES * 2), inner),
+            else_branch=branch("e", initializer=[numpy_helper.from_array(VALUES * 3, "w")]),
+        ),
+        helper.make_node("Loop", ["n", "c"], ["turns"], body=branch("b", constant("w", VALUES * 5))),
+    )
+    opened = open_checkpoint(path)
+    factors = {
+        "outside": 1,
+        "choice.then_branch.w": 2,
+        "choice.else_branch.w": 3,
+        "choice.then_branch.y.then_branch.w": 4,
+        "turns.body.w": 5,
+    }
+    assert set(opened.tensors) == set(factors)
+    for name, factor in factors.items():
+        np.testing.assert_array_equal(opened.tensors[name].values(), VALUES * np.float32(factor))
+
+
+def test_constants_that_are_settings_are_no_weights(tmp_path: Path) -> None:
+    axes, epsilon = constant("axes", np.arange(3)), constant("epsilon", np.float32(1e-5))
+    path = graph_file(tmp_path / "x.onnx", axes, epsilon, constant("w", VALUES))
+    assert list(open_checkpoint(path).tensors) == ["w"]
+
+
+def test_graphs_nested_without_end_are_refused(tmp_path: Path) -> None:
+    node = constant("w", VALUES)
+    for level in range(30):
+        node = helper.make_node("If", ["c"], [f"y{level}"], then_branch=branch(f"g{level}", node))
+    with pytest.raises(CorruptError, match="graphs within graphs"):
+        open_checkpoint(graph_file(tmp_path / "x.onnx", node))

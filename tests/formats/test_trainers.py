@@ -271,6 +271,32 @@ def test_a_script_is_its_state_dict(tmp_path: Path, how: str) -> None:
     assert_holds(opened, {name: t.numpy() for name, t in small.state_dict().items()})
 
 
+class Holding(torch.nn.Module):
+    """Attributes of every kind that TorchScript knows: plain lists are no tensors, tensors in lists are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates, self.flags, self.pair = [8000, 16000], [True], (1, 2.0, "x")
+        self.listed = [torch.arange(2.0), torch.arange(3.0)]
+        self.mapped = {"a": torch.arange(4.0)}
+        self.nested = [[torch.arange(5.0)]]
+        self.inner = torch.nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) * self.rates[0]
+
+
+def test_lists_of_a_script_are_passed_over_and_tensors_in_them_are_read(tmp_path: Path) -> None:
+    holding = Holding()
+    torch.jit.script(holding).save(str(tmp_path / "x.pt"))
+    expected = {f"inner.{name}": t.detach().numpy() for name, t in holding.inner.named_parameters()}
+    lengths = {"listed.0": 2, "listed.1": 3, "mapped.a": 4, "nested.0.0": 5}
+    expected |= {name: np.arange(float(length), dtype=np.float32) for name, length in lengths.items()}
+    opened = open_checkpoint(tmp_path / "x.pt")
+    assert set(opened.tensors) == set(expected)
+    assert_holds(opened, expected)
+
+
 def test_packed_tensors_of_a_script_are_refused(tmp_path: Path) -> None:
     quantised = torch.ao.quantization.quantize_dynamic(Small(), {torch.nn.Linear}, dtype=torch.qint8)
     torch.jit.script(quantised).save(str(tmp_path / "x.pt"))

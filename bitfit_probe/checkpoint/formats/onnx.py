@@ -1,6 +1,7 @@
-"""ONNX: the initialisers of a model's graph, inline or in files beside it, without the onnx library.
+"""ONNX: the tensors of a model's graph, inline or in files beside it, without the onnx library.
 
-The numbers of fields and element types: ``onnx/onnx.proto``. A matrix that the exporter turned and renamed
+Initialisers and the weights of ``Constant`` nodes, in branches and loops as well. The numbers of fields and
+element types: ``onnx/onnx.proto``. A matrix that the exporter turned and renamed
 (``onnx::MatMul_123``) gets back the name and the layout of the layer that uses it.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.interface import Checkpoint
+from bitfit_probe.checkpoint.parsing.onnx_graph import Graph, Node, text
 from bitfit_probe.checkpoint.parsing.protobuf import Field, fields, varints
 from bitfit_probe.checkpoint.registry import Naming
 from bitfit_probe.checkpoint.sharded import inside
@@ -28,9 +30,7 @@ NAMING = Naming(
     suffixes=(".onnx",), standard=("model.onnx",), priority=3, is_export=True, has_companions=True
 )
 
-_IR_VERSION, _GRAPH = 1, 7
-_NODE, _INITIALISER = 1, 5
-_INPUT, _NAME, _OPERATION = 1, 3, 4
+_GRAPH = 7
 _DIMS, _TYPE, _FLOATS, _INT32S, _INT64S, _TENSOR_NAME, _RAW, _DOUBLES, _UINT64S, _EXTERNAL, _LOCATION = (
     1, 2, 4, 5, 7, 8, 9, 10, 11, 13, 14,
 )  # fmt: skip
@@ -39,8 +39,9 @@ _TYPES = {
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16", 17: "float8_e4m3fn",
     18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz",
 }  # fmt: skip
+_FLOATING = frozenset(kind for kind, name in _TYPES.items() if "float" in name)
 _FIXED_WIDTH = {_FLOATS: "float32", _DOUBLES: "float64"}
-_MOST_PACKED, _MOST_TEXT, _MOST_AXES = 1 << 22, 1 << 16, 32
+_MOST_PACKED, _MOST_AXES = 1 << 22, 32
 
 
 @dataclass
@@ -74,11 +75,10 @@ def read(file: File, key: str | None = None) -> Checkpoint:
         graph = _only(file, _GRAPH, 0, file.size)
         if graph is None:
             raise ValueError("no graph")
-        parts = list(fields(file, graph.start, graph.start + graph.size))
-        found = [_initialiser(file, part) for part in parts if part.number == _INITIALISER]
+        found = Graph.of(file, graph)
         files: dict[str, File] = {}
-        tensors = {item.name: _tensor(file, item, files) for item in found}
-        renamed = _layers(file, [part for part in parts if part.number == _NODE], tensors)
+        tensors = {item.name: _tensor(file, item, files) for item in _weights(file, found)}
+        renamed = _layers(found.nodes, tensors)
     except (ValueError, OverflowError) as error:
         raise CorruptError(
             f"no valid ONNX message ({error})", advice="export it again, or copy it again", path=file.path
@@ -95,10 +95,15 @@ def _only(file: File, number: int, start: int, stop: int) -> Field | None:
     return next((item for item in fields(file, start, stop) if item.number == number), None)
 
 
-def _text(file: File, item: Field) -> str:
-    if item.size > _MOST_TEXT:
-        raise ValueError(f"a name of {item.size:,} bytes")
-    return file.read(item.start, item.size).decode("utf-8", "replace")
+def _weights(file: File, graph: Graph) -> Iterator[_Initialiser]:
+    for scope, part in graph.initialisers:
+        item = _initialiser(file, part)
+        yield replace(item, name=f"{scope or ''}{item.name}")
+    for name, part in graph.constants:
+        item = replace(_initialiser(file, part), name=name)
+        # The other constants are settings: axes, shapes, an epsilon.
+        if item.kind in _FLOATING and math.prod(item.shape) > 1:
+            yield item
 
 
 def _initialiser(file: File, part: Field) -> _Initialiser:
@@ -109,11 +114,11 @@ def _initialiser(file: File, part: Field) -> _Initialiser:
         elif item.number == _TYPE and item.value is not None:
             out.kind = item.value
         elif item.number == _TENSOR_NAME:
-            out.name = _text(file, item)
+            out.name = text(file, item)
         elif item.number == _RAW:
             out.raw = item
         elif item.number == _EXTERNAL:
-            pair = [_text(file, entry) for entry in fields(file, item.start, _end(item))]
+            pair = [text(file, entry) for entry in fields(file, item.start, _end(item))]
             if len(pair) != 2:
                 raise ValueError("an entry of external data that is no key and value")
             out.external[pair[0]] = pair[1]
@@ -187,22 +192,12 @@ def _external(file: File, item: _Initialiser, size: int, files: dict[str, File])
 # Names --------------------------------------------------------------------------------------------
 
 
-def _layers(file: File, nodes: list[Field], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _layers(nodes: list[Node], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Turned matrices under their layer's name: ``/layer.0/query/MatMul`` is layer.0.query.weight."""
     out = {}
     for node in nodes:
-        name, operation, inputs = "", "", []
-        for item in fields(file, node.start, _end(node)):
-            if item.number in (_INPUT, _NAME, _OPERATION) and item.value is None:
-                text = _text(file, item)
-                if item.number == _INPUT:
-                    inputs.append(text)
-                elif item.number == _NAME:
-                    name = text
-                else:
-                    operation = text
-        for matrix in _nameless(inputs, tensors) if operation == "MatMul" else ():
-            tensor, module = tensors[matrix], name.strip("/").rpartition("/")[0].replace("/", ".")
+        for matrix in _nameless(node.inputs, tensors) if node.operation == "MatMul" else ():
+            tensor, module = tensors[matrix], node.name.strip("/").rpartition("/")[0].replace("/", ".")
             if module and len(tensor.shape) == 2:
                 turned = replace(tensor, shape=tensor.shape[::-1], strides=tensor.strides[::-1])
                 out[matrix] = replace(turned, name=f"{module}.weight")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bitfit_probe.architectures import is_bias
 from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.tensors import heads, is_adapter, plain_name
+from bitfit_probe.rules.tensors import heads, is_adapter
 
 __all__ = ["head_untrained"]
 
@@ -57,7 +58,7 @@ def head_untrained(pair: Pair, this: Rule) -> Iterator[Finding]:
         return
     paired = {match.tuned.name for match in pair.alignment.pairs}
     new = {name: t for name, t in heads(pair).items() if name not in paired and 0 < t.size <= _MOST}
-    biases = {n: t for n, t in new.items() if plain_name(n).endswith("bias")}
+    biases = {n: t for n, t in new.items() if is_bias(n)}
     weights = {n: t for n, t in new.items() if len(t.shape) == 2}
     if not weights or any(np.any(tensor.values()) for tensor in biases.values()):
         return
