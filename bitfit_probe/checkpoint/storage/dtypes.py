@@ -43,6 +43,8 @@ class DType:
     largest
         Of float8 types, the largest number: some casts stop there, others go on to infinity or NaN.
         Infinite for types whose casts agree.
+    overflow
+        From which magnitude on that is so: what is nearer to the largest number is rounded to it by all.
     block, bits
         Of quantised types, which share a scale among `block` elements of `bits` bits each; 0 for the others.
     """
@@ -54,6 +56,7 @@ class DType:
     _decode: Callable[[Raw, Float64], None] | None = field(default=None, repr=False, compare=False)
     _round: Cast | None = field(default=None, repr=False, compare=False)
     largest: float = math.inf
+    overflow: float = math.inf
     block: int = 0
     bits: int = 0
 
@@ -183,6 +186,7 @@ def _float8(name: str, exponent: int, mantissa: int, bias: int, **special: bool)
         _decode=decode,
         _round=nearest,
         largest=float(magnitudes[-1]),
+        overflow=float(magnitudes[-1] + (magnitudes[-1] - magnitudes[-2]) / 2),
     )
 
 
