@@ -291,6 +291,7 @@ def _parquet_rows(path: Path, columns: Sequence[str], sample: _Sample) -> Rows:
     try:
         start, at = 0, next(chosen, None)
         for batch in file.iter_batches(_BATCH, columns=list(columns)):
+            batch.validate(full=True)  # a broken file's dictionaries may be shorter than what points at them
             here = []
             while at is not None and at < start + len(batch):
                 here.append(at - start)
