@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bitfit_probe.align import Alignment, TensorPair, align
@@ -59,13 +60,16 @@ def compare(
     verdict, offenders = (
         ("adapter", ()) if adapter else judge(rows, *leftovers, lambda: _low_rank(measured, rows))
     )
+    summary = summarise(rows, *leftovers, offenders)
+    if adapter:  # its rows are computed in a type that no file has
+        summary = replace(summary, retyped=())
     for checkpoint in (base, tuned):
         checkpoint.check_unchanged()
     return (
         Comparison(
             tuned=side(tuned, alignment, tuned_side=True),
             verdict=verdict,
-            summary=summarise(rows, *leftovers, offenders),
+            summary=summary,
             tensors=rows,
             roles=_roles(rows),
             unmatched_base=alignment.unmatched_base,

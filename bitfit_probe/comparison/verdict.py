@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from statistics import median
 from typing import Literal
 
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
-from bitfit_probe.records import Summary, TensorDelta, Unmatched, Verdict
+from bitfit_probe.records import Retyped, Summary, TensorDelta, Unmatched, Verdict
 
 __all__ = ["judge", "summarise"]
 
@@ -18,6 +19,10 @@ __all__ = ["judge", "summarise"]
 _FEW_OFFENDERS = 0.05
 #: Full fine-tuning moves every matrix; one that gets no gradient (an unused table) is no objection.
 _NEARLY_ALL = 0.95
+#: Share of the base that is left in the tuned matrices, and their cosine: fine-tuning leaves nearly all of it
+#: (the rxnfp fine-tunes: above 0.9); weights of another model have both near 0. Training that blew up lowers
+#: the cosine alone, weight decay the share alone.
+_UNRELATED = 0.5
 #: With less than half of a model's parameters compared, nothing can be said about the model.
 _ENOUGH_COMPARED = 0.5
 
@@ -154,6 +159,9 @@ def summarise(
     for row in rows:
         judged.setdefault(row.judged_by, set()).add(row.name)
     compared = [row for row in rows if row.judged_by in ("compared", "checksum")]
+    matrices = [row for row in body if row.info.kind == "weight" and len(row.shape) > 1]
+    left = _median(row.base_left for row in matrices)
+    cosine = _median(1.0 if row.identical else row.cosine for row in matrices)
     return Summary(
         changed_tensors=len({row.name for row in rows if row.moved}),
         compared_tensors=len({row.name for row in compared}),
@@ -170,7 +178,41 @@ def summarise(
         judged_by={how: len(names) for how, names in judged.items()},
         rounded_to=casts.pop() if len(casts) == 1 else None,
         nonfinite_tensors=len({row.name for row in rows if row.nonfinite_tuned}),
+        base_left=left,
+        matrix_cosine=cosine,
+        unrelated=left is not None and cosine is not None and max(left, cosine) < _UNRELATED,
+        retyped=_retyped(rows),
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def _retyped(rows: Iterable[TensorDelta]) -> tuple[Retyped, ...]:
+    """Element types that differ, most elements first."""
+    groups: dict[tuple[str, str], list[TensorDelta]] = {}
+    for row in rows:
+        types = row.base_dtype, row.tuned_dtype
+        if types[0] != types[1] and all(map(_is_plain, types)):
+            groups.setdefault(types, []).append(row)
+    found = [
+        Retyped(
+            base,
+            tuned,
+            len({row.name for row in same}),
+            sum(row.parameters for row in same),
+            BY_NAME[tuned].itemsize / BY_NAME[base].itemsize,
+        )
+        for (base, tuned), same in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda item: -item.parameters))
+
+
+def _is_plain(dtype: str) -> bool:
+    """Whether it is a float type of a fixed width; quantised blocks come dequantised, so have another."""
+    return dtype in BY_NAME and BY_NAME[dtype].is_float and not BY_NAME[dtype].block
 
 
 def _coarser(row: TensorDelta) -> str | None:

@@ -70,6 +70,7 @@ LIMITS = Limits()
 @dataclass(frozen=True)
 class _Figures:
     verdict: str
+    unrelated: bool
     moved: bool
     unchecked: bool
     peak: float | None
@@ -98,6 +99,7 @@ def adequacy(
     peak = max((row.max_abs_delta for row in moved if row.max_abs_delta is not None), default=None)
     figures = _Figures(
         verdict=comparison.verdict,
+        unrelated=comparison.summary.unrelated,
         moved=bool(moved),
         unchecked=comparison.summary.judged_by["not-checked"] > 0,
         peak=peak,
@@ -207,6 +209,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _no_adam(figures: _Figures, limits: Limits) -> Answer | None:
+    if figures.unrelated:
+        return "inconclusive", ("too little of the base is left for the change to tell steps",)
     if figures.verdict in ("merged-lora", "adapter", "incomparable"):
         return "inconclusive", ("a product of factors, or too little to compare: its size tells no steps",)
     return None

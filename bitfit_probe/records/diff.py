@@ -19,6 +19,7 @@ __all__ = [
     "JudgedBy",
     "Kind",
     "Part",
+    "Retyped",
     "RoleDelta",
     "Summary",
     "TensorDelta",
@@ -190,6 +191,30 @@ class TensorDelta:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def base_left(self) -> float | None:
+        """Slope of t on b, ⟨t, b⟩ / ‖b‖²: 1 for a tensor at rest, whose norms were not needed.
+
+        The share of the base that is still in the tuned tensor: training adds to the base and leaves it near
+        1 however far it goes, where the cosine alone would fall as well. None where it is not known.
+        """
+        if self.identical:
+            return 1.0
+        if self.cosine is None or not self.base_l2 or self.tuned_l2 is None:
+            return None
+        return self.cosine * self.tuned_l2 / self.base_l2
+
+
+@dataclass(frozen=True)
+class Retyped:
+    """Tensors of one element type in the base and another one in the tuned side, and the ratio of sizes."""
+
+    base_dtype: str
+    tuned_dtype: str
+    tensors: int
+    parameters: int
+    size_ratio: float
+
 
 @dataclass(frozen=True)
 class Unmatched:
@@ -260,6 +285,15 @@ class Summary:
         How many tensors were compared, taken by checksum, not checked, and (where any) not in the file.
     rounded_to
         Element type through which the tuned side was cast, where it is coarser than the base's.
+    nonfinite_tensors
+        How many tensors of the tuned side hold NaN or infinite values.
+    base_left, matrix_cosine
+        Medians over the matrices outside the head of ⟨t, b⟩ / ‖b‖² and of the cosine, both 1 for a matrix at
+        rest; None where no matrix was compared.
+    unrelated
+        Both medians are below a half: another model, or one that was trained anew.
+    retyped
+        Element types that differ, most elements first.
     """
 
     changed_tensors: int
@@ -277,6 +311,10 @@ class Summary:
     judged_by: dict[str, int]
     rounded_to: str | None = None
     nonfinite_tensors: int = 0
+    base_left: float | None = None
+    matrix_cosine: float | None = None
+    unrelated: bool = False
+    retyped: tuple[Retyped, ...] = ()
 
 
 @dataclass(frozen=True)

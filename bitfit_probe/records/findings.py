@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bitfit_probe.records.coverage import Coverage
+from bitfit_probe.records.diff import Retyped
 from bitfit_probe.records.evidence import Evidence
 
 __all__ = ["Check", "Explanation", "Finding", "NotChecked", "Scope", "Severity"]
@@ -69,11 +70,14 @@ class Scope:
         How much of the base has a counterpart in it; None where the two could not be compared.
     unread
         Weight files, and folders of them, beside the ones that were read.
+    retyped
+        Element types that differ from the base's, most elements first.
     """
 
     tuned: str
     coverage: Coverage | None
     unread: tuple[str, ...] = ()
+    retyped: tuple[Retyped, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bitfit_probe.records import Coverage, Reason, Scope
+from collections.abc import Sequence
+
+from bitfit_probe.records import Coverage, Reason, Retyped, Scope
 from bitfit_probe.rendering.words import percent, plural
 
-__all__ = ["coverage_sentence", "scope_sentences"]
+__all__ = ["coverage_sentence", "scope_sentences", "types_sentence"]
 
 _REASONS: dict[Reason, str] = {
     "absent": "absent from the fine-tuned side",
@@ -41,9 +43,24 @@ def coverage_sentence(found: Coverage) -> str:
     return f"{'; '.join(parts)}."
 
 
+_RATIOS = {2.0: "twice the size", 0.5: "half the size", 0.25: "a quarter of the size", 1.0: "the same size"}
+
+
+def types_sentence(found: Sequence[Retyped]) -> str:
+    """Element types that differ between the two sides, and what that does to the size."""
+    parts = (
+        f"{item.base_dtype} → {item.tuned_dtype} in {plural(item.tensors, 'tensor')}: "
+        f"{_RATIOS.get(item.size_ratio, f'{item.size_ratio:g} times the size')}"
+        for item in found
+    )
+    return "; ".join(parts)
+
+
 def scope_sentences(scope: Scope) -> tuple[str, ...]:
     """What was looked at of one tuned checkpoint, and what lies beside it unread."""
     nothing = "Compared: nothing, as the two could not be laid side by side."
     said = nothing if scope.coverage is None else coverage_sentence(scope.coverage)
     left = ", ".join(scope.unread)
-    return (said, f"Not read: {left}.") if left else (said,)
+    types = types_sentence(scope.retyped)
+    more = (f"Not read: {left}." if left else "", f"Element types: {types}." if types else "")
+    return (said, *filter(None, more))

@@ -12,7 +12,8 @@ __all__ = ["headline"]
 
 def headline(comparison: Comparison) -> str:
     """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
-    sentence = _SENTENCES[comparison.verdict](comparison)
+    unrelated = comparison.summary.unrelated and comparison.verdict in _MOVED
+    sentence = (_unrelated if unrelated else _SENTENCES[comparison.verdict])(comparison)
     head = _HEADS.get(comparison.summary.head, "")
     if comparison.verdict == "head-only":
         head = ""
@@ -112,6 +113,21 @@ def _matrices(comparison: Comparison) -> str:
 def _change(comparison: Comparison) -> str:
     change = comparison.summary.relative_l2
     return "" if change is None else f"; relative change {change:.3g}"
+
+
+#: Verdicts that say how a model was trained, which takes something that is left of its base.
+_MOVED = ("bitfit", "bitfit+norm", "partial", "full", "merged-lora")
+#: Below this cosine, two models have nothing in common.
+_NOTHING = 0.1
+
+
+def _unrelated(comparison: Comparison) -> str:
+    cosine = comparison.summary.matrix_cosine or 0.0
+    left = "nothing" if abs(cosine) < _NOTHING else "little"
+    return (
+        f"Unrelated: {left} of the base is left in the matrices (cosine {cosine:.2f}, "
+        f"{_matrices(comparison)} moved): another model of this shape, or one that was trained anew"
+    )
 
 
 def _full(comparison: Comparison) -> str:

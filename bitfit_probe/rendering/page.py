@@ -40,6 +40,7 @@ from bitfit_probe.rendering.subjects.movement import (
     judged,
     side_by_side,
     tensors_table,
+    type_facts,
     unmatched_table,
     verdict,
 )
@@ -309,7 +310,7 @@ def _tensors(report: Report) -> Section:
 def _judged(report: Report) -> Section:
     def say(_: int, comparison: Comparison, __: Measured) -> Iterator[Block]:
         notes = (("note", f"{note}.") for note in comparison.tuned.notes)
-        yield Facts((*judged(report.diff, comparison), *notes))
+        yield Facts((*type_facts(comparison), *judged(report.diff, comparison), *notes))
 
     blocks = list(_each(report, say))
     blocks += [Text(f"{note}.", "note") for note in report.diff.base.notes]

@@ -15,6 +15,7 @@ from bitfit_probe.rendering.subjects.movement import (
     judged,
     side_facts,
     top_tensors,
+    type_facts,
     unmatched_facts,
     verdict,
 )
@@ -35,7 +36,7 @@ def diff_document(report: Report, *, top: int = 10, by: By | None = None) -> Doc
     sides = tuple(side_facts("base", report.diff.base))
     for number, comparison in enumerate(report.diff.comparisons):
         measured = report.measured[number] if report.measured else Measured()
-        blocks.append(Facts((*sides, *side_facts("tuned", comparison.tuned))))
+        blocks.append(Facts((*sides, *side_facts("tuned", comparison.tuned), *type_facts(comparison))))
         blocks += _comparison(comparison, measured, top, by)
         blocks.append(Facts((*unmatched_facts(comparison), *judged(report.diff, comparison))))
         sides = ()

@@ -9,6 +9,9 @@ import pytest
 import torch
 from support.builders import biases, cast, compare, copied, diff_states, model, move, moved, row, state
 
+from bitfit_probe.rendering.coverage import types_sentence
+from bitfit_probe.rendering.headline import headline
+
 BIASED = ["bert", "roberta", "distilbert", "gpt2", "vit", "opt"]
 PLAIN = ["llama", "t5"]
 ALL = BIASED + PLAIN
@@ -224,6 +227,91 @@ def test_incomparable(tmp_path):
 
 
 MASK = "transformer.h.0.attn.bias"
+
+
+def fresh(source, seed=5):
+    """Another model of the same shape: matrices drawn anew, of the same spread."""
+    random = torch.Generator().manual_seed(seed)
+    drawn = {n: t.std() * torch.randn(t.shape, generator=random) for n, t in source.items() if t.ndim > 1}
+    return copied(source) | drawn
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
+def test_another_model_of_one_shape_is_told_as_unrelated(kind, tmp_path):
+    """Matrices of n elements that have nothing in common have a cosine of about 1 / √n."""
+    base = state(kind)
+    found = compare(tmp_path, base, fresh(base))
+    assert found.summary.unrelated
+    assert abs(found.summary.matrix_cosine) < 0.1
+    assert headline(found).startswith("Unrelated: nothing of the base is left in the matrices (cosine ")
+    assert "Full" not in headline(found)
+
+
+@pytest.mark.parametrize("factor", [0.3, 3.0])
+def test_what_decayed_or_grew_is_not_unrelated(factor, tmp_path):
+    """T = c · b has the cosine 1 and the slope c."""
+    base = state("bert")
+    found = compare(tmp_path, base, {name: factor * tensor for name, tensor in base.items()})
+    assert found.summary.base_left == pytest.approx(factor, rel=1e-5)
+    assert found.summary.matrix_cosine == pytest.approx(1.0)
+    assert not found.summary.unrelated
+
+
+def test_training_that_blew_up_is_not_unrelated(tmp_path):
+    """Noise of twice the spread: the slope stays 1, the cosine falls to 1 / √5."""
+    base = state("bert")
+    noise = fresh(base)
+    tuned = {name: t + 2 * noise[name] if t.ndim > 1 else t for name, t in base.items()}
+    found = compare(tmp_path, base, tuned)
+    assert found.summary.matrix_cosine == pytest.approx(5**-0.5, abs=0.05)
+    assert found.summary.base_left == pytest.approx(1.0, abs=0.15)
+    assert not found.summary.unrelated
+
+
+def test_biases_and_some_matrices_leave_the_base(tmp_path):
+    base = state("bert")
+    found = compare(tmp_path, base, move(base, *biases(base)))
+    assert (found.summary.base_left, found.summary.matrix_cosine) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "ratio", "words"),
+    [
+        (torch.bfloat16, torch.float32, 2.0, "bfloat16 → float32 in 39 tensors: twice the size"),
+        (torch.float32, torch.float16, 0.5, "float32 → float16 in 39 tensors: half the size"),
+        (torch.float16, torch.bfloat16, 1.0, "float16 → bfloat16 in 39 tensors: the same size"),
+        (torch.float64, torch.float16, 0.25, "float64 → float16 in 39 tensors: a quarter of the size"),
+        (torch.float16, torch.float64, 4.0, "float16 → float64 in 39 tensors: 4 times the size"),
+    ],
+)
+def test_element_types_that_differ(ours, theirs, ratio, words, tmp_path):
+    base = {n: t for n, t in state("bert").items() if not n.startswith("classifier")}
+    assert len(base) == 39
+    steps = base | {"steps": torch.arange(3)}
+    found = compare(tmp_path, cast(steps, ours), cast(steps, theirs))
+    (retyped,) = found.summary.retyped
+    elements = sum(tensor.numel() for tensor in base.values())
+    assert (retyped.size_ratio, retyped.parameters) == (ratio, elements)
+    assert types_sentence(found.summary.retyped) == words
+    assert compare(tmp_path, cast(base, ours), cast(base, ours)).summary.retyped == ()
+
+
+def test_recurrent_biases_are_biases_and_counts_are_none(tmp_path):
+    lstm = torch.nn.LSTM(6, 4, 2, bidirectional=True).state_dict()
+    base = {f"rnn.{name}": tensor for name, tensor in lstm.items()}
+    base |= {"out.weight": torch.randn(3, 8), "out.bias": torch.randn(3), "seen": torch.arange(4)}
+    trained = [name for name in base if "bias" in name]
+    assert len(trained) == 9
+    found = compare(tmp_path, base, move(base, *trained) | {"seen": torch.arange(4) + 9})
+    assert (found.verdict, found.summary.offenders) == ("bitfit", ())
+    assert (found.summary.changed_biases, found.summary.biases) == (9, 9)
+    assert row(found, "seen").info.kind == "buffer"
+
+
+@pytest.mark.parametrize("side", [4, 6, 8, 16])
+def test_small_matrices_that_moved_everywhere_are_no_merged_lora(side, tmp_path):
+    base = {f"layers.{n}.weight": torch.randn(side, side) for n in range(3)}
+    assert compare(tmp_path, base, move(base, *base)).verdict == "full"
 
 
 def with_buffers(source, value):

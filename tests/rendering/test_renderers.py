@@ -72,6 +72,10 @@ SUMMARY = {
     "judged_by",
     "rounded_to",
     "nonfinite_tensors",
+    "base_left",
+    "matrix_cosine",
+    "unrelated",
+    "retyped",
 }
 COVERAGE = {
     "base_parameters",

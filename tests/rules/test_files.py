@@ -97,6 +97,19 @@ class TestForeignPrefix:
 
         assert found.severity == "warning"
 
+    @pytest.mark.parametrize("bed", ["bert", "unknown"])
+    def test_a_base_inside_a_larger_net_is_none(self, tmp_path: Path, bed: str) -> None:
+        """The net has a class of its own, which finds the names."""
+        run = healthy("bert")
+        if bed == "unknown":
+            for model in (run.base, run.tuned):
+                model.rename(lambda name: name.replace("encoder", "part").replace("embeddings", "first"))
+        run.tuned.rename(lambda name: f"backbone.{name}")
+        for number in range(10):
+            run.tuned.state[f"branches.{number}.weight"] = torch.ones(2, 2)
+
+        assert findings(run, tmp_path, "BP102") == []
+
     def test_a_prefix_of_an_unknown_architecture(self, tmp_path: Path) -> None:
         run = healthy("bert")
         run.base.state = {f"tower.{n}.w_{n}": torch.randn(4, 4) for n in range(20)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bitfit_probe.records import CheckpointInfo, Comparison, Diff, RoleDelta, TensorDelta, Unmatched
 from bitfit_probe.records.report import Report
-from bitfit_probe.rendering.coverage import coverage_sentence
+from bitfit_probe.rendering.coverage import coverage_sentence, types_sentence
 from bitfit_probe.rendering.document.blocks import Chart, Column, Table, Text
 from bitfit_probe.rendering.figures import figures_of, measure
 from bitfit_probe.rendering.headline import headline
@@ -36,6 +36,7 @@ __all__ = [
     "side_facts",
     "tensors_table",
     "top_tensors",
+    "type_facts",
     "unmatched_facts",
     "unmatched_table",
     "verdict",
@@ -60,6 +61,12 @@ def side_facts(label: str, side: CheckpointInfo) -> Iterator[tuple[str, str]]:
         f" · {plural(side.biases, 'bias', 'biases')}",
     )
     yield from (("", note) for note in side.notes)
+
+
+def type_facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Which element types differ between the sides."""
+    if comparison.summary.retyped:
+        yield "types", types_sentence(comparison.summary.retyped)
 
 
 def side_by_side(report: Report) -> Table:

@@ -84,8 +84,10 @@ def run(
 
 
 def _scope(pair: Pair) -> Scope:
-    coverage = pair.comparison.coverage if pair.compared else None
-    return Scope(str(pair.path), coverage, pair.tuned.unread if pair.opened else ())
+    unread = pair.tuned.unread if pair.opened else ()
+    if not pair.compared:
+        return Scope(str(pair.path), None, unread)
+    return Scope(str(pair.path), pair.comparison.coverage, unread, pair.comparison.summary.retyped)
 
 
 @dataclass

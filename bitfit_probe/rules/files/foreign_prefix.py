@@ -37,7 +37,8 @@ def foreign_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     At least 95 % of the names share a prefix that the base lacks and that is neither empty nor the attribute
     under which the architecture's task models hold their body (``bert.``, ``transformer.``, ``model.``):
-    those two, transformers adds and removes by itself. A doubled ``model.model.`` is a warning, as
+    those two, transformers adds and removes by itself. With fewer names the model is a part of a larger one,
+    which no loader of the base's class is meant to read. A doubled ``model.model.`` is a warning, as
     transformers 5 repairs it and others don't.
 
     What to do
@@ -55,6 +56,8 @@ def foreign_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
     if not prefix:
         return
     having = sum(name.startswith(prefix) or f".{prefix}" in name for name in names)
+    if having < CONSTANT * len(names):  # a part of a larger net, which is loaded by a class of its own
+        return
     doubled = prefix == "model." and any(name.startswith("model.model.") for name in names)
     example = next(name for name in names if prefix in name)
     yield this.finding(

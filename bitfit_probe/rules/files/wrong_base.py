@@ -13,10 +13,6 @@ from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["wrong_base"]
 
-#: Slope of t on b, ⟨t, b⟩ / ‖b‖²: the share of the base that is still in the tuned matrix. Training adds to
-#: the base and leaves it near 1 however far it goes (the rxnfp fine-tunes: above 0.9); weights of another
-#: model have one near 0. The cosine alone would also fall where training blew up.
-UNRELATED = 0.5
 #: Untargeted matrices that a merge of one adapter may leave changed: none, but for a cast or a trained head.
 FEW = 0.2
 _MATRICES = ("weight", "embedding")
@@ -38,7 +34,8 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Less than half of the base is left in the tuned matrices (median slope of one on the other). For a
+    Less than half of the base is left in the tuned matrices (median slope of one on the other, and median
+    cosine). For a
     folder that holds a merge beside its adapter: most matrices that the adapter does not target moved as
     well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
     rows that pad the table.
@@ -55,21 +52,12 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     if is_adapter(pair.tuned):
         return
     rows = [row for row in pair.comparison.tensors if row.info.kind == "weight" and row.part is None]
-    slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
-    if slopes and median(slopes) < UNRELATED:
+    slopes = [slope for row in rows if len(row.shape) > 1 and (slope := row.base_left) is not None]
+    if slopes and pair.comparison.summary.unrelated:
         yield _unrelated(this, slopes)
     elif targets := _targets(pair):
         yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
     yield from _trimmed(pair, this)
-
-
-def _slope(row: TensorDelta) -> float | None:
-    """⟨t, b⟩ / ‖b‖²; 1 for a tensor at rest, whose norms were not needed."""
-    if row.identical:
-        return 1.0
-    if row.cosine is None or not row.base_l2 or row.tuned_l2 is None:
-        return None
-    return row.cosine * row.tuned_l2 / row.base_l2
 
 
 def _unrelated(this: Rule, slopes: list[float]) -> Finding:
