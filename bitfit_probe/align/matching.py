@@ -180,11 +180,12 @@ class Matcher:
         self.found[pairs[0].base.name] = pairs
 
     def set_codes_aside(self) -> None:
-        """Take back pairs of floats with whole numbers: a quantised weight's codes are no values."""
+        """Take back pairs of floats with whole numbers: a quantised weight's codes are no values.
+
+        So are pairs of what GPTQ or AWQ quantised with anything else: they move weights by more than a step.
+        """
         for name, pairs in list(self.found.items()):
-            if any(pair.base.dtype.is_float != pair.tuned.dtype.is_float for pair in pairs) and not any(
-                pair.info.kind == "buffer" for pair in pairs
-            ):
+            if any(map(_unlike, pairs)) and not any(pair.info.kind == "buffer" for pair in pairs):
                 del self.found[name]
                 for pair in pairs:
                     for side, tensor in enumerate((pair.base, pair.tuned)):
@@ -212,6 +213,12 @@ class Matcher:
             else:
                 why = "absent"
             yield Unmatched(tensor.name, tensor.shape, names.info(key), why)
+
+
+def _unlike(pair: TensorPair) -> bool:
+    ours, theirs = pair.base.dtype, pair.tuned.dtype
+    calibrated = ours.calibrated or theirs.calibrated
+    return ours.is_float != theirs.is_float or (calibrated and ours.name != theirs.name)
 
 
 def _uncontained(key: str) -> str:

@@ -61,7 +61,8 @@ def _is_code(checkpoint: Checkpoint, name: str) -> bool:
 
 def _stems(name: str) -> set[str]:
     """What `name` is called where it is not packed, or its module."""
-    return {name, name.rpartition(".")[0], _ADDED.sub("", name)} - {""}
+    # quanto packs codes of fewer than 8 bits as weight._data._data, beside weight._scale.
+    return {name, name.rpartition(".")[0], name.partition("._data.")[0], _ADDED.sub("", name)} - {""}
 
 
 def _ends(name: str) -> Iterator[str]:

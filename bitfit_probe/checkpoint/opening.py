@@ -15,7 +15,7 @@ from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
 from bitfit_probe.checkpoint.directory import HEAD_BYTES, find_weights, left_unread, standard_weights
 from bitfit_probe.checkpoint.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
-from bitfit_probe.checkpoint.quantised import refuse_quantised
+from bitfit_probe.checkpoint.quantised import refuse_quantised, unpacked
 from bitfit_probe.checkpoint.registry import Format, Layout, exported, formats, layouts, trained
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
 from bitfit_probe.checkpoint.source import locate
@@ -113,15 +113,18 @@ def _open_file(path: Path, key: str | None) -> Checkpoint:
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnknownFormatError("not a regular file", advice="give a file or a directory", path=path)
     if is_index(path):
-        return read_shards(path, lambda shard: _read(shard, None))
-    return _read(path, key)
-
-
-def _read(path: Path, key: str | None) -> Checkpoint:
+        # Codes and their scales may lie in different shards, so they are put together afterwards.
+        return _checked(read_shards(path, lambda shard: _stored(File(shard), None)))
     return _read_file(File(path), key)
 
 
 def _read_file(file: File, key: str | None) -> Checkpoint:
+    stored = _stored(file, key)
+    return stored if stored.adapter is not None else _checked(stored)
+
+
+def _stored(file: File, key: str | None) -> Checkpoint:
+    """What stands in a file, packed weights as they are."""
     head = file.read(0, min(file.size, HEAD_BYTES))
     problem = _not_a_checkpoint(head, file)
     if problem:
@@ -133,7 +136,7 @@ def _read_file(file: File, key: str | None) -> Checkpoint:
             if is_adapter(file.path, checkpoint.tensors):
                 return as_adapter(checkpoint)
             _check_shown(checkpoint, file)
-            return _checked(checkpoint)
+            return checkpoint
     raise _unknown(head, file.path)
 
 
@@ -156,7 +159,7 @@ def _check_shown(checkpoint: Checkpoint, file: File) -> None:
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
     if not checkpoint.tensors:
         raise NoStateDictError("holds no tensors", advice="check how it was saved", path=checkpoint.path)
-    return refuse_quantised(checkpoint)
+    return refuse_quantised(unpacked(checkpoint))
 
 
 def _read_as(known: Format, file: File, key: str | None) -> Checkpoint:

@@ -21,6 +21,7 @@ from bitfit_probe.comparison.kernel import (
     count_above,
     count_changed,
     set_nonfinite_apart,
+    steps,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def careful_statistics(span: Span, work: Workspace) -> Sums:
         tuned.dtype.decode(theirs, t)
         sums = Sums(count=end - at)
         sums.changed = int(np.count_nonzero(ours != theirs)) if integers else count_changed(b, t)
-        sums.above_rounding = count_above(b, t, base.dtype, target) if rounded else sums.changed
+        sums.above_rounding = (
+            count_above(b, t, base.dtype, target, steps(base, tuned, at, b, t)) if rounded else sums.changed
+        )
         set_nonfinite_apart(sums, b, t)
         sums.sign_flips = int(np.count_nonzero(((b < 0) & (t > 0)) | ((b > 0) & (t < 0))))
         _add_scaled(sums, b, t, _integer_difference(ours, theirs, t - b) if integers else t - b)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from bitfit_probe.checkpoint.storage.computed import steps_of
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
@@ -30,6 +31,7 @@ __all__ = [
     "count_changed",
     "same_bytes",
     "set_nonfinite_apart",
+    "steps",
 ]
 
 #: Elements a block: with fewer, the time goes into calling numpy rather than into its loops.
@@ -230,14 +232,18 @@ def add_statistics(sums: Sums, span: Span, work: Workspace) -> None:
         above: int | None = None
         if not np.isfinite(sum(squares)):
             changed = count_changed(b, t)
-            above = count_above(b, t, base.dtype, target) if rounded else changed
+            above = (
+                count_above(b, t, base.dtype, target, steps(base, tuned, at, b, t)) if rounded else changed
+            )
             set_nonfinite_apart(sums, b, t)
             squares = _dot(b, b), _dot(t, t)
         np.subtract(t, b, out=d)
         _add_block(sums, b, t, d, squares, work)
         if above is None:
             changed = int(np.count_nonzero(np.not_equal(d, 0, out=work.mask[:count])))
-            above = count_above(b, t, base.dtype, target) if rounded and changed else changed
+            judged = rounded and changed
+            step = steps(base, tuned, at, b, t) if judged else None
+            above = count_above(b, t, base.dtype, target, step) if judged else changed
         sums.changed += changed
         sums.above_rounding += above
 
@@ -270,10 +276,20 @@ def count_changed(b: Float64, t: Float64) -> int:
     return int(np.count_nonzero((b != t) & ~(np.isnan(b) & np.isnan(t))))
 
 
-def count_above(b: Float64, t: Float64, ours: DType, theirs: DType) -> int:
-    """Number of elements that no cast between the two types explains, in either direction."""
-    if ours.block or theirs.block:
-        step = np.maximum(ours.steps(b), theirs.steps(t))
+def steps(base: Tensor, tuned: Tensor, start: int, b: Float64, t: Float64) -> Float64 | None:
+    """The larger quantisation step of each element from `start` on; None where neither side is quantised."""
+    if not (base.dtype.block or tuned.dtype.block):
+        return None
+    stop = start + len(b)
+    return np.maximum(steps_of(base, start, stop, b), steps_of(tuned, start, stop, t))
+
+
+def count_above(b: Float64, t: Float64, ours: DType, theirs: DType, step: Float64 | None = None) -> int:
+    """Number of elements that no cast between the two types explains, in either direction.
+
+    A difference of no more than a quantisation `step`, where there is one, counts as a cast's.
+    """
+    if step is not None:
         return int(np.count_nonzero(~(np.abs(t - b) <= step) & ~(np.isnan(b) & np.isnan(t))))
     count = 0
     for at in range(0, len(b), _PIECE):

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bitfit_probe.align import TensorPair
+from bitfit_probe.checkpoint.storage.computed import packed_parts, packing_of
 from bitfit_probe.checkpoint.storage.dtypes import DType
-from bitfit_probe.checkpoint.storage.tensor import expect
+from bitfit_probe.checkpoint.storage.tensor import Tensor, expect
 from bitfit_probe.comparison.careful import careful_statistics, needs_care
 from bitfit_probe.comparison.kernel import Span, Sums, Workspace, add_statistics, cast_through, same_bytes
 from bitfit_probe.comparison.narrow import narrow_statistics, suits
@@ -80,7 +81,12 @@ def measure(
             item.judged_by, item.identical = "checksum", True
         else:
             todo.append(item)
-    expect(tensor for item in todo for tensor in (item.pair.base, item.pair.tuned))
+    expect(
+        stored
+        for item in todo
+        for tensor in (item.pair.base, item.pair.tuned)
+        for stored in packed_parts(tensor) or (tensor,)
+    )
     with _one_blas_thread():
         _run(todo, progress)
     return out
@@ -88,7 +94,8 @@ def measure(
 
 def _run(todo: list[Measured], progress: Progress | None) -> None:
     worker = _Worker(sum(item.pair.base.nbytes + item.pair.tuned.nbytes for item in todo), progress)
-    same_type = [item for item in todo if _same_type(item.pair)]
+    packed = _same_codes(todo, worker)
+    same_type = [item for item in todo if _same_type(item.pair) and id(item) not in packed]
     worker.compare(list(_ranges(same_type)))
     for item in todo:
         item.identical = _same_type(item.pair) and item.identical is not False
@@ -96,6 +103,34 @@ def _run(todo: list[Measured], progress: Progress | None) -> None:
     worker.find_casts(item for item in differing if not item.identical)
     _spread_cast(differing)
     worker.sum_up(list(_ranges(differing)))
+
+
+def _same_codes(todo: Sequence[Measured], worker: _Worker) -> set[int]:
+    """Ids of items whose sides are packed alike and have the same bytes, which then need not be unpacked."""
+    parts = {
+        id(item): [Measured(TensorPair(*both, item.pair.info)) for both in _packed_alike(item.pair)]
+        for item in todo
+    }
+    worker.compare(list(_ranges(part for each in parts.values() for part in each)))
+    return {
+        number for number, each in parts.items() if each and all(part.identical is not False for part in each)
+    }
+
+
+def _packed_alike(pair: TensorPair) -> list[tuple[Tensor, Tensor]]:
+    """What both sides are unpacked from, where equal bytes of it are equal values; else nothing."""
+    base, tuned = pair.base, pair.tuned
+    ours, theirs = (
+        (
+            side.shape,
+            side.strides,
+            side.offset,
+            packing_of(side),
+            [(part.dtype.name, part.shape) for part in packed_parts(side)],
+        )
+        for side in (base, tuned)
+    )
+    return list(zip(packed_parts(base), packed_parts(tuned), strict=True)) if ours == theirs else []
 
 
 @contextmanager

@@ -154,7 +154,11 @@ def summarise(
     body = [row for row in rows if row.info.kind not in ("head", "buffer")]
     biases = [row for row in body if row.info.kind == "bias"]
     head = head_state(rows, unmatched_base, unmatched_tuned)
-    casts = {_coarser(row) for row in body if row.identical is False and not row.moved}
+    rounded = [row for row in body if row.identical is False and not row.moved]
+    casts, grids = {_coarser(row) for row in rounded}, {grid for row in rounded if (grid := _grid(row))}
+    quantised = grids.pop() if len(grids) == 1 else None
+    if quantised in casts:  # what stayed plain may have been cast as well
+        casts = {quantised}
     judged: dict[str, set[str]] = {"compared": set(), "checksum": set(), "not-checked": set()}
     for row in rows:
         judged.setdefault(row.judged_by, set()).add(row.name)
@@ -182,6 +186,7 @@ def summarise(
         matrix_cosine=cosine,
         unrelated=left is not None and cosine is not None and max(left, cosine) < _UNRELATED,
         retyped=_retyped(rows),
+        quantised=quantised,
     )
 
 
@@ -220,6 +225,12 @@ def _coarser(row: TensorDelta) -> str | None:
     to = row.cast_through or row.tuned_dtype
     ours, theirs = BY_NAME[row.base_dtype].roundoff, BY_NAME[to].roundoff
     return to if (theirs or 0) > (ours or 0) else None
+
+
+def _grid(row: TensorDelta) -> str | None:
+    """The quantised type of one side, where the other's is a plain one."""
+    grids = [name for name in (row.base_dtype, row.tuned_dtype) if BY_NAME[name].block]
+    return grids[0] if len(grids) == 1 else None
 
 
 def _pooled(rows: Sequence[TensorDelta]) -> float | None:

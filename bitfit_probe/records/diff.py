@@ -294,6 +294,9 @@ class Summary:
         Both medians are below a half: another model, or one that was trained anew.
     retyped
         Element types that differ, most elements first.
+    quantised
+        The quantised element type of one side, where rounding to it explains what differs from the other,
+        plain one; that is the tuned side where it is `rounded_to` as well.
     """
 
     changed_tensors: int
@@ -315,6 +318,7 @@ class Summary:
     matrix_cosine: float | None = None
     unrelated: bool = False
     retyped: tuple[Retyped, ...] = ()
+    quantised: str | None = None
 
 
 @dataclass(frozen=True)

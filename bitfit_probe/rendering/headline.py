@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bitfit_probe.records import Comparison, TensorDelta
-from bitfit_probe.rendering.words import join_names, percent, plural, printable
+from bitfit_probe.rendering.words import grid_name, join_names, percent, plural, printable
 
 __all__ = ["headline"]
 
@@ -93,7 +93,11 @@ def _identical(comparison: Comparison) -> str:
 
 
 def _rounding(comparison: Comparison) -> str:
-    to = comparison.summary.rounded_to
+    to, grid = comparison.summary.rounded_to, comparison.summary.quantised
+    if grid:
+        sides = ("fine-tuned side", "base") if grid == to else ("base", "fine-tuned side")
+        shown = grid_name(grid)
+        return f"Rounding only: nothing was trained; the {sides[0]} is the {sides[1]}, quantised ({shown})"
     what = f"the fine-tuned side is the base cast to {to}" if to else "a cast explains every difference"
     return f"Rounding only: nothing was trained; {what}"
 

@@ -10,6 +10,7 @@ from bitfit_probe.records.recommendation import METHODS
 __all__ = [
     "format_interval",
     "format_number",
+    "grid_name",
     "in_bytes",
     "in_thousands",
     "join_names",
@@ -110,6 +111,18 @@ def format_interval(bounds: tuple[float, float] | None, form: str = "#.3g") -> s
     '[-0.5, 2.0]'
     """
     return "" if bounds is None else f"[{', '.join(format_number(end, form) for end in bounds)}]"
+
+
+def grid_name(dtype: str) -> str:
+    """How a quantised element type is called in a sentence.
+
+    >>> grid_name("nf4"), grid_name("int4_scaled"), grid_name("gptq_int4")
+    ('NF4', 'int4 with scales', 'GPTQ, int4')
+    """
+    if dtype.endswith("_scaled"):
+        return f"{dtype.removesuffix('_scaled')} with scales"
+    method, _, kind = dtype.partition("_int")
+    return f"{method.upper()}, int{kind}" if kind else dtype.upper()
 
 
 def percent(share: float) -> str:

@@ -76,6 +76,7 @@ SUMMARY = {
     "matrix_cosine",
     "unrelated",
     "retyped",
+    "quantised",
 }
 COVERAGE = {
     "base_parameters",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -14,7 +15,17 @@ from bitfit_probe.checkpoint.storage.tensor import Array, Bytes, Tensor
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Float64", "MergedStorage", "RowStorage", "computed", "rows_of"]
+__all__ = [
+    "Float64",
+    "MergedStorage",
+    "QuantisedStorage",
+    "RowStorage",
+    "computed",
+    "packed_parts",
+    "packing_of",
+    "rows_of",
+    "steps_of",
+]
 
 Float64: TypeAlias = "npt.NDArray[np.float64]"
 #: Elements that are made at once.
@@ -57,6 +68,52 @@ class RowStorage:
 
 class MergedStorage(RowStorage):
     """Rows that are computed from the base's and what an adapter stores, in float64."""
+
+
+class QuantisedStorage(RowStorage):
+    """float32 rows that are unpacked from codes and scales.
+
+    Parameters
+    ----------
+    rows, columns
+        Its size.
+    values, steps
+        Give rows ``[start, stop)`` of the values, and of what lies between a value and its farther neighbour
+        on the quantiser's grid.
+    parts
+        The tensors of the file that they are unpacked from.
+    packing
+        What else their values depend on: where that and the parts' bytes are equal, so are the values.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        values: Callable[[int, int], Array],
+        steps: Callable[[int, int], Array],
+        parts: tuple[Tensor, ...],
+        packing: Hashable,
+    ) -> None:
+        super().__init__(rows, columns, values, 4)
+        self.steps, self.parts, self.packing = RowStorage(rows, columns, steps, 4), parts, packing
+
+
+def steps_of(tensor: Tensor, start: int, stop: int, values: Float64) -> Float64:
+    """One step of the quantiser for each of `values`, elements ``[start, stop)`` of `tensor`; 0 if plain."""
+    if not isinstance(tensor.storage, QuantisedStorage):
+        return tensor.dtype.steps(values)
+    return replace(tensor, storage=tensor.storage.steps).block(start, stop)
+
+
+def packed_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """What of the file `tensor` is unpacked from; none where it is plain."""
+    return tensor.storage.parts if isinstance(tensor.storage, QuantisedStorage) else ()
+
+
+def packing_of(tensor: Tensor) -> Hashable:
+    """What the values of `tensor` depend on beside the bytes of its parts; None where it is plain."""
+    return tensor.storage.packing if isinstance(tensor.storage, QuantisedStorage) else None
 
 
 def computed(name: str, shape: tuple[int, ...], rows: Callable[[int, int], Float64]) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["BY_NAME", "DType"]
+__all__ = ["BY_NAME", "DType", "quantised"]
 
 Raw: TypeAlias = "npt.NDArray[Any]"
 Float64: TypeAlias = "npt.NDArray[np.float64]"
@@ -47,6 +47,9 @@ class DType:
         From which magnitude on that is so: what is nearer to the largest number is rounded to it by all.
     block, bits
         Of quantised types, which share a scale among `block` elements of `bits` bits each; 0 for the others.
+    calibrated
+        Whether weights were quantised so that outputs stay close (GPTQ, AWQ), and not each to the nearest
+        level: many lie more than a step from where they were.
     """
 
     name: str
@@ -59,6 +62,7 @@ class DType:
     overflow: float = math.inf
     block: int = 0
     bits: int = 0
+    calibrated: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -194,9 +198,17 @@ def _integer(name: str, storage: str) -> DType:
     return DType(name, np.dtype(storage), roundoff=0.0)
 
 
-def _quantised(name: str, block: int, bits: int) -> DType:
-    """A type of ggml, whose values come dequantised to float32; `roundoff` bounds ‖error‖ / ‖values‖."""
-    return DType(name, np.dtype("<f4"), math.sqrt(block) / (2**bits - 1), block=block, bits=bits)
+def quantised(
+    name: str, block: int, bits: int, error: float | None = None, *, calibrated: bool = False
+) -> DType:
+    """A type whose values come dequantised to float32.
+
+    Its `roundoff` bounds ‖error‖ / ‖values‖, from the largest `error` of an element as a share of its block's
+    largest magnitude; that of 2ᵇ even levels where nothing else is said.
+    """
+    largest = 1 / (2**bits - 1) if error is None else error
+    roundoff = math.sqrt(block) * largest
+    return DType(name, np.dtype("<f4"), roundoff, block=block, bits=bits, calibrated=calibrated)
 
 
 def _opaque(name: str, storage: str) -> DType:
@@ -221,9 +233,14 @@ _TYPES = (
     _integer("uint16", "<u2"),
     _integer("uint8", "u1"),
     _integer("bool", "u1"),
-    *(_quantised(f"q{bits}_{form}", 32, bits) for bits in (4, 5, 8) for form in (0, 1)),
-    *(_quantised(f"q{bits}_k", 256, bits) for bits in (2, 3, 4, 5, 6, 8)),
-    *(_quantised(name, block, 4) for name, block in (("iq4_nl", 32), ("iq4_xs", 256), ("mxfp4", 32))),
+    *(quantised(f"q{bits}_{form}", 32, bits) for bits in (4, 5, 8) for form in (0, 1)),
+    *(quantised(f"q{bits}_k", 256, bits) for bits in (2, 3, 4, 5, 6, 8)),
+    *(quantised(name, block, 4) for name, block in (("iq4_nl", 32), ("iq4_xs", 256), ("mxfp4", 32))),
+    *(quantised(name, block, 4) for name, block in (("nf4", 64), ("fp4", 64), ("nvfp4", 16))),
+    *(quantised(f"int{bits}_scaled", 128, bits) for bits in range(2, 9)),
+    *(quantised(f"gptq_int{bits}", 128, bits, calibrated=True) for bits in (2, 4, 8)),
+    quantised("awq_int4", 128, 4, calibrated=True),
+    quantised("float8_scaled", 1, 8, 2.0**-3),
     _opaque("complex64", "V8"),
     _opaque("complex128", "V16"),
     _opaque("float8_e8m0fnu", "V1"),

@@ -50,8 +50,9 @@ def nothing_moved(pair: Pair, this: Rule) -> Iterator[Finding]:
         )
     elif pair.comparison.verdict == "rounding-only" and pair.comparison.coverage.enough:
         to = f" to {summary.rounded_to}" if summary.rounded_to else ""
+        how = f"quantisation ({summary.quantised})" if summary.quantised else f"a cast{to}"
         yield this.finding(
-            f"Nothing was trained: a cast{to} explains every difference from the base.",
+            f"Nothing was trained: {how} explains every difference from the base.",
             severity="info",
             evidence=(compared,),
             advice="Fine for a converted copy. As a fine-tune, it was not trained, or not saved.",

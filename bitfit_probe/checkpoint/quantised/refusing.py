@@ -1,4 +1,4 @@
-"""Weights in packed integers or with scales apart, as bitsandbytes, GPTQ, AWQ and others store them.
+"""Packed weights that no module here can unpack: known by their names, and refused.
 
 The bytes of such tensors are no weights, so nothing that can be said about their difference means anything.
 """
@@ -27,7 +27,8 @@ _ENDS = (
     ((".qweight", ".qzeros"), "GPTQ or AWQ", _ORIGINAL),
     ((".W_q",), "HQQ", _ORIGINAL),
     ((".weight_packed", ".weight_scale"), "compressed tensors", _COMPRESSED),
-    ((".weight_scale_inv",), "float8 in blocks", _FLOAT8),
+    (("_scale_inv",), "float8 in blocks", _FLOAT8),
+    (("_qdata",), "torchao", _DEQUANTISE),
 )
 
 
