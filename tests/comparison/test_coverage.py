@@ -91,7 +91,7 @@ def pack(name: str, weight: torch.Tensor, how: str) -> State:
     return {
         "mxfp4": {f"{name}_blocks": half, f"{name}_scales": torch.ones(len(weight), dtype=torch.uint8)},
         "mlx": {name: packed, f"{stem}.scales": scale, f"{stem}.biases": scale.clone()},
-        "quanto": {f"{name}._data": codes, f"{name}._scale": scale},
+        "quanto": {f"{name}._data._data": half, f"{name}._scale": scale, f"{name}._shift": scale.clone()},
         "codes alone": {name: codes},
     }[how]
 

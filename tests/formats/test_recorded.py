@@ -25,27 +25,6 @@ QUANTISED, FOREIGN = RECORDED / "quantised", RECORDED / "foreign"
 # Quantised ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "what", "advice"),
-    [
-        ("bits8", r"bitsandbytes, 8 bits", r"dequantize\(\)"),
-        ("bits4", r"bitsandbytes, 4 bits", r"dequantize\(\)"),
-        ("bits4-double", r"bitsandbytes, 4 bits", r"dequantize\(\)"),
-        ("gptq", r"\(GPTQ;", "quantised from"),
-        ("gptq-auto", r"\(GPTQ;", "quantised from"),
-        ("awq", r"\(AWQ;", "quantised from"),
-        ("compressed-int4", "compressed tensors", r"CompressedTensorsConfig\(dequantize=True\)"),
-        ("compressed-float8", "compressed tensors", r"CompressedTensorsConfig\(dequantize=True\)"),
-    ],
-)
-def test_packed_weights_are_no_weights(name: str, what: str, advice: str) -> None:
-    for path in (QUANTISED / name, *(QUANTISED / name).glob("*.safetensors")):
-        with pytest.raises(UnsupportedError, match=what) as e:
-            open_checkpoint(path)
-        assert e.match(advice)
-        assert e.value.code == "BE113"
-
-
 def opened_values(path: Path) -> dict[str, np.ndarray]:
     return {name: tensor.values() for name, tensor in open_checkpoint(path).tensors.items()}
 

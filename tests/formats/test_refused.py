@@ -18,16 +18,45 @@ from bitfit_probe.errors import UnsupportedError
 
 STEM = "model.layers.0.self_attn.q_proj"
 PACKED: dict[str, tuple[dict[str, torch.Tensor], str, str]] = {
-    # The names and element types that each library writes for one linear layer; see test_recorded.py too.
+    # The names and element types of one linear layer, in a form that is not read.
     "hqq": (
         {f"{STEM}.W_q": torch.ones(4, 4, dtype=torch.uint8), f"{STEM}.meta": torch.ones(1)},
         "HQQ",
         "quantised from",
     ),
+    "torchao": (
+        {
+            f"{STEM}._weight_qdata": torch.ones(4, 2, dtype=torch.uint8),
+            f"{STEM}._weight_scale": torch.ones(1, 4),
+        },
+        "torchao",
+        r"dequantize\(\)",
+    ),
+    "gptq": (
+        # 3 bits, three words for 32 codes.
+        {
+            f"{STEM}.qweight": torch.ones(3, 32, dtype=torch.int32),
+            f"{STEM}.qzeros": torch.ones(1, 3, dtype=torch.int32),
+            f"{STEM}.scales": torch.ones(1, 32),
+            f"{STEM}.g_idx": torch.zeros(32, dtype=torch.int32),
+        },
+        "GPTQ",
+        "quantised from",
+    ),
+    "bitsandbytes": (
+        # Tiled for a GPU, as bitsandbytes did before 0.45.
+        {
+            f"{STEM}.weight": torch.ones(4, 4, dtype=torch.int8),
+            f"{STEM}.SCB": torch.ones(4),
+            f"{STEM}.weight_format": torch.tensor(1, dtype=torch.uint8),
+        },
+        "bitsandbytes, 8 bits",
+        r"dequantize\(\)",
+    ),
     "fp8": (
         {
             f"{STEM}.weight": torch.ones(4, 4).to(torch.float8_e4m3fn),
-            f"{STEM}.weight_scale_inv": torch.ones(1, 1),
+            f"{STEM}.weight_scale_inv": torch.ones(3, 1),
         },
         "float8",
         r"FineGrainedFP8Config\(dequantize=True\)",

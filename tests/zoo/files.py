@@ -114,7 +114,7 @@ def missing_shard(run: Run, what: str) -> None:
 @kind(43, "BP111", "quantised compared with float", containers=("folder", "file"),
       variants=("nf4", "int8", "gptq"))  # fmt: skip
 def quantised(run: Run, how: str) -> None:
-    """Linear weights as bitsandbytes or GPTQ store them."""
+    """Linear weights as bitsandbytes or GPTQ store them, in forms that are not read."""
     inner = [
         n
         for n, t in run.tuned.state.items()
@@ -126,6 +126,7 @@ def quantised(run: Run, how: str) -> None:
             scale = weight.abs().amax(dim=1)
             run.tuned.state[name] = (weight / scale[:, None] * 127).round().to(torch.int8)
             run.tuned.state[name.replace("weight", "SCB")] = scale
+            run.tuned.state[f"{name}_format"] = torch.tensor(1, dtype=torch.uint8)  # tiled for a GPU
         elif how == "nf4":
             run.tuned.state[name] = torch.zeros(weight.numel() // 2, 1, dtype=torch.uint8)
             run.tuned.state[f"{name}.absmax"] = torch.ones(weight.numel() // 64)
@@ -171,7 +172,11 @@ def packed(run: Run, how: str) -> None:
                 f"{stem}.scales": scale,
                 f"{stem}.biases": scale.clone(),
             },
-            "quanto": {f"{name}._data": torch.ones_like(weight, dtype=torch.int8), f"{name}._scale": scale},
+            "quanto": {
+                f"{name}._data._data": torch.ones(weight.numel() // 2, dtype=torch.uint8),
+                f"{name}._scale": scale,
+                f"{name}._shift": scale.clone(),
+            },
         }[how]
 
 

@@ -68,7 +68,11 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
     )
     if zero is not None:
         grid = _shifted(grid, zero, codes.shape, settings)
-    dtype = quantised("float8_scaled", 1, 8, 2.0**-3) if floats else quantised("int8_scaled", columns, 8)
+    # torchao keeps integers of fewer bits in bytes, too; of one bit, rounding takes half of the largest.
+    error = 0.5 if mark == "._weight_scale" else None
+    dtype = quantised("int8_scaled", columns, 8, error)
+    if floats:
+        dtype = quantised("float8_scaled", 1, 8, 2.0**-3)
     module = name.rpartition(".")[0]
     beside = [f"{name}{end}" for end in _BESIDE] + [f"{module}{end}" for end in _BESIDE]
     known = (codes, scale, *([zero] if zero is not None else ()))
