@@ -28,8 +28,8 @@ def is_low_rank(pair: TensorPair) -> bool:
     """Whether Δ = t − b equals a matrix of rank at most min(128, smaller side / 4) up to rounding.
 
     What the sketch leaves over must be no more than rounding t to its type can add, u²·‖t‖², and Δ
-    must lie in the sketch for the most part. Values that can't be squared tell nothing, nor do those that were
-    quantised so coarsely that rounding may be as large as they are: the answer is no.
+    must lie in the sketch for the most part. Values that can't be squared tell nothing, nor do
+    those that were quantised so coarsely that rounding may be as large as they are: the answer is no.
     """
     if (pair.tuned.dtype.roundoff or 0.0) >= 1:
         return False

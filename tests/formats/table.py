@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -145,7 +146,6 @@ def script(folder: Path, source: State) -> Path:
 def gguf_file(quant: str | None = None) -> Callable[[Path, State], Path]:
     def make(folder: Path, source: State) -> Path:
         import gguf
-        import numpy as np
         from formats import test_gguf
 
         kinds = {torch.float32: np.float32, torch.float16: np.float16}
@@ -198,6 +198,39 @@ def packed(kind: str) -> Callable[[Path, State], Path]:
         return folder
 
     return make
+
+
+def values_in(name: str) -> Callable[[], State]:
+    """What a recorded checkpoint holds, as plain float32."""
+
+    def base() -> State:
+        tensors = open_checkpoint(RECORDED / name).tensors
+        return {key: torch.tensor(tensor.values(), dtype=torch.float32) for key, tensor in tensors.items()}
+
+    return base
+
+
+def defined(kind: str) -> Callable[[Path, State], Path]:
+    """Made of random codes and scales by the published definition, beside a bias."""
+
+    def make(folder: Path, _: State) -> Path:
+        from formats import test_quantised
+
+        tensors, config, _values = test_quantised.MADE[kind](np.random.default_rng(0))
+        test_quantised.opened(folder, tensors | {"a.bias": torch.ones(2)}, config)
+        return folder
+
+    return make
+
+
+def values_of(kind: str) -> Callable[[], State]:
+    def base() -> State:
+        from formats import test_quantised
+
+        *_, values = test_quantised.MADE[kind](np.random.default_rng(0))
+        return {"a.weight": torch.tensor(values, dtype=torch.float32), "a.bias": torch.ones(2)}
+
+    return base
 
 
 def flax_safetensors(folder: Path, source: State) -> Path:
@@ -268,17 +301,45 @@ def _rows() -> Iterator[Format]:
         yield Format(f"GGUF, {quant} (above its step)", "gguf", gguf_file(quant), only32, needs=("gguf",))
     yield Format("ONNX, data inline", "onnx", onnx_file(False), needs=("onnx",))
     yield Format("ONNX, data beside it", "onnx", onnx_file(True), needs=("onnx",))
-    for folder, name, by, advised in (
-        ("bits8", "bitsandbytes, 8 bits", "bitsandbytes", "dequantize()"),
-        ("bits4", "bitsandbytes, 4 bits", "bitsandbytes", "dequantize()"),
-        ("gptq", "GPTQ", "GPTQModel", "quantised from"),
-        ("awq", "AWQ", "AutoAWQ", "quantised from"),
-        ("compressed-int4", "compressed-tensors, 4 bits", "compressed-tensors", "CompressedTensorsConfig"),
-        ("compressed-float8", "compressed-tensors, float8", "compressed-tensors", "CompressedTensorsConfig"),
+    for folder, name, by in (
+        ("bits8", "bitsandbytes, int8", "bitsandbytes"),
+        ("bits4", "bitsandbytes, NF4", "bitsandbytes"),
+        ("nf4-double", "bitsandbytes, NF4 with quantised scales", "bitsandbytes"),
+        ("fp4-double", "bitsandbytes, FP4 with quantised scales", "bitsandbytes"),
+        ("gptq", "GPTQ (compared with GPTQ alone)", "GPTQModel"),
+        ("gptq-auto", "GPTQ, older (compared with GPTQ alone)", "AutoGPTQ"),
+        ("awq", "AWQ (compared with AWQ alone)", "AutoAWQ"),
+        ("hqq-4", "HQQ, 4 bits", "HQQ"),
+        ("hqq-8", "HQQ, 8 bits", "HQQ"),
+        ("hqq-2-columns", "HQQ, 2 bits, groups down the columns", "HQQ"),
+        ("mlx-4", "MLX, 4 bits", "MLX"),
+        ("mlx-6", "MLX, 6 bits", "MLX"),
+        ("mlx-mxfp4", "MLX, MXFP4", "MLX"),
+        ("compressed-int4", "compressed-tensors, 4 bits", "compressed-tensors"),
+        ("compressed-w4a16-asym", "compressed-tensors, 4 bits, asymmetric", "compressed-tensors"),
+        ("compressed-w3a16", "compressed-tensors, 3 bits", "compressed-tensors"),
+        ("compressed-w8a8", "compressed-tensors, int8", "compressed-tensors"),
+        ("compressed-float8", "compressed-tensors, float8", "compressed-tensors"),
+        ("compressed-fp8-block", "compressed-tensors, float8 in blocks", "compressed-tensors"),
+        ("compressed-mxfp8a16", "compressed-tensors, MXFP8", "compressed-tensors"),
+        ("compressed-mxfp4a16", "compressed-tensors, MXFP4", "compressed-tensors"),
+        ("compressed-nvfp4a16", "compressed-tensors, NVFP4", "compressed-tensors"),
+        ("quanto-int8", "quanto, int8", "optimum-quanto"),
+        ("quanto-float8", "quanto, float8", "optimum-quanto"),
+        ("torchao-int8", "torchao safetensors, int8", "torchao"),
+        ("torchao-int4", "torchao safetensors, int4 in bytes", "torchao"),
+        ("torchao-float8", "torchao safetensors, float8", "torchao"),
     ):
-        make = recorded(f"quantised/{folder}")
-        yield Format(name, f"{by} (recorded)", make, only32, advised=advised)
-    yield Format("float8 in blocks", "imitated", packed("fp8"), only32, advised="FineGrainedFP8")
+        path = f"quantised/{folder}"
+        yield Format(name, f"{by} (recorded)", recorded(path), only32, base=values_in(path))
+    for kind, name in (("experts", "MXFP4 of gpt-oss"), ("float8 tiles", "float8 in blocks"),
+                       ("two scales", "NVFP4 of modelopt")):  # fmt: skip
+        yield Format(name, "its definition", defined(kind), only32, base=values_of(kind))
+    yield Format("HQQ, 1 and 3 bits", "HQQ (recorded)", recorded("quantised/hqq-3"), only32,
+                 advised="quantised from")  # fmt: skip
+    yield Format("GPTQ, 3 bits", "imitated", packed("gptq"), only32, advised="quantised from")
+    yield Format("torchao safetensors, int4 packed", "imitated", packed("torchao"), only32,
+                 advised="dequantize()")  # fmt: skip
     yield Format("Flax safetensors", "safetensors", flax_safetensors, only32, advised="from_flax=True")
     for folder, name, by, advised in (
         ("flax", "Flax msgpack", "transformers, Flax", "from_flax=True"),
@@ -346,9 +407,11 @@ sparse tensors (torch) and GGUF (`pip install 'bitfit-probe[gguf]'`).
 
 `tests/formats/table.py` writes a file of each format with the library of the last column, reads it, and makes
 this table; the tests fail where the page says anything else. *Recorded* files were written by the library
-once (`tests/formats/recorded/`, with the scripts and the versions), and what is advised of those that are
-refused was done with them then: what came of it is read. float8 in blocks is imitated, under its names:
-transformers writes it on a GPU only.
+once (`tests/formats/recorded/`, with the scripts and the versions), together with what the library makes of
+what it quantised: every value that is read is that one, within one unit in the last place of its type. Where
+no library writes a form on a CPU, files are made by its published *definition* and read beside a slow decoder
+of it (MXFP4 of gpt-oss beside transformers' own, too); GPTQ and AWQ files are the libraries' own, but their
+values are held to the published layout.
 
 | format | read | biases | element types | shards | refused with | written by |
 |---|---|---|---|---|---|---|
@@ -373,6 +436,17 @@ TAIL = """
   qwen2, qwen3, stablelm, starcoder2) or rearranges in a way that is undone (llama, gpt2). Of a quantised
   tensor an element counts as moved only where it differs by more than one quantisation step of its block,
   2·max|x| / (2^b − 1); all other figures are those of the dequantised values.
+- **Quantised weights** are unpacked by rows from codes and scales, and stand under the weight's own name. An
+  element counts as moved only where it differs by more than a step of the quantiser, the way from its level
+  to the farther neighbour times the scale of its block; so a base beside its own quantised form is
+  `rounding-only`. Where both sides are packed alike, their bytes are compared and nothing is unpacked.
+- **GPTQ and AWQ** move weights by more than a step to keep the outputs (AWQ scales channels, too), so their
+  matrices are compared with those of the same method alone; beside others they are `quantised`, not compared.
+  Other packings may have been filled by GPTQ as well, which a file does not say: their matrices may then be
+  told as moved.
+- **Not read**: quanto's int4 and int2 (the file lacks the weight's shape), torchao's packed int4 and its
+  pickles, HQQ of 1 and 3 bits, GPTQ of 3 bits, Marlin and other layouts for a GPU, scales that HQQ quantised
+  again. Where names say so the file is refused, elsewhere such matrices count as `quantised`, not compared.
 - **ONNX**: a matrix that the exporter turned and renamed (`onnx::MatMul_123`) gets back its layer's name.
   Weights in `Constant` nodes count as well, and those in branches and loops, as `node.attribute.name`.
 - **A whole module**, as `torch.save(model)` pickles it, is read from the tree of its modules: the names are

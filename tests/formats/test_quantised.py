@@ -150,6 +150,17 @@ def test_gptq_and_awq_by_their_published_layout(name: str) -> None:
             assert values[out, into] == np.float32((q - z) * float(scale[0, out]))
 
 
+def test_experts_are_those_that_transformers_unpacks(tmp_path: Path) -> None:
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+    rng, stem = np.random.default_rng(0), "model.layers.0.mlp.experts.down_proj"
+    codes = torch.tensor(rng.integers(0, 256, (3, 40, 2, 16)), dtype=torch.uint8)
+    scales = torch.tensor(rng.integers(100, 140, (3, 40, 2)), dtype=torch.uint8)
+    parts = {f"{stem}_blocks": codes, f"{stem}_scales": scales}
+    values = opened(tmp_path, parts, {}).tensors[stem].values()
+    assert np.array_equal(values, convert_moe_packed_tensors(codes, scales, dtype=torch.float32).numpy())
+
+
 # Steps --------------------------------------------------------------------------------------------
 
 

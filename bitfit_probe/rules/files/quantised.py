@@ -25,23 +25,25 @@ _ADVICE = "Call model.dequantize() and save, or compare the weights from before 
     catalogue=(43,),
 )
 def quantised(pair: Pair, this: Rule) -> Iterator[Finding]:
-    """The tuned weights are quantised, the base's are not.
+    """The tuned weights are quantised in a form that can't be compared with the base's.
 
     What it means
     -------------
-    The matrices are stored as codes of 4 or 8 bits with scales beside them.
+    The matrices are stored as codes with scales beside them, in a layout that is not read; or GPTQ or AWQ
+    quantised one side, which moves weights by more than a step of its grid.
 
     Why it matters
     --------------
-    Codes are no weights: their differences from the base mean nothing, and what is left of a small update
-    after quantisation can't be told from the file's bytes. Biases and norms, which stay in floating point,
-    are compared as ever.
+    Codes are no weights: their differences from the base mean nothing. Biases and norms, which stay in
+    floating point, are compared as ever. NF4, int8, MXFP4 and most other forms are unpacked and compared
+    above the quantiser's step, and are none of this rule's.
 
     How it is recognised
     --------------------
-    Names such as ``absmax``, ``quant_map``, ``SCB``, ``qweight`` or ``weight_scale``; matrices in
-    whole-number types that are floats in the base; whole numbers in place of a matrix of the base under its
-    name with something added (``_blocks``, ``_scales``, ``._data``).
+    Names such as ``absmax``, ``SCB``, ``qweight`` or ``weight_scale`` that are left after everything known
+    was unpacked; matrices in whole-number types that are floats in the base; whole numbers in place of a
+    matrix of the base under its name with something added (``_blocks``, ``_scales``, ``._data``); weights
+    of GPTQ or AWQ beside others.
 
     What to do
     ----------
