@@ -103,7 +103,8 @@ class Grid:
     def _looked_up(self, table: tuple[float, ...], start: int, stop: int) -> Float32:
         raw = self.codes(start, stop)
         if len(table) == 256:
-            return _array(table)[raw[:, : self.columns]]
+            found: Float32 = _array(table)[raw[:, : self.columns]]
+            return found
         return _pairs(raw, table, self.high_first)[:, : self.columns]
 
     def _apply(self, operation: np.ufunc, out: Float32, numbers: Any) -> None:
