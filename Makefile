@@ -34,6 +34,10 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+mutants: $(VENV)/mutants.stamp ## change lines of the core, and name the changes that no test notices; M=… for some
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(M)
+	$(BIN)/mutmut results
+
 bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks.speed --write docs/benchmarks.md
 
@@ -74,6 +78,10 @@ clean:
 $(VENV)/core.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/mutants.stamp: $(VENV)/dev.stamp
+	$(PIP) install -c constraints.txt -e '.[mutants]'
 	touch $@
 
 $(VENV)/fuzz.stamp: $(VENV)/dev.stamp
