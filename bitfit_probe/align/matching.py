@@ -56,9 +56,7 @@ class Names:
 
     def info(self, key: str) -> TensorInfo:
         """Which place the tensor has in the architecture."""
-        tensor = self.tensors[key]
-        info = self.architecture.info(self.own(key), len(tensor.shape))
-        return replace(info, kind="buffer") if tensor.dtype.name in _NEVER_TRAINED else info
+        return self.architecture.info(self.own(key), len(self.tensors[key].shape))
 
     def parts(self, key: str) -> tuple[Part, ...]:
         """The parts of a fused tensor."""
@@ -195,7 +193,11 @@ class Matcher:
         """All pairs, in the order in which the base holds its tensors."""
         order = {tensor.name: number for number, tensor in enumerate(self.ours.tensors.values())}
         groups = sorted(self.found.values(), key=lambda pairs: order.get(pairs[0].base.name, len(order)))
-        return tuple(pair for group in groups for pair in group)
+        return tuple(
+            replace(pair, info=_stored(pair.info, pair.base, pair.tuned))
+            for group in groups
+            for pair in group
+        )
 
     def leftovers(self) -> tuple[tuple[Unmatched, ...], tuple[Unmatched, ...]]:
         """What is left on either side, with the reason."""
@@ -212,7 +214,13 @@ class Matcher:
                 why = "tied"
             else:
                 why = "absent"
-            yield Unmatched(tensor.name, tensor.shape, names.info(key), why)
+            yield Unmatched(tensor.name, tensor.shape, _stored(names.info(key), tensor), why)
+
+
+def _stored(info: TensorInfo, *tensors: Tensor) -> TensorInfo:
+    """`info`, or that of a buffer where no optimiser could move what is stored."""
+    never = all(tensor.dtype.name in _NEVER_TRAINED for tensor in tensors)
+    return replace(info, kind="buffer") if never else info
 
 
 def _unlike(pair: TensorPair) -> bool:
