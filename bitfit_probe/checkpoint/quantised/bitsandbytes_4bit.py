@@ -32,10 +32,13 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
     shape, block = tuple(state["shape"]), state["blocksize"]
     if not all(type(size) is int and size > 0 for size in shape) or not 1 < block <= _LARGEST_BLOCK:
         raise ValueError("impossible sizes")
-    codes, absmax, levels = (part(tensors, name) for name in (stem, f"{stem}.absmax", f"{stem}.quant_map"))
-    if levels.size != 16 or block % 2:
+    codes, absmax = part(tensors, stem), part(tensors, f"{stem}.absmax")
+    levels = part(tensors, f"{stem}.quant_map", *FLOATS)
+    if levels.size != 16 or block % 2 or not codes.is_contiguous:
         raise ValueError("not 16 levels")
     table = tuple(levels.values().reshape(-1).tolist())
+    if not np.isfinite(table).all() or not any(table):
+        raise ValueError("levels that are none")
     blocks = -(-math.prod(shape) // block)
     names = [stem, stem + mark, f"{stem}.absmax", f"{stem}.quant_map"]
     scales, parts = floats_by_rows(absmax, blocks), [codes, absmax, levels]
@@ -81,7 +84,7 @@ def _flat(tensor: Tensor, width: int) -> Rows:
 def _nested(absmax: Tensor, outer: Tensor, levels: Tensor, state: dict[str, Any], blocks: int) -> Rows:
     """Scales that are quantised themselves: 256 levels, a scale a block of them, and an offset of all."""
     block, offset = state["nested_blocksize"], state.get("nested_offset")
-    if type(block) is not int or not 0 < block <= _LARGEST_BLOCK or not isinstance(offset, (int, float)):
+    if type(block) is not int or not 0 < block <= _LARGEST_BLOCK or type(offset) not in (int, float):
         raise ValueError("impossible sizes of nested blocks")
     if levels.size != 256 or absmax.dtype.name != "uint8" or outer.size != -(-blocks // block):
         raise ValueError("too few nested scales")

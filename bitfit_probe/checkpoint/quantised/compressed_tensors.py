@@ -29,6 +29,7 @@ __all__ = ["MARKS", "read"]
 
 MARKS = ("_packed",)
 _BITS = range(2, 9)
+_WHOLE = ("int32", "int64")
 
 
 def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed | None:
@@ -36,7 +37,7 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
     codes = tensors[stem + mark]
     if codes.dtype.name != "int32":
         return None
-    scale, told = part(tensors, f"{stem}_scale", *FLOATS), part(tensors, f"{stem}_shape")
+    scale, told = part(tensors, f"{stem}_scale", *FLOATS), part(tensors, f"{stem}_shape", *_WHOLE)
     if told.size != 2 or len(codes.shape) != 2:
         raise ValueError("no matrix")
     rows, columns = (int(size) for size in told.values())
@@ -51,6 +52,8 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
     if zero is not None:
         zeros = _zeros(zero, rows, groups, bits, half)
         parts.append(zero)
+    if order is not None and order.dtype.name not in _WHOLE:
+        raise ValueError("groups that are no whole numbers")
     if order is not None and (index := order.values().reshape(-1)).min(initial=0) >= 0:
         picked = _index(index, columns, groups)
         scales, zeros, width = _picked(scales, picked), zeros and _picked(zeros, picked), 1

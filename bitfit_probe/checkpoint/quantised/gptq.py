@@ -78,6 +78,8 @@ def _groups(order: Tensor | None, inputs: int, groups: int) -> Any:
     """The group of each input."""
     if order is None:
         return np.arange(inputs) // -(-inputs // groups)
+    if order.dtype.name not in ("int32", "int64"):
+        raise ValueError("groups that are no whole numbers")
     index = order.values().reshape(-1).astype(np.intp)
     index[index < 0] += groups  # GPTQModel notes groups from the end so
     if len(index) != inputs or index.min() < 0 or index.max() >= groups:

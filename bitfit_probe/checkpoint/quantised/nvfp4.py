@@ -12,6 +12,7 @@ import numpy as np
 
 from bitfit_probe.checkpoint.quantised.grid import (
     E2M1,
+    FLOATS,
     Grid,
     Rows,
     by_rows,
@@ -41,6 +42,8 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
         return None
     scale = part(tensors, stem + mark, "float8_e4m3fn", "float8_e8m0fnu", "uint8")
     over = tensors.get(f"{stem}_scale_2"), tensors.get(f"{stem}_global_scale")
+    if any(tensor is not None and tensor.dtype.name not in FLOATS for tensor in over):
+        raise ValueError("scales that are no numbers")
     rows, half = rows_and_columns(codes.shape)
     powers = scale.dtype.name != "float8_e4m3fn"
     block = MX_BLOCK if powers else BLOCK

@@ -10,9 +10,12 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.quantised.interface import Packed, Scheme
 from bitfit_probe.checkpoint.quantised.settings import Settings, settings_of
 from bitfit_probe.checkpoint.registry import modules_of
-from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.checkpoint.storage.tensor import Tensor, expect
 
 __all__ = ["unpacked"]
+
+#: Bytes of what tells how a weight is packed: read when a checkpoint is opened, from afar in one go.
+_SMALL = 1 << 12
 
 
 def unpacked(checkpoint: Checkpoint) -> Checkpoint:
@@ -21,7 +24,10 @@ def unpacked(checkpoint: Checkpoint) -> Checkpoint:
     What can't be unpacked stays as it is.
     """
     marked = _marked(checkpoint)
-    settings = settings_of(checkpoint.config) if marked else Settings()
+    if not marked:
+        return checkpoint
+    settings = settings_of(checkpoint.config)
+    expect(tensor for tensor in checkpoint.tensors.values() if tensor.nbytes <= _SMALL)
     found: dict[str, Packed] = {}
     for scheme, stem, mark in marked:
         packed = _read(scheme, stem, mark, checkpoint, settings)
@@ -54,7 +60,7 @@ def _marked(checkpoint: Checkpoint) -> list[tuple[Scheme, str, str]]:
 def _read(scheme: Scheme, stem: str, mark: str, checkpoint: Checkpoint, settings: Settings) -> Packed | None:
     try:
         packed = scheme.read(stem, mark, checkpoint.tensors, settings)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if packed is None or set(packed.names) - checkpoint.tensors.keys():
         return None

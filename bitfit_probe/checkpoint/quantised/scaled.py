@@ -88,7 +88,7 @@ def _name(stem: str, mark: str) -> str:
 
 def _check_rows(form: Tensor | None) -> None:
     """Refuse LLM.int8() weights that are tiled for a GPU: the format 0 is by rows."""
-    if form is not None and form.values().any():
+    if form is not None and (form.size != 1 or not form.dtype.decodable or form.values().any()):
         raise ValueError("tiled for a GPU")
 
 
