@@ -316,8 +316,30 @@ def two_scales(rng: np.random.Generator) -> Made:
     return tensors, {}, levels[codes] * (np.repeat(scale.float().numpy(), 16, axis=1) * over)
 
 
+def gptq(rng: np.random.Generator) -> Made:
+    """GPTQ with or without activation order: inputs of a group may stand anywhere."""
+    bits, outputs, groups = int(rng.choice([2, 4, 8])), 32, int(rng.integers(1, 4))
+    inputs = groups * 32
+    codes, zeros = rng.integers(0, 2**bits, (inputs, outputs)), rng.integers(1, 2**bits, (groups, outputs))
+    group = np.arange(inputs) // 32
+    if rng.integers(2):
+        rng.shuffle(group)
+    scale = rng.random((groups, outputs)).astype(np.float32)
+    values = np.empty((outputs, inputs), np.float32)
+    for (into, out), code in np.ndenumerate(codes):
+        values[out, into] = np.float32(int(code) - int(zeros[group[into], out])) * scale[group[into], out]
+    tensors = {
+        "a.qweight": words(codes.T, bits, torch.int32).T,
+        "a.qzeros": words(zeros - 1, bits, torch.int32),
+        "a.scales": torch.tensor(scale),
+        "a.g_idx": torch.tensor(group, dtype=torch.int32),
+    }
+    return tensors, {"quantization_config": {"quant_method": "gptq", "bits": bits}}, values
+
+
 MADE: dict[str, Callable[[np.random.Generator], Made]] = {
     "nf4": nf4,
+    "gptq": gptq,
     "affine": affine,
     "packed integers": packed_integers,
     "experts": experts,
@@ -362,6 +384,51 @@ def test_parts_that_do_not_fit_are_left_packed(
     with contextlib.suppress(UnsupportedError):
         found = opened(tmp_path_factory.mktemp("q"), tensors, config).tensors
         assert all(each.values().shape == each.shape for each in found.values() if each.dtype.decodable)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "[]",
+        "{",
+        '{"shape": [8, 8]}',
+        '{"shape": [-8, -8], "blocksize": 64}',
+        '{"shape": [true, 64], "blocksize": 64}',
+        '{"shape": [8, 8], "blocksize": 0}',
+        '{"shape": [8, 8], "blocksize": 63}',
+        '{"shape": [99999999999999999999, 9], "blocksize": 64}',
+        '{"shape": [8, 8], "blocksize": 64, "nested_blocksize": 256, "nested_offset": 1%s}' % ("0" * 400),
+        '{"shape": [8, 8], "blocksize": 64, "nested_blocksize": 1e3, "nested_offset": 0.1}',
+    ],
+)
+def test_a_state_that_lies_is_refused(state: str, tmp_path: Path) -> None:
+    tensors, config, _ = nf4(np.random.default_rng(0))
+    tensors["a.weight"] = torch.zeros(32, 1, dtype=torch.uint8)
+    tensors["a.weight.absmax"] = torch.ones(1)
+    name = "a.weight.quant_state.bitsandbytes__nf4"
+    tensors[name] = torch.tensor(list(state.encode()), dtype=torch.uint8)
+    nested = {"absmax": torch.ones(1), "quant_map": torch.ones(256)}
+    if "nested" in state:
+        tensors["a.weight.absmax"] = torch.ones(1, dtype=torch.uint8)
+        tensors |= {f"a.weight.nested_{key}": value for key, value in nested.items()}
+    with pytest.raises(UnsupportedError, match="bitsandbytes, 4 bits"):
+        opened(tmp_path, tensors, config)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        3,
+        {"bits": "4", "group_size": 32},
+        {"bits": 4, "group_size": -32},
+        {"bits": 10**400, "group_size": 32},
+        {"bits": [4], "group_size": {}},
+        {"bits": 4},
+    ],
+)
+def test_settings_that_say_nothing_leave_codes_as_they_are(stated: Any, tmp_path: Path) -> None:
+    tensors, _, _ = affine(np.random.default_rng(0))
+    assert set(opened(tmp_path, tensors, {"quantization": stated}).tensors) == set(tensors)
 
 
 # Files --------------------------------------------------------------------------------------------

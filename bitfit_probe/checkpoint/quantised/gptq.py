@@ -56,7 +56,7 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
         codes,
         _each(lambda start, stop: _columns(scale, start, stop), index),
         _each(lambda start, stop: zeros(start, stop).astype(np.float32), index),
-        width=1,
+        width=1 if index is not None else inputs // groups,
         form=own.form,
     )
     name, parts = f"{stem}.weight", (code, zero, scale, *([order] if order is not None else ()))
@@ -75,20 +75,21 @@ def _inputs(packed: int, order: Tensor | None, settings: Settings) -> int:
 
 
 def _groups(order: Tensor | None, inputs: int, groups: int) -> Any:
-    """The group of each input."""
+    """The group of each input; None where these follow each other, all of one size."""
+    in_turn = np.arange(inputs) // -(-inputs // groups)
     if order is None:
-        return np.arange(inputs) // -(-inputs // groups)
+        return None if inputs % groups == 0 else in_turn
     if order.dtype.name not in ("int32", "int64"):
         raise ValueError("groups that are no whole numbers")
     index = order.values().reshape(-1).astype(np.intp)
     index[index < 0] += groups  # GPTQModel notes groups from the end so
     if len(index) != inputs or index.min() < 0 or index.max() >= groups:
         raise ValueError("inputs of no group")
-    return index
+    return None if inputs % groups == 0 and np.array_equal(index, in_turn) else index
 
 
 def _each(rows: Callable[[int, int], Any], index: Any) -> Callable[[int, int], Any]:
-    return lambda start, stop: rows(start, stop)[:, index]
+    return rows if index is None else lambda start, stop: rows(start, stop)[:, index]
 
 
 def _whole(tensor: Tensor) -> Any:

@@ -7,6 +7,7 @@ with the outputs along the rows; the model keeps them the other way round.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from bitfit_probe.checkpoint.quantised.grid import (
     E8M0,
     Grid,
     by_rows,
-    codes_of,
     grid_tensor,
     powers_of_two,
 )
@@ -61,22 +61,31 @@ class _Turned:
 
     def codes(self, start: int, stop: int) -> Any:
         """One code a byte."""
-        return self._rows(self._codes, BLOCK // 2, start, stop)
+        return np.concatenate([self._codes_of(*where) for where in self._experts(start, stop)])
 
     def scales(self, start: int, stop: int) -> Any:
         """A scale an element."""
-        return E8M0[self._rows(self._scales, 1, start, stop)]
+        return np.concatenate([self._scales_of(*where) for where in self._experts(start, stop)])
 
-    def _rows(self, tensor: Tensor, width: int, start: int, stop: int) -> Any:
+    def _experts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Of rows ``[start, stop)`` those of each expert: its number, and from where to where."""
         inputs = self._blocks * BLOCK
-        pieces = []
         for expert in range(start // inputs, (stop - 1) // inputs + 1):
-            size = self._outputs * self._blocks * width
-            whole = held(tensor, expert * size, (expert + 1) * size)
-            first, last = max(start - expert * inputs, 0), min(stop - expert * inputs, inputs)
-            low, high = first // BLOCK, -(-last // BLOCK)
-            cut = whole.reshape(self._outputs, self._blocks, width)[:, low:high]
-            each = codes_of(cut, 4) if width > 1 else np.repeat(cut, BLOCK, axis=2)
-            flat = each.reshape(self._outputs, -1)[:, first - low * BLOCK : last - low * BLOCK]
-            pieces.append(flat.T)
-        return np.ascontiguousarray(np.concatenate(pieces))
+            yield expert, max(start - expert * inputs, 0), min(stop - expert * inputs, inputs)
+
+    def _codes_of(self, expert: int, first: int, last: int) -> Any:
+        size = self._outputs * self._blocks * BLOCK // 2
+        whole = held(self._codes, expert * size, (expert + 1) * size).reshape(self._outputs, -1)
+        low = first // 2
+        pairs = np.ascontiguousarray(whole[:, low : -(-last // 2)].T)
+        out = np.empty((2 * len(pairs), self._outputs), np.uint8)
+        np.bitwise_and(pairs, 15, out=out[::2])
+        np.right_shift(pairs, 4, out=out[1::2])
+        return out[first - 2 * low : last - 2 * low]
+
+    def _scales_of(self, expert: int, first: int, last: int) -> Any:
+        size = self._outputs * self._blocks
+        whole = held(self._scales, expert * size, (expert + 1) * size).reshape(self._outputs, -1)
+        low = first // BLOCK
+        numbers = E8M0[whole[:, low : -(-last // BLOCK)].T]
+        return numbers[np.arange(first, last) // BLOCK - low]
