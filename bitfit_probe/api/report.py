@@ -123,7 +123,7 @@ def _of_files(pairs: Sequence[Pair], options: ReportOptions, progress: Counter |
     """What the files alone tell."""
     adapter = options.adapter if options.spectra else None
     updates = None if adapter is None else align(pairs[0].base, open_checkpoint(adapter))
-    measured = [_measured(pair, options, updates, progress) for pair in pairs]
+    measured = [_measured(pair, pairs, options, updates, progress) for pair in pairs]
     several = len(pairs) > 1
     found = Report(
         diff=as_diff(pairs),
@@ -140,19 +140,25 @@ def _of_files(pairs: Sequence[Pair], options: ReportOptions, progress: Counter |
 
 
 def _measured(
-    pair: Pair, options: ReportOptions, updates: Alignment | None, progress: Counter | None
+    pair: Pair,
+    pairs: Sequence[Pair],
+    options: ReportOptions,
+    updates: Alignment | None,
+    progress: Counter | None,
 ) -> Measured:
+    from bitfit_probe.forms import forms_of_pair
     from bitfit_probe.measures.ranking import rank
     from bitfit_probe.measures.training_sufficiency import adequacy
 
     rankings = tuple(rank(pair.comparison, each, paper=options.paper) for each in options.by)
     enough = adequacy(pair.comparison, pair.trainer_state)
+    forms = forms_of_pair(pair, pairs)
     if not options.spectra:
-        return Measured(rankings, enough)
+        return Measured(rankings, enough, forms=forms)
     from bitfit_probe.measures.spectra import left_out, spectra
 
     found = spectra(pair.alignment, pair.comparison, adapter=updates, progress=progress)
-    return Measured(rankings, enough, found, no_spectrum=left_out(pair.comparison))
+    return Measured(rankings, enough, found, no_spectrum=left_out(pair.comparison), forms=forms)
 
 
 def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from bitfit_probe.records.diff import Diff
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check
+from bitfit_probe.records.forms import Forms
 from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
 from bitfit_probe.records.recommendation import Recommended
 
@@ -25,6 +26,7 @@ class Measured:
     spectra: tuple[Spectrum, ...] = ()
     reverting: Reverting | None = None
     no_spectrum: tuple[tuple[str, str], ...] = ()
+    forms: Forms | None = None
 
 
 @dataclass(frozen=True)

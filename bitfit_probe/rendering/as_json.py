@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
+from bitfit_probe.records.forms import Forms
 from bitfit_probe.records.measures import Ranked, Ranking, Revert, Reverting, Spectrum
 from bitfit_probe.records.report import Report
 from bitfit_probe.rendering.headline import headline
@@ -33,6 +34,8 @@ def report_json(report: Report) -> dict[str, Any]:
     """The same as what JSON is made of."""
     document = _diff(report.diff)
     for comparison, measured in zip(document["comparisons"], report.measured, strict=True):
+        if measured.forms is not None:
+            _add_forms(comparison, measured.forms)
         comparison |= _asked(
             adequacy=measured.adequacy and asdict(measured.adequacy),
             rankings=[_ranking(ranking) for ranking in measured.rankings],
@@ -45,6 +48,13 @@ def report_json(report: Report) -> dict[str, Any]:
         trajectory=report.trajectory and asdict(report.trajectory),
     )
     return document
+
+
+def _add_forms(comparison: dict[str, Any], forms: Forms) -> None:
+    """To each tensor its form, and the groups that share one."""
+    for row, form in zip(comparison["tensors"], forms.rows, strict=True):
+        row["form"] = form and asdict(form)
+    comparison["forms"] = [asdict(group) for group in forms.groups]
 
 
 def json_text(document: Mapping[str, Any], indent: int | None = None) -> str:

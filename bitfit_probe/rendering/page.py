@@ -33,6 +33,7 @@ from bitfit_probe.rendering.subjects.findings import (
     tally,
     worst_first,
 )
+from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_chart, likeness_table, likeness_words
 from bitfit_probe.rendering.subjects.methods import calibration
 from bitfit_probe.rendering.subjects.movement import (
@@ -232,6 +233,14 @@ def _ranking_caption(by: str, reverted: bool) -> str:
     return text
 
 
+def _forms(report: Report) -> Section:
+    def say(_: int, __: Comparison, measured: Measured) -> Iterator[Block]:
+        if measured.forms is not None:
+            yield forms_block(measured.forms)
+
+    return Section("forms", "What became of the tensors", _each(report, say))
+
+
 # Training -----------------------------------------------------------------------------------------
 
 
@@ -374,6 +383,7 @@ _SECTIONS: tuple[Callable[[Report], Section], ...] = (
     _side_by_side,
     _next,
     _findings,
+    _forms,
     _where,
     _ranking,
     _training,

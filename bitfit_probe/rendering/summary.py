@@ -8,6 +8,7 @@ from bitfit_probe.records import Comparison
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.blocks import Block, Document, Facts, Text
+from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_table, likeness_words
 from bitfit_probe.rendering.subjects.movement import (
     beside_layers,
@@ -53,6 +54,8 @@ def _comparison(comparison: Comparison, measured: Measured, top: int, by: By | N
     yield verdict(comparison)
     if measured.adequacy is not None and measured.adequacy.state != "untrained":  # the verdict has said that
         yield adequacy_text(measured.adequacy)
+    if measured.forms is not None and by is None:
+        yield forms_block(measured.forms)
     yield from _sections(comparison, measured, top, by)
     if measured.reverting is not None:
         yield from reverting_blocks("reverting", measured.reverting)

@@ -23,7 +23,7 @@ LEVELS = 16
     "merge-erased",
     "error",
     needs=("comparison", "merged-adapter"),
-    explains=("BP107", "BP203"),
+    explains=("BP107", "BP203", "BP309"),
     catalogue=(31,),
 )
 def merge_erased(pair: Pair, this: Rule) -> Iterator[Finding]:

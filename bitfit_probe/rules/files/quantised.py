@@ -21,7 +21,7 @@ _ADVICE = "Call model.dequantize() and save, or compare the weights from before 
     "quantised-against-float",
     "warning",
     needs=(),
-    explains=("BP105", "BP107", "BP301", "BP307", "BP308", "BP412", "BP404", "BP601", "BP602"),
+    explains=("BP105", "BP107", "BP301", "BP307", "BP308", "BP309", "BP412", "BP404", "BP601", "BP602"),
     catalogue=(43,),
 )
 def quantised(pair: Pair, this: Rule) -> Iterator[Finding]:
