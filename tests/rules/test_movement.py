@@ -240,3 +240,83 @@ def test_a_bare_file_has_no_run_files(tmp_path):
         write(tmp_path / f"{n}.safetensors", side) for n, side in enumerate((base, move(base, *base)))
     )
     assert "BP301" not in codes(ours, theirs)
+
+
+# Forms --------------------------------------------------------------------------------------------
+
+ATTENTION = "attention.self.query.weight"
+SQUARES = ("attention.self.query.weight", "attention.self.key.weight")
+
+
+def planted(base, change, *ends):
+    """Every matrix of these names changed, all biases trained."""
+    _, tuned = bitfit()
+    return {name: change(t) if name.endswith(ends) else tuned[name] for name, t in base.items()}
+
+
+def swapped_heads(tensor):
+    return tensor.view(4, 8, 32)[[1, 0, 3, 2]].reshape(tensor.shape)
+
+
+FORMS = {
+    "transposed": (lambda t: t.T.contiguous(), "error", "the base transposed"),
+    "heads": (swapped_heads, "error", "rows in blocks of 8 in another order"),
+    "halved": (lambda t: t * 0.5, "warning", "0.500 × the base, nothing else"),
+    "decayed alone": (lambda t: t * 0.994, "warning", "0.9940 × the base, nothing else"),
+    "shifted": (lambda t: t + 0.01, "warning", "+0.01 in every element"),
+    "clipped": (lambda t: t.clamp(-0.05, 0.05), "warning", "cut to -0.05 … 0.05"),
+    "zeros": (torch.zeros_like, "error", "0 in every element"),
+    "one row": (lambda t: torch.cat([t[:1] * 9, t[1:] + 0]), None, ""),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_that_no_method_gives_is_said_once_for_its_group(tmp_path, form):
+    change, severity, words = FORMS[form]
+    base, _ = bitfit()
+    paths = write_pair(tmp_path, base, planted(base, change, ATTENTION))
+    if severity is None:  # every layer shares it: a choice, not an accident
+        assert "BP309" not in codes(*paths)
+        return
+    found = only(*paths, code="BP309")
+    assert found.severity == severity
+    assert words in found.message
+    assert found.message.startswith("2 matrices (q): ")
+    assert len(found.message) <= 300
+    assert found.subjects == tuple(f"bert.encoder.layer.{n}.{ATTENTION}" for n in range(2))
+
+
+def test_one_row_of_one_matrix_is_damage(tmp_path):
+    base, tuned = bitfit()
+    tuned[MATRIX][5] *= 2
+    found = only(*write_pair(tmp_path, base, tuned), code="BP309")
+    assert (found.severity, found.subjects) == ("warning", (MATRIX,))
+    assert "only 1 of 32 rows moved (5)" in found.message
+
+
+def test_layers_that_changed_places_are_not_another_model(tmp_path):
+    base, tuned = bitfit()
+    for name in [name for name in base if ".layer.0." in name and base[name].ndim == 2]:
+        other = name.replace(".0.", ".1.")
+        tuned[name], tuned[other] = base[other].clone(), base[name].clone()
+    paths = write_pair(tmp_path, base, tuned)
+    assert codes(*paths)[0] == "BP309"
+    assert "BP107" not in codes(*paths)
+    assert "of the base" in only(*paths, code="BP309", select=("BP309",)).message
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_methods_do_is_no_such_form(tmp_path, dtype):
+    """A full fine-tune, one with unseen words, decay of a table, a factor a row as IA3 merges it."""
+    base, _ = bitfit()
+    base = {name: tensor.to(dtype) for name, tensor in base.items()}
+    table = "bert.embeddings.word_embeddings.weight"
+    rows = "bert.embeddings.position_embeddings.weight"
+    tuned = move(base, *base, by=0.02)
+    tuned[table] = base[table].clone()
+    tuned[table][:9] += 0.1
+    tuned[rows] = (base[rows].float() * 0.99).to(dtype)
+    scaled = [name for name in base if name.endswith("key.weight")]
+    for name in scaled:
+        tuned[name] = (base[name].float() * torch.linspace(0.8, 1.2, 32)[:, None]).to(dtype)
+    assert "BP309" not in codes(*write_pair(tmp_path, base, tuned))

@@ -53,21 +53,14 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     if is_adapter(pair.tuned):
         return
     rows = [row for row in pair.comparison.tensors if row.info.kind == "weight" and row.part is None]
-<<<<<<< HEAD
     slopes = [slope for row in rows if len(row.shape) > 1 and (slope := row.base_left) is not None]
-    if slopes and pair.comparison.summary.unrelated:
-=======
-    slopes = [slope for row in rows if len(row.shape) > 1 and (slope := _slope(row)) is not None]
-    if slopes and median(slopes) < UNRELATED and not _reordered(pair):
->>>>>>> 9cf1c94 (Forms: the simplest explanation of every changed tensor, in diff and as a finding)
+    if slopes and pair.comparison.summary.unrelated and not _reordered(pair):
         yield _unrelated(this, slopes)
     elif targets := _targets(pair):
         yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
     yield from _trimmed(pair, this)
 
 
-<<<<<<< HEAD
-=======
 def _reordered(pair: Pair) -> bool:
     """Whether most matrices are this base's after all: in another order, or in each other's place."""
     both = zip(pair.comparison.tensors, forms_of_pair(pair).rows, strict=True)
@@ -77,16 +70,6 @@ def _reordered(pair: Pair) -> bool:
     return sum(form.name in ("permuted", "transposed", "another tensor") for form in forms) > len(forms) / 2
 
 
-def _slope(row: TensorDelta) -> float | None:
-    """⟨t, b⟩ / ‖b‖²; 1 for a tensor at rest, whose norms were not needed."""
-    if row.identical:
-        return 1.0
-    if row.cosine is None or not row.base_l2 or row.tuned_l2 is None:
-        return None
-    return row.cosine * row.tuned_l2 / row.base_l2
-
-
->>>>>>> 9cf1c94 (Forms: the simplest explanation of every changed tensor, in diff and as a finding)
 def _unrelated(this: Rule, slopes: list[float]) -> Finding:
     return this.finding(
         f"The tuned matrices have little to do with the base's: {median(slopes):.2f} of the base is left in "
