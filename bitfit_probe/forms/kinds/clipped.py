@@ -12,8 +12,8 @@ from bitfit_probe.records.forms import Form
 __all__ = ["LEVEL", "find"]
 
 LEVEL = 1
-#: Cutting moves only what lies beyond the ends: with more than half of all elements cut it is no clipping.
-_MOST = 0.5
+#: Where nearly all elements are cut, the signs are all that is left of the base.
+_MOST = 0.9
 #: Every cut element is at least as large as those left, so −⟨Δ, b⟩ ≥ ‖Δ‖₁·‖t‖/√n; less rounding.
 _AT_LEAST = 0.8
 

@@ -146,7 +146,7 @@ def _finding(this: Rule, group: FormGroup) -> Finding:
     evidence.append(Evidence("residual", form.residual, "share", about="of the change"))
     return this.finding(
         f"{group.subject}: {form.says}, as in '{group.tensors[0]}'. That is no training: {meaning.sees}. "
-        f"Look at {meaning.first} first.",
+        f"Look first at {meaning.first}.",
         severity=meaning.severity,
         subjects=group.tensors,
         evidence=tuple(evidence),
