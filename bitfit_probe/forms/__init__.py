@@ -54,6 +54,8 @@ def _form(pair: TensorPair, row: TensorDelta, around: Surroundings) -> Form | No
         return Form("at rest", "at rest", {}, 0.0, 0)
     if not row.moved:
         return _rounding(row)
+    if pair.computed:
+        return Form("adapter", "altered as the adapter says", {}, 0.0, 0)
     if not _can_be_told(pair, row):
         return None
     return simplest(Case(pair, row, around))
@@ -66,8 +68,8 @@ def _rounding(row: TensorDelta) -> Form:
 
 
 def _can_be_told(pair: TensorPair, row: TensorDelta) -> bool:
-    """Whether its values are finite numbers of a file: an adapter says itself what it does."""
+    """Whether its values are finite numbers that no quantiser moved."""
     types = pair.base.dtype, pair.tuned.dtype
     numbers = all(dtype.is_float and not dtype.block for dtype in types)
     finite = not row.nonfinite_base and not row.nonfinite_tuned and row.l2_delta is not None
-    return numbers and finite and row.info.kind != "buffer" and not pair.computed
+    return numbers and finite and row.info.kind != "buffer"

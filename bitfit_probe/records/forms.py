@@ -9,7 +9,7 @@ __all__ = ["USUAL", "Form", "FormGroup", "Forms", "Value"]
 
 #: Names of the forms that training and saving leave behind, those that say most first; every other one stands
 #: before them.
-USUAL = ("trained", "rank", "rounding", "at rest")
+USUAL = ("adapter", "trained", "rank", "rounding", "at rest")
 
 #: A form's parameter: a number, words, or positions.
 Value = float | int | str | tuple[int, ...] | tuple[tuple[int, ...], ...]
@@ -90,7 +90,7 @@ class Forms:
     ----------
     rows
         One a row of the comparison, in its order; None where it can't be told: not checked, not numbers, not
-        finite, a buffer that changed, or computed from an adapter.
+        finite, quantised, or a buffer that changed.
     groups
         Tensors that share a form: what training does not give first, then what it gives, then what rests.
     """
