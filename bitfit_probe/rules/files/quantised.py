@@ -84,8 +84,8 @@ def _partly(this: Rule, pair: Pair, coverage: Coverage) -> Finding:
     lost = [item.name for item in pair.comparison.unmatched_base if item.why == "codes"]
     share = coverage.lacking("quantised") / coverage.base_parameters
     return this.finding(
-        f"{100 * share:.0f} % of the base's parameters are quantised on one side and floats on the other "
-        f"({len(lost)} tensors such as '{lost[0]}'), and were not compared.",
+        f"{100 * share:.0f} % of the base's parameters are quantised on one side, in a form that can't be "
+        f"laid beside the other's ({len(lost)} tensors such as '{lost[0]}'), and were not compared.",
         severity="warning" if coverage.enough else "error",
         subjects=tuple(lost)[:10],
         evidence=(
