@@ -38,6 +38,9 @@ _WHOLE, _SHORT = 1 << 14, 1 << 10
 _ELEMENTS_A_BLOCK = 1 << 18
 #: Elements that tell a coarser type, as a rule.
 _TELLING = 16
+#: What arithmetic in float32 leaves over at most, and the share of elements that a coarse type takes to the
+#: wrong side of an edge.
+_EXACT, _MISSED = 1e-5, 0.1
 #: Of fewer that changed, a cast may have left those that a tiny factor or shift explains as well.
 _ENOUGH = 16
 #: Numbers below this share of the type's own steps are no news: see `Case.coarse`.
@@ -107,6 +110,16 @@ class Case:
     def enough(self) -> bool:
         """Whether so many elements moved by more than rounding that one figure for all is no chance."""
         return (self.row.above_rounding or 0.0) * self.size >= _ENOUGH
+
+    @property
+    def exact(self) -> float:
+        """What one figure for all elements may leave over: what the type's rounding alone does.
+
+        Norm scales may drift together: the last one of an rxnfp fine-tune lies 0.125 above the base's, give
+        or take a little, and it is that little which tells training from arithmetic.
+        """
+        step = (self.stored.roundoff or 0.0) * (self.row.base_l2 or 0.0) / (self.row.l2_delta or 1.0)
+        return min(_EXACT + _MISSED * step**2, LIMIT)
 
     @property
     def towards(self) -> float:

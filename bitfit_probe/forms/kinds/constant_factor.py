@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitfit_probe.forms.case import LIMIT, Case
+from bitfit_probe.forms.case import Case
 from bitfit_probe.records.forms import Form
 
 __all__ = ["LEVEL", "find"]
@@ -25,7 +25,7 @@ def find(case: Case) -> Form | None:
         return None
     alpha = _factor(case)
     left = case.left(lambda base, _, __: alpha * base)
-    if not left <= LIMIT or alpha == 1:
+    if not left <= case.exact or alpha == 1:
         return None
     says = "the base negated" if abs(alpha + 1) < 1e-6 else f"{_shown(alpha)} × the base, nothing else"
     return Form("constant factor", says, {"factor": alpha}, left, 1)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bitfit_probe.forms.case import LIMIT, Case
+from bitfit_probe.forms.case import Case
 from bitfit_probe.records.forms import Form
 
 __all__ = ["LEVEL", "find"]
@@ -25,7 +25,7 @@ def find(case: Case) -> Form | None:
         return None
     shift = _shift(case, row.mean_shift)
     left = case.left(lambda base, _, __: base + shift)
-    if not left <= LIMIT:
+    if not left <= case.exact:
         return None
     return Form("constant shift", f"the base {shift:+.3g} in every element", {"shift": shift}, left, 1)
 
