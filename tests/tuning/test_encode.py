@@ -42,7 +42,7 @@ def test_the_split_is_the_seed_s():
 
 
 def test_too_few_to_hold_any_out():
-    with pytest.raises(DataError, match="held-out 0"):
+    with pytest.raises(DataError, match="eval-split 0"):
         split(task([0, 1, 2]), 0.1, 0)
 
 

@@ -56,8 +56,8 @@ def foreign_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
     if not prefix:
         return
     having = sum(name.startswith(prefix) or f".{prefix}" in name for name in names)
-    if having < CONSTANT * len(names):  # a part of a larger net, which is loaded by a class of its own
-        return
+    if _beside(pair, names, prefix) > (1 - CONSTANT) * len(names):
+        return  # a part of a larger net, which is loaded by a class of its own
     doubled = prefix == "model." and any(name.startswith("model.model.") for name in names)
     example = next(name for name in names if prefix in name)
     yield this.finding(
@@ -71,6 +71,13 @@ def foreign_prefix(pair: Pair, this: Rule) -> Iterator[Finding]:
         ),
         advice=f"Take '{prefix}' away from every name, or save the inner model.",
     )
+
+
+def _beside(pair: Pair, names: list[str], prefix: str) -> int:
+    """How many names stand neither behind the prefix nor in the classifier that the family's models have."""
+    classifier = architecture_of(pair).classifier
+    own = classifier.modules if classifier else ()
+    return sum(prefix not in name and name.partition(".")[0] not in own for name in names)
 
 
 def _prefix(pair: Pair, names: list[str]) -> str:
