@@ -141,7 +141,6 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "only the first bytes of a zip": (plain("x.pt", b"PK\x03\x04" + bytes(100)), ("BE106",)),
     "compressed": (zip_(compression=zipfile.ZIP_DEFLATED), ("BE113",)),
     "entry twice": (twice, ("BE107",)),
-    "TorchScript": (zip_(constants=b"\x80\x02)."), ("BE113",)),
     "big-endian": (zip_(byteorder=b"big"), ("BE113",)),
     "storage missing": (zip_(tensor_pickle(key="7")), ("BE107",)),
     "storage key a path": (zip_(tensor_pickle(key="../../../etc/passwd")), ("BE107",)),
@@ -316,10 +315,11 @@ def test_several_state_dicts_need_a_key(tmp_path: Path, refused: Callable[..., s
     assert "left, right" in refused(tmp_path / "x.pt", "BE112")
 
 
-def test_a_whole_module_is_named_by_its_class(tmp_path: Path, refused: Callable[..., str]) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_module_without_values_yet_is_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
     for new in (True, False):
-        torch.save(torch.nn.Linear(2, 2), tmp_path / "x.pt", _use_new_zipfile_serialization=new)
-        assert "torch.nn.modules.linear.Linear" in refused(tmp_path / "x.pt", "BE113")
+        torch.save(torch.nn.LazyLinear(2), tmp_path / "x.pt", _use_new_zipfile_serialization=new)
+        refused(tmp_path / "x.pt", "BE113")
 
 
 def test_file_names_with_control_characters_stay_on_one_line(
