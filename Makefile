@@ -6,6 +6,8 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 # Seconds that the fuzzer spends on each target.
 FUZZ_SECONDS ?= 3600
+# What it tries: another set each time if 0.
+FUZZ_SEED ?= 0
 FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory \
 	adapter_config config tokenizer training patch table differential
 
@@ -43,7 +45,7 @@ bench: $(VENV)/dev.stamp ## measure against the naive script; writes docs/benchm
 
 fuzz: $(VENV)/fuzz.stamp ## FUZZ_SECONDS of each target; findings stay in .fuzz/
 	set -e; for target in $(FUZZ_TARGETS); do \
-		$(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS); done
+		$(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED); done
 
 docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, that come from the code
 	$(BIN)/python docs/make_findings.py

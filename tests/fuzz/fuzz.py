@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("target", choices=targets.TARGETS)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--work", type=Path, default=Path(".fuzz"), help="where new inputs and findings go")
+    parser.add_argument("--seed", type=int, default=0, help="of what is tried; 0 takes another one each time")
     options = parser.parse_args()
     grown = options.work / f"{options.target}-corpus"
     grown.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,7 @@ def main() -> None:
     arguments = [
         sys.argv[0],
         f"-max_total_time={options.seconds}",
+        f"-seed={options.seed}",
         f"-timeout={_MOST_SECONDS}",
         f"-rss_limit_mb={_MOST_MIB}",
         "-max_len=4096",
