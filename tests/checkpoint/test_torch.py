@@ -344,3 +344,15 @@ def test_a_key_that_is_absent_is_said(tmp_path: Path) -> None:
     assert open_checkpoint(path, "model").notes == ()
     assert open_checkpoint(path).notes == ()
     assert open_checkpoint(path, "ema").notes == ("holds no 'ema'; read its only state dict",)
+
+
+def test_an_escape_that_python_deprecates_is_read_without_a_warning() -> None:
+    import io
+    import warnings
+
+    from bitfit_probe.checkpoint.torch.unpickle import describe
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = describe(io.BytesIO(b"S'a\\hb'\n."), Path("x.pt"))
+    assert found.root == "a\\hb"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -492,7 +493,9 @@ def describe(data: io.BytesIO, path: Path) -> Described:
     """
     try:
         machine = _Machine(path)
-        return Described(machine.run(data), machine.storages)
+        with warnings.catch_warnings():  # texts of old protocols may hold escapes that Python deprecates
+            warnings.simplefilter("ignore")
+            return Described(machine.run(data), machine.storages)
     except (ValueError, IndexError, KeyError, TypeError, RecursionError, OverflowError) as error:
         if any(phrase in str(error) for phrase in _ENDS_TOO_EARLY):
             raise TruncatedError(
