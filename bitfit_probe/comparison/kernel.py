@@ -313,6 +313,8 @@ def _overflown(source: Float64, target: Float64, dtype: DType) -> npt.NDArray[np
 
     PyTorch's casts differ by type and version: the largest number, infinity of the same sign, or NaN.
     """
+    if math.isinf(dtype.overflow):  # casts to the other types agree
+        return np.zeros(len(source), bool)
     beyond = np.abs(source) >= dtype.overflow
     same_sign = np.signbit(source) == np.signbit(target)
     ends: npt.NDArray[np.bool_] = np.isnan(target) | (same_sign & (np.abs(target) >= dtype.largest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -325,8 +326,13 @@ main()
 )
 def test_ctrl_c_during_any_import(name: str) -> None:
     code = AIMED.format(name=name)
+    # What runs the tests in the background may have been told to ignore it, and so would its children.
     done = subprocess.run(
-        [sys.executable, "-c", code, "diff", BASE, TUNED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, "diff", BASE, TUNED],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
