@@ -52,7 +52,8 @@ class Surroundings:
             return False
         usual = self._usual.get((row.info.kind, row.info.role), 0.0)
         far = row.relative_l2 > _FAR and row.relative_l2 > _TIMES * usual
-        return row.cosine < _UNLIKE or far
+        # Biases begin near zero, so that any training leaves them unlike their base.
+        return far or (row.cosine < _UNLIKE and row.info.kind != "bias")
 
     @cached_property
     def _usual(self) -> dict[tuple[str, str | None], float]:
