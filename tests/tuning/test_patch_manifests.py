@@ -233,7 +233,7 @@ def test_what_verify_accepts_apply_applies(made: Path, tmp_path: Path, data: st.
             at[-1] = data.draw(st.text(max_size=5))
         try:
             manifest = crafted(manifest, at, data.draw(VALUES | st.just(GONE)))
-        except KeyError:  # deleting what is not there
+        except (KeyError, TypeError):  # deleting what is not there, or naming a place in a list
             continue
     patch = forge(made, manifest, tmp_path / "patch.safetensors")
     out = tmp_path / "again.safetensors"
