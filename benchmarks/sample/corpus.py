@@ -78,8 +78,8 @@ def split_documents(found: list[Document], share: float, seed: int) -> tuple[lis
     for source in sorted({document.source for document in found}):
         of_source = [document for document in found if document.source == source]
         chosen = set(rng.permutation(len(of_source))[: round(share * len(of_source))].tolist())
-        for info, document in enumerate(of_source):
-            (held if info in chosen else kept).append(document)
+        for place, document in enumerate(of_source):
+            (held if place in chosen else kept).append(document)
     return kept, held
 
 

@@ -23,11 +23,11 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's d
 
 
 @pytest.fixture(scope="module")
-def infos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What the commands below need: a table of examples, and a patch."""
     folder = tmp_path_factory.mktemp("places")
     table = folder / "data.csv"
-    lines = [f"{('who wrote', 'where is')[n % 2]} book {n}?,{('human', 'info')[n % 2]}" for n in range(40)]
+    lines = [f"{('who wrote', 'where is')[n % 2]} book {n}?,{('human', 'place')[n % 2]}" for n in range(40)]
     table.write_text("\n".join(("text,label", *lines)) + "\n")
     patch = folder / "patch.safetensors"
     assert run(["patch", "extract", BASE, TUNED, "-o", str(patch)]) == 0
@@ -69,8 +69,10 @@ STATES = {
 }
 
 
-def shell(line: str, infos: dict[str, Path], out: Path, prefix: str = "") -> subprocess.CompletedProcess[str]:
-    words = {"OUT": out, "DATA": infos["data"], "PATCH": infos["patch"]}
+def shell(
+    line: str, places: dict[str, Path], out: Path, prefix: str = ""
+) -> subprocess.CompletedProcess[str]:
+    words = {"OUT": out, "DATA": places["data"], "PATCH": places["patch"]}
     for word, path in words.items():
         line = line.replace(word, str(path))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -97,10 +99,10 @@ def meets(done: subprocess.CompletedProcess[str], status: int, begins: str) -> N
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_under_every_state_of_its_streams(
-    command: str, state: str, infos: dict[str, Path], tmp_path: Path
+    command: str, state: str, places: dict[str, Path], tmp_path: Path
 ) -> None:
     (line, usual), (streams, status, begins) = COMMANDS[command], STATES[state]
-    meets(shell(f"{line} {streams}", infos, tmp_path), usual if status is None else status, begins)
+    meets(shell(f"{line} {streams}", places, tmp_path), usual if status is None else status, begins)
 
 
 @linux_only
@@ -108,10 +110,10 @@ def test_every_command_under_every_state_of_its_streams(
 @pytest.mark.parametrize("state", ["full", "stdout-closed", "stderr-closed", "nobody-reads"])
 @pytest.mark.parametrize("command", SLOW)
 def test_commands_that_run_models_under_states_of_their_streams(
-    command: str, state: str, infos: dict[str, Path], tmp_path: Path
+    command: str, state: str, places: dict[str, Path], tmp_path: Path
 ) -> None:
     (line, usual), (streams, status, begins) = SLOW[command], STATES[state]
-    done = shell(f"{line} --quiet {streams}", infos, tmp_path)
+    done = shell(f"{line} --quiet {streams}", places, tmp_path)
     assert done.returncode == (usual if status is None else status), done.stderr
     assert "Traceback" not in done.stderr
     if begins:
@@ -120,14 +122,14 @@ def test_commands_that_run_models_under_states_of_their_streams(
 
 @linux_only
 @pytest.mark.parametrize("command", ["diff", "check", "report", "patch-extract"])
-def test_a_caller_that_ignores_its_children(command: str, infos: dict[str, Path], tmp_path: Path) -> None:
+def test_a_caller_that_ignores_its_children(command: str, places: dict[str, Path], tmp_path: Path) -> None:
     line, usual = COMMANDS[command]
-    meets(shell(line, infos, tmp_path, prefix="trap '' CHLD; "), usual, "")
+    meets(shell(line, places, tmp_path, prefix="trap '' CHLD; "), usual, "")
 
 
 @linux_only
-def test_an_output_in_a_file_needs_no_stdout(infos: dict[str, Path], tmp_path: Path) -> None:
-    done = shell(f"diff {BASE} {TUNED} --format json --out OUT/o.json >&-", infos, tmp_path)
+def test_an_output_in_a_file_needs_no_stdout(places: dict[str, Path], tmp_path: Path) -> None:
+    done = shell(f"diff {BASE} {TUNED} --format json --out OUT/o.json >&-", places, tmp_path)
     meets(done, 0, "")
     assert (tmp_path / "o.json").read_text().startswith("{")
 
@@ -174,14 +176,14 @@ def path_parameters() -> list[tuple[str, str]]:
     return found
 
 
-def arguments(command: str, hostile: str, value: str, infos: dict[str, Path], out: Path) -> list[str]:
+def arguments(command: str, hostile: str, value: str, places: dict[str, Path], out: Path) -> list[str]:
     """A command line whose parameter `hostile` is `value`, and all else as it should be."""
     words = command.split()
     found = cli
     for word in words:
         found = found.commands[word]  # type: ignore[union-attr]
-    usual = {"base": BASE, "tuned": TUNED, "model": BASE, "patch_file": str(infos["patch"])}
-    usual |= {"data": str(infos["data"]), "out": str(out / "o.html")}
+    usual = {"base": BASE, "tuned": TUNED, "model": BASE, "patch_file": str(places["patch"])}
+    usual |= {"data": str(places["data"]), "out": str(out / "o.html")}
     options, positions = list(words), []
     for parameter in found.params:
         name = parameter.name or ""
@@ -207,7 +209,7 @@ def _with_marks(command: str, parameter: str) -> Any:
 def test_hostile_paths(
     command: str,
     parameter: str,
-    infos: dict[str, Path],
+    places: dict[str, Path],
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -218,7 +220,7 @@ def test_hostile_paths(
     for kind, value in HOSTILE.items():
         if parameter in ("out", "work", "plot") and kind not in NO_OUTPUT:
             continue  # a name like others
-        status = run(arguments(command, parameter, value, infos, tmp_path))
+        status = run(arguments(command, parameter, value, places, tmp_path))
         said = capfd.readouterr().err
         lines = [line for line in said.splitlines() if line.startswith(("error BE", "Error:"))]
         if status != 2 or len(lines) != 1 or "Traceback" in said:
@@ -338,7 +340,7 @@ def test_ctrl_c_during_any_import(name: str) -> None:
 
 
 @linux_only
-def test_a_process_told_to_ignore_ctrl_c_ignores_it(infos: dict[str, Path], tmp_path: Path) -> None:
+def test_a_process_told_to_ignore_ctrl_c_ignores_it(places: dict[str, Path], tmp_path: Path) -> None:
     code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + AIMED.format(name="numpy")
     done = subprocess.run(
         [sys.executable, "-c", code, "diff", BASE, TUNED], capture_output=True, text=True, check=False

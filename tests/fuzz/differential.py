@@ -120,14 +120,14 @@ class Made:
         return math.prod(self.shape)
 
 
-CheckpointInfo = dict[str, Made]
+Side = dict[str, Made]
 
 
 def differential(data: bytes) -> None:
     """Make two checkpoints, compare them, and hold every figure against the oracle's."""
     choices = Choices(data)
-    ours: CheckpointInfo = {}
-    theirs: CheckpointInfo = {}
+    ours: Side = {}
+    theirs: Side = {}
     for name in _NAMES[: 1 + choices.pick(len(_NAMES))]:
         ours[name], theirs[name] = _tensors(choices)
     config = {"model_type": "llama", "num_attention_heads": 2, "num_key_value_heads": 1}
@@ -202,7 +202,7 @@ def _tuned(base: Made, kind: str, choices: Choices) -> Made:
         return Made(kind, base.shape, values.astype(held).tobytes())
 
 
-def _add_fused(ours: CheckpointInfo, theirs: CheckpointInfo, how: int, choices: Choices) -> None:
+def _add_fused(ours: Side, theirs: Side, how: int, choices: Choices) -> None:
     """A fused q, k, v of 2 + 1 + 1 heads of 2 on one side; on the other it is fused or split."""
     stem = f"{_LAYER}.self_attn"
     for leaf, inner in (("bias", ()), ("weight", (4,))):
@@ -220,7 +220,7 @@ def _add_fused(ours: CheckpointInfo, theirs: CheckpointInfo, how: int, choices: 
 # How it is written -----------------------------------------------------------------------------------
 
 
-def _write(folder: Path, side: CheckpointInfo, config: Mapping[str, object], choices: Choices) -> Path:
+def _write(folder: Path, side: Side, config: Mapping[str, object], choices: Choices) -> Path:
     """A checkpoint of one side in some container; the path that is opened."""
     (folder / "config.json").write_text(json.dumps(config))
     torch_can = all(made.kind in _STORAGES for made in side.values())
@@ -244,17 +244,17 @@ def _write(folder: Path, side: CheckpointInfo, config: Mapping[str, object], cho
     return path
 
 
-def _sharded(folder: Path, stem: str, suffix: str, parts: list[CheckpointInfo], write) -> Path:
-    infos = {}
+def _sharded(folder: Path, stem: str, suffix: str, parts: list[Side], write) -> Path:
+    places = {}
     for number, part in enumerate(parts, 1):
         name = f"{stem}-0000{number}-of-00002.{suffix}"
         (folder / name).write_bytes(write(part))
-        infos.update(dict.fromkeys(part, name))
-    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": infos}))
+        places.update(dict.fromkeys(part, name))
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": places}))
     return folder
 
 
-def _safetensors(side: CheckpointInfo) -> bytes:
+def _safetensors(side: Side) -> bytes:
     header, data = {}, b""
     for name, made in side.items():
         offsets = [len(data), len(data) + len(made.raw)]
@@ -303,7 +303,7 @@ class _Storages:
         return len(raw) // _ITEM[kind]
 
 
-def _torch(side: CheckpointInfo, choices: Choices, folder: Path, *, legacy: bool = False) -> bytes:
+def _torch(side: Side, choices: Choices, folder: Path, *, legacy: bool = False) -> bytes:
     """What torch.save writes, by its opcodes: PyTorch is not asked."""
     from bad_input.builders import legacy as old
 
@@ -359,7 +359,7 @@ def _ints(values: tuple[int, ...]) -> bytes:
 # What must hold --------------------------------------------------------------------------------------
 
 
-def _check(comparison: Comparison, ours: CheckpointInfo, theirs: CheckpointInfo) -> None:
+def _check(comparison: Comparison, ours: Side, theirs: Side) -> None:
     covered: dict[str, int] = {}
     for row in comparison.tensors:
         base, tuned = _of(row, row.name, ours), _of(row, row.tuned_name, theirs)
@@ -385,7 +385,7 @@ def _rounds(kind: str) -> bool:
 _PARTS = {"q": slice(0, 4), "k": slice(4, 6), "v": slice(6, 8)}
 
 
-def _of(row: TensorDelta, name: str, side: CheckpointInfo) -> Made:
+def _of(row: TensorDelta, name: str, side: Side) -> Made:
     made = side[name]
     if row.part is None or "qkv_proj" not in name:
         return made

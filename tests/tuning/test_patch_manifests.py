@@ -120,13 +120,13 @@ CRAFTED: list[tuple[str, list[Any], Any]] = [
 def crafted(manifest: dict[str, Any], at: list[Any], value: Any) -> dict[str, Any]:
     out = copy.deepcopy(manifest)
     *way, last = at
-    info: Any = out
+    place: Any = out
     for step in way:
-        info = info[step]
+        place = place[step]
     if value is GONE:
-        del info[last]
+        del place[last]
     else:
-        info[last] = value
+        place[last] = value
     return out
 
 
@@ -217,10 +217,10 @@ VALUES = st.recursive(
 )
 
 
-def infos(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The ways to everything inside a JSON value."""
     keys: Any = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    return [info for key in keys for info in ((*way, key), *infos(value[key], (*way, key)))]
+    return [place for key in keys for place in ((*way, key), *places(value[key], (*way, key)))]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=SHARED)
@@ -228,7 +228,7 @@ def infos(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_what_verify_accepts_apply_applies(made: Path, tmp_path: Path, data: st.DataObject) -> None:
     manifest = manifest_of(made / "patch.safetensors")
     for _ in range(data.draw(st.integers(1, 3))):
-        at = list(data.draw(st.sampled_from(infos(manifest))))
+        at = list(data.draw(st.sampled_from(places(manifest))))
         if data.draw(st.booleans()) and len(at) == 2:  # another name, in objects of names
             at[-1] = data.draw(st.text(max_size=5))
         try:
