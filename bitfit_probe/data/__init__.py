@@ -198,18 +198,16 @@ def _mended(rows: list[Row]) -> list[str]:
     """Put the replacement character for halves of a surrogate pair, which no tokenizer takes."""
     torn = 0
     for row in rows:
-        broken = {name: cell for name, cell in row.items() if isinstance(cell, str) and not _is_text(cell)}
-        row.update(
-            {
-                name: cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-                for name, cell in broken.items()
-            }
-        )
+        broken = [name for name, cell in row.items() if isinstance(cell, str) and not _is_text(cell)]
+        for name in broken:
+            row[name] = row[name].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         torn += bool(broken)
     return [f"{torn} of {len(rows)} rows hold halves of characters, which were replaced"] if torn else []
 
 
 def _is_text(cell: str) -> bool:
+    if cell.isascii():
+        return True
     try:
         cell.encode()
     except UnicodeEncodeError:

@@ -290,7 +290,7 @@ def _parquet_rows(path: Path, columns: Sequence[str], sample: _Sample) -> Rows:
     chosen = iter(sample.chosen(count))
     try:
         start, at = 0, next(chosen, None)
-        for batch in file.iter_batches(_BATCH, columns=list(columns)):
+        for batch in file.iter_batches(_BATCH, columns=list(columns), use_threads=False):
             batch.validate(full=True)  # a broken file's dictionaries may be shorter than what points at them
             here = []
             while at is not None and at < start + len(batch):

@@ -76,8 +76,8 @@ def main() -> None:
     ]
     atexit.register(targets.clean_up)
     mutator = mutators.MUTATORS.get(options.target)
-    # Or the first input would be blamed for the time that importing takes.
-    for name in {"gguf": ("gguf",), "table": ("pyarrow.parquet",)}.get(options.target, ()):
+    # Or the first input would be blamed for what importing takes; pyarrow asks for pandas.
+    for name in {"gguf": ("gguf",), "table": ("pyarrow.parquet", "pandas")}.get(options.target, ()):
         importlib.import_module(name)
     warnings.simplefilter("error")
 
