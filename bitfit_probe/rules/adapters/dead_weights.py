@@ -10,7 +10,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.wording import join_names, plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["dead_weights"]
 

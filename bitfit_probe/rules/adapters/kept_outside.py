@@ -8,7 +8,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.wording import join_names
+from bitfit_probe.wording import join_names
 
 __all__ = ["kept_outside"]
 

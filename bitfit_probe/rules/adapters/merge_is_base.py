@@ -10,7 +10,7 @@ from bitfit_probe.rules.adapter_files import adapter_beside
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.merge_strength import strengths
 from bitfit_probe.rules.rows import is_the_base
-from bitfit_probe.rules.wording import plural
+from bitfit_probe.wording import plural
 
 __all__ = ["merge_is_base"]
 

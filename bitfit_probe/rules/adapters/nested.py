@@ -12,7 +12,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.run_logs import trainer_state
-from bitfit_probe.rules.wording import format_number, join_names, plural
+from bitfit_probe.wording import format_number, join_names, plural
 
 __all__ = ["nested"]
 

@@ -9,7 +9,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.wording import plural
+from bitfit_probe.wording import plural
 
 __all__ = ["paths_match_nothing"]
 

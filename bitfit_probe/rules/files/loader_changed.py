@@ -14,7 +14,7 @@ from bitfit_probe.rules import running
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.files.ranks_diverged import rank_of
 from bitfit_probe.rules.samples import differing
-from bitfit_probe.rules.wording import join_names, plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["loader_changed"]
 

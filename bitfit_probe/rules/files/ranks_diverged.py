@@ -11,7 +11,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.samples import differing
-from bitfit_probe.rules.wording import join_names, plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["rank_of", "ranks_diverged"]
 

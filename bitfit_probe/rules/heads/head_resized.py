@@ -10,7 +10,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.heads.labels import label_count, logits
 from bitfit_probe.rules.tensors import heads, is_adapter, word_embedding
-from bitfit_probe.rules.wording import plural
+from bitfit_probe.wording import plural
 
 __all__ = ["head_resized"]
 

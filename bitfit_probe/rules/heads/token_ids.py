@@ -9,7 +9,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.tensors import is_adapter, word_embedding
 from bitfit_probe.rules.tokenizer_files import SPECIAL, Tokenizer, ids_in, tokenizer_of
-from bitfit_probe.rules.wording import plural
+from bitfit_probe.wording import plural
 
 __all__ = ["token_ids"]
 

@@ -9,7 +9,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body
 from bitfit_probe.rules.run_logs import claimed_method
-from bitfit_probe.rules.wording import join_names, plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["no_biases"]
 

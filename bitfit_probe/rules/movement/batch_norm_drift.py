@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding, TensorDelta
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.wording import format_number, join_names, plural
+from bitfit_probe.wording import format_number, join_names, plural
 
 __all__ = ["batch_norm_drift"]
 

@@ -11,7 +11,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.samples import blocks
-from bitfit_probe.rules.wording import format_number, join_names, plural
+from bitfit_probe.wording import format_number, join_names, plural
 
 if TYPE_CHECKING:
     import numpy.typing as npt

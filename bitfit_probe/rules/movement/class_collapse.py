@@ -12,7 +12,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules import running
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved
-from bitfit_probe.rules.wording import format_number
+from bitfit_probe.wording import format_number
 
 __all__ = ["class_collapse"]
 

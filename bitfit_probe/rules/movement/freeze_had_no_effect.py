@@ -10,7 +10,7 @@ from bitfit_probe.records import Evidence, Finding, TensorDelta
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved
 from bitfit_probe.rules.run_logs import claimed_method
-from bitfit_probe.rules.wording import format_number, join_names, plural
+from bitfit_probe.wording import format_number, join_names, plural
 
 __all__ = ["freeze_had_no_effect"]
 

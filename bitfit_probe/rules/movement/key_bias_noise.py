@@ -8,7 +8,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.rows import body
-from bitfit_probe.rules.wording import format_number
+from bitfit_probe.wording import format_number
 
 __all__ = ["key_bias_noise"]
 

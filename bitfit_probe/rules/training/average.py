@@ -15,7 +15,7 @@ from bitfit_probe.errors import AmbiguousError, BitfitProbeError
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.wording import format_number
+from bitfit_probe.wording import format_number
 
 __all__ = ["average_beside_live"]
 

@@ -8,7 +8,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import body, moved
-from bitfit_probe.rules.wording import join_names, plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["gradient_cut"]
 

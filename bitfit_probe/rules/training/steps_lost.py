@@ -9,7 +9,7 @@ from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.rows import is_the_base
 from bitfit_probe.rules.run_logs import trainer_state
-from bitfit_probe.rules.wording import format_number
+from bitfit_probe.wording import format_number
 
 __all__ = ["steps_lost"]
 

@@ -1,4 +1,4 @@
-"""Numbers and names as the findings write them."""
+"""Numbers and names as findings and promises write them."""
 
 from __future__ import annotations
 
