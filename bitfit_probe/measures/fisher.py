@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
-from bitfit_probe.inference import Asked, LiveModel, Question, ask, logits_of, question_of
+from bitfit_probe.inference import Asked, LiveModel, Question, ask, logits_of, question_of, running
 from bitfit_probe.inference.weights import Window, windows
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def gradients_by_example(model: Any, question: Question, batch: Asked, names: Se
     found: Gradients = {}
     handles = [module.register_forward_hook(_catch(found, name, batch)) for name, module in modules.items()]
     try:
-        losses = question.losses(logits_of(model, batch), batch.targets)
-        torch.autograd.backward(losses.sum())
+        with running(model):
+            torch.autograd.backward(question.losses(logits_of(model, batch), batch.targets).sum())
     finally:
         for handle in handles:
             handle.remove()
@@ -104,8 +104,9 @@ def gradients_one_by_one(model: Any, question: Question, batch: Asked, names: Se
     parameters = [model.get_parameter(name) for name in names]
     rows = []
     for one in _singles(batch):
-        loss = question.losses(logits_of(model, one), one.targets).sum()
-        rows.append(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+        with running(model):
+            loss = question.losses(logits_of(model, one), one.targets).sum()
+            rows.append(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
     return {name: torch.stack(each) for name, each in zip(names, zip(*rows, strict=True), strict=True)}
 
 

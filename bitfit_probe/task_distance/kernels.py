@@ -195,10 +195,9 @@ class _Collector:
         self._where = torch.tensor(batch.rows)
         self._mask = batch.mask
         model = self._live.body
-        with torch.enable_grad():
-            # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
-            with running(model):
-                hidden = model(**batch.inputs).last_hidden_state
+        # No parameter asks for a gradient, so the graph starts at the embeddings' outputs (see _hook).
+        with torch.enable_grad(), running(model):
+            hidden = model(**batch.inputs).last_hidden_state
             pooled = self._live.pool(hidden, batch.mask)
             (pooled @ torch.from_numpy(direction).to(pooled.dtype)).sum().backward()
 

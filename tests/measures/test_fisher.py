@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.data import read_examples
+from bitfit_probe.errors import ModelError
 from bitfit_probe.inference import Asked, LiveModel, Question, ask, question_of
 from bitfit_probe.inference.weights import Window, windows
 from bitfit_probe.measures.fisher import fisher, fisher_of, gradients_by_example, gradients_one_by_one
@@ -111,3 +112,17 @@ def test_the_model_keeps_its_flags_and_gets_no_gradients(tmp_path):
     assert not live.model.classifier.weight.requires_grad
     assert live.model.bert.pooler.dense.weight.requires_grad
     assert all(parameter.grad is None for parameter in live.model.parameters())
+
+
+def test_a_model_that_ends_on_its_way_back_is_said_in_one_line(tmp_path):
+    base, tuned, data = write_pair(tmp_path, "bert")
+    live = LiveModel.of(open_checkpoint(tuned), tuned, base)
+
+    def refuses(gradient):
+        raise RuntimeError("no such kernel\nand more")
+
+    live.model.base_model.register_forward_hook(
+        lambda module, given, output: output.last_hidden_state.register_hook(refuses) and None
+    )
+    with pytest.raises(ModelError, match=r"can't be run on the examples \(no such kernel\);"):
+        fisher_of(live, open_checkpoint(base), read_examples(data))
