@@ -129,6 +129,8 @@ def _entry(row: Any, what: str) -> Entry:
 def _check_names(layout: dict[str, Any], replaced: dict[str, Any], fields: dict[str, Any]) -> None:
     """Every name in `layout` and `replaced` is one that the base or the patch has."""
     base, tensors = fields["base"], fields["tensors"]
+    if not layout:
+        raise ValueError("layout holds no tensor")
     for part, names in (("layout", layout), ("replaced", replaced)):
         for name, source in names.items():
             if fault := fault_of_name(name):  # the result could not be opened
