@@ -1,9 +1,9 @@
-"""A base laid beside itself as an adapter tunes it."""
+"""A base laid beside itself as an adapter tunes it, and two adapters beside each other."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -12,11 +12,11 @@ from bitfit_probe.align.names import keyed, plain, translated
 from bitfit_probe.align.sides import Alignment, architectures, ties
 from bitfit_probe.architectures import Architecture
 from bitfit_probe.checkpoint import Checkpoint, Tensor
-from bitfit_probe.checkpoint.adapters import Adapter, Change, lay_over
-from bitfit_probe.errors import ShapesError, TargetsError
+from bitfit_probe.checkpoint.adapters import Adapter, Change, LowRank, lay_over, low_rank
+from bitfit_probe.errors import NothingAlignsError, ShapesError, TargetsError
 from bitfit_probe.records import Unmatched
 
-__all__ = ["align_adapter"]
+__all__ = ["align_adapter", "align_adapters"]
 
 
 def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alignment:
@@ -49,6 +49,44 @@ def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alig
     return Alignment(
         architecture, matcher.pairs_in_order(), unmatched_base, (*unmatched_tuned, *left_over), renaming
     )
+
+
+def align_adapters(base: Checkpoint, tuned: Checkpoint, first: Adapter, second: Adapter) -> Alignment:
+    """Lay two adapters beside each other: what each adds to a matrix, and what is stored as it is."""
+    changed = _by_name(first), _by_name(second)
+    left, right = architectures(*changed, base, tuned)
+    ours, theirs, renaming = keyed(*changed, left, right)
+    matcher = Matcher(*(Names(right, _tensors(side)) for side in (ours, theirs)))
+    matcher.match_names()
+    matcher.match_fused()
+    if not matcher.found:
+        raise NothingAlignsError(
+            f"changes nothing that the adapter in {base.path} changes (for example "
+            f"{next(iter(theirs), None)!r} and {next(iter(ours), None)!r})",
+            advice="give two adapters of one base, or the base itself",
+            path=tuned.path,
+        )
+    updates = {
+        change.name: (change, other)
+        for key, change in ours.items()
+        if isinstance(change, LowRank) and isinstance(other := theirs.get(key), LowRank)
+    }
+    pairs = (
+        replace(pair, update=updates.get(pair.base.name)) if pair.computed else pair
+        for pair in matcher.pairs_in_order()
+    )
+    return Alignment(right, tuple(pairs), *matcher.leftovers(), renaming)
+
+
+def _by_name(adapter: Adapter) -> dict[str, Tensor | LowRank]:
+    """Factors, and what else the adapter holds; of what is both stored and altered, what alters it."""
+    vectors = {name: own for change in adapter.altered.values() for name, own in change.vectors.items()}
+    changes = low_rank(adapter)
+    return {**changes, **adapter.stored, **vectors, **changes}
+
+
+def _tensors(changed: Mapping[str, Tensor | LowRank]) -> dict[str, Tensor]:
+    return {key: one.update if isinstance(one, LowRank) else one for key, one in changed.items()}
 
 
 def _tied_targets(

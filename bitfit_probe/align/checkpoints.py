@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitfit_probe.align.adapters import align_adapter
+from bitfit_probe.align.adapters import align_adapter, align_adapters
 from bitfit_probe.align.matching import Matcher, Names
 from bitfit_probe.align.names import keyed, plain, translated
 from bitfit_probe.align.packing import mark_codes
@@ -30,7 +30,15 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     TargetsError
         `tuned` is an adapter, and nothing that it changes is in the base.
     """
-    if tuned.adapter is not None and base.adapter is None:
+    if base.adapter is not None and tuned.adapter is not None:
+        return align_adapters(base, tuned, base.adapter, tuned.adapter)
+    if base.adapter is not None:
+        raise NothingAlignsError(
+            f"an adapter ({base.adapter.label}) is no base of {tuned.path}, which is none",
+            advice="give the model that the adapter was trained on as BASE",
+            path=base.path,
+        )
+    if tuned.adapter is not None:
         return align_adapter(base, tuned, tuned.adapter)
     plain_base = plain(translated(base, tuned.tensors))
     plain_tuned = plain(translated(tuned, base.tensors))

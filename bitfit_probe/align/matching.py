@@ -11,6 +11,7 @@ import numpy as np
 from bitfit_probe.align.names import DIRECTION, GAIN, unwrapped
 from bitfit_probe.architectures import Architecture
 from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.checkpoint.adapters import LowRank
 from bitfit_probe.checkpoint.storage.computed import MergedStorage
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.checkpoint.storage.tensor import Bytes, ComputedStorage
@@ -27,7 +28,8 @@ class TensorPair:
     """A tensor of the base and the one that it became: windows of the same shape.
 
     `part` names the part of a fused tensor that the windows show, or is None. `in_file` is false where the
-    tuned side's file (an adapter, a file of biases) leaves the tensor out because it is the base's.
+    tuned side's file (an adapter, a file of biases) leaves the tensor out because it is the base's. `update`
+    holds what two adapters add to one matrix, where both do it by factors; the tensors are then the products.
     """
 
     base: Tensor
@@ -35,6 +37,7 @@ class TensorPair:
     info: TensorInfo
     part: str | None = None
     in_file: bool = True
+    update: tuple[LowRank, LowRank] | None = None
 
     @property
     def computed(self) -> bool:

@@ -151,8 +151,9 @@ def _measured(
     from bitfit_probe.measures.training_sufficiency import adequacy
 
     rankings = tuple(rank(pair.comparison, each, paper=options.paper) for each in options.by)
-    enough = adequacy(pair.comparison, pair.trainer_state)
-    forms = forms_of_pair(pair, pairs)
+    of_a_model = pair.base.adapter is None
+    enough = adequacy(pair.comparison, pair.trainer_state) if of_a_model else None
+    forms = forms_of_pair(pair, pairs) if of_a_model else None
     if not options.spectra:
         return Measured(rankings, enough, forms=forms)
     from bitfit_probe.measures.spectra import left_out, spectra

@@ -43,6 +43,13 @@ class Change(Protocol):
     def shape(self) -> tuple[int, ...]:
         """The shape that it must have, as far as the adapter tells, the output axis first."""
 
+    @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """What of it another adapter's may be held against as it is: all but low-rank factors.
+
+        By a name that says what the values belong to, so that equal names are comparable.
+        """
+
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes: a tensor of its shape, computed by rows.
 

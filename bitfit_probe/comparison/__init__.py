@@ -13,9 +13,10 @@ from bitfit_probe.comparison.adapter import facts
 from bitfit_probe.comparison.coverage import coverage
 from bitfit_probe.comparison.lowrank import is_low_rank
 from bitfit_probe.comparison.stream import Measured, Progress, measure
-from bitfit_probe.comparison.verdict import judge, summarise
+from bitfit_probe.comparison.updates import update_delta, update_row
+from bitfit_probe.comparison.verdict import judge, judge_adapters, summarise
 from bitfit_probe.errors import shown
-from bitfit_probe.records import CheckpointInfo, Comparison, RoleDelta, TensorDelta
+from bitfit_probe.records import CheckpointInfo, Comparison, RoleDelta, TensorDelta, Verdict
 
 __all__ = ["Progress", "compare", "side"]
 
@@ -52,16 +53,26 @@ def compare(
         A file changed meanwhile.
     """
     alignment = align(base, tuned)
-    only = (lambda pair: pair.info.kind == "bias") if biases_only else None
+    updates = {id(pair): update_delta(pair) for pair in alignment.pairs if pair.update and not biases_only}
+
+    def only(pair: TensorPair) -> bool:
+        return pair.update is None and (pair.info.kind == "bias" or not biases_only)
+
     measured = measure(alignment.pairs, only=only, trust_checksums=trust_checksums, progress=progress)
-    rows = tuple(_row(item) for item in measured)
-    leftovers = alignment.unmatched_base, alignment.unmatched_tuned
-    adapter = tuned.adapter if base.adapter is None else None
-    verdict, offenders = (
-        ("adapter", ()) if adapter else judge(rows, *leftovers, lambda: _low_rank(measured, rows))
+    rows = tuple(
+        update_row(item.pair, updates[id(item.pair)]) if id(item.pair) in updates else _row(item)
+        for item in measured
     )
+    leftovers = alignment.unmatched_base, alignment.unmatched_tuned
+    adapter = tuned.adapter
+    verdict: Verdict = "adapter"
+    offenders: tuple[str, ...] = ()
+    if base.adapter:
+        verdict = judge_adapters(rows, *leftovers)
+    elif not adapter:
+        verdict, offenders = judge(rows, *leftovers, lambda: _low_rank(measured, rows))
     summary = summarise(rows, *leftovers, offenders)
-    if adapter:  # its rows are computed in a type that no file has
+    if adapter and not base.adapter:  # its rows are computed in a type that no file has
         summary = replace(summary, retyped=())
     for checkpoint in (base, tuned):
         checkpoint.check_unchanged()
@@ -78,6 +89,8 @@ def compare(
             notes=alignment.notes,
             key_bias_cancels=alignment.architecture.key_bias_cancels,
             adapter=facts(adapter) if adapter else None,
+            base_adapter=facts(base.adapter) if base.adapter else None,
+            updates=tuple(updates.values()),
         ),
         alignment,
     )

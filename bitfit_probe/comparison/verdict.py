@@ -12,7 +12,7 @@ from typing import Literal
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
 from bitfit_probe.records import Retyped, Summary, TensorDelta, Unmatched, Verdict
 
-__all__ = ["judge", "summarise"]
+__all__ = ["judge", "judge_adapters", "summarise"]
 
 #: A method that leaves tensors alone still explains a run in which a few of them moved; these are its
 #: offenders. With more than this share of what should rest it is another method.
@@ -83,6 +83,15 @@ def judge(
         return "merged-lora", ()
     every = len(matrices) >= _NEARLY_ALL * tensors.count("weight") > 0
     return ("full" if every else "partial"), ()
+
+
+def judge_adapters(
+    rows: Sequence[TensorDelta], unmatched_base: Sequence[Unmatched], unmatched_tuned: Sequence[Unmatched]
+) -> Verdict:
+    """The verdict on two adapters: whether the second one changes a base otherwise than the first."""
+    if unmatched_base or unmatched_tuned or any(row.moved is not False for row in rows):
+        return "adapter"
+    return "identical" if all(row.identical for row in rows) else "rounding-only"
 
 
 def _enough(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.align import Alignment, TensorPair
+from bitfit_probe.checkpoint.adapters import LowRank, low_rank
+from bitfit_probe.comparison.updates import cores
 from bitfit_probe.measures.groups import biases, is_cancelled
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Comparison, TensorDelta
@@ -31,10 +33,11 @@ Shared = tuple[tuple[TensorDelta, ...], tuple[TensorPair, ...]]
 
 
 def likeness(pairs: Sequence[Pair], *, gap: float | None = ODD_GAP) -> tuple[Likeness, ...]:
-    """Cosines between bias deltas of every two tuned checkpoints, for all biases and for each role.
+    """Cosines between deltas of every two tuned checkpoints, for all of them and for each role.
 
-    Over the biases that all of them have, the key biases that softmax cancels left out. A bias that moved
-    by rounding only counts as unmoved. Values of one bias at a time are in memory.
+    Of the biases that all have, the key biases that softmax cancels left out; a bias that moved by rounding
+    only counts as unmoved. Values of one bias at a time are in memory. Of LoRA adapters, ΔW instead, through
+    their factors; a module that an adapter leaves alone has ΔW = 0.
 
     Parameters
     ----------
@@ -47,23 +50,56 @@ def likeness(pairs: Sequence[Pair], *, gap: float | None = ODD_GAP) -> tuple[Lik
     Returns
     -------
     tuple of Likeness
-        For all biases first, then for each role in the order in which they are met.
+        For all together first, then for each role in the order in which they are met.
     """
     count = len(pairs)
+    adapters = all(pair.tuned.adapter is not None and pair.base.adapter is None for pair in pairs)
     products: dict[str, Matrix] = {}
-    for rows, tensors in shared_biases(pairs):
-        role = rows[0].info.role or "other"
-        deltas = np.array([_delta(*item) for item in zip(rows, tensors, strict=True)])
-        products[role] = products.get(role, np.zeros((count, count))) + deltas @ deltas.T
+    for role, product in _update_products(pairs) if adapters else _bias_products(pairs):
+        products[role] = products.get(role, np.zeros((count, count))) + product
     names = tuple(pair.comparison.tuned.path for pair in pairs)
     everything = sum(products.values(), np.zeros((count, count)))
     return tuple(
-        Likeness(names, role, cosines, None if gap is None else odd_one_out(cosines, gap))
+        Likeness(
+            names,
+            role,
+            cosines,
+            None if gap is None else odd_one_out(cosines, gap),
+            "updates" if adapters else "biases",
+        )
         for role, cosines in (
             (None, _cosines(everything)),
             *((role, _cosines(product)) for role, product in products.items()),
         )
     )
+
+
+def _bias_products(pairs: Sequence[Pair]) -> Iterator[tuple[str, Matrix]]:
+    """Role and inner products ⟨Δᵢ, Δⱼ⟩ of each shared bias."""
+    for rows, tensors in shared_biases(pairs):
+        deltas = np.array([_delta(*item) for item in zip(rows, tensors, strict=True)])
+        yield rows[0].info.role or "other", deltas @ deltas.T
+
+
+def _update_products(pairs: Sequence[Pair]) -> Iterator[tuple[str, Matrix]]:
+    """The same of each matrix that any of the adapters changes by factors."""
+    sides = [dict(_updates(pair)) for pair in pairs]
+    for name in dict.fromkeys(name for side in sides for name in side):
+        have = [at for at, side in enumerate(sides) if name in side]
+        found = cores([sides[at][name][1] for at in have])
+        if found is not None:
+            product = np.zeros((len(pairs), len(pairs)))
+            flat = np.array([core.reshape(-1) for core in found])
+            product[np.ix_(have, have)] = flat @ flat.T
+            yield sides[have[0]][name][0], product
+
+
+def _updates(pair: Pair) -> Iterator[tuple[str, tuple[str, LowRank]]]:
+    """Role and update of each matrix, by the base's name."""
+    changes = low_rank(pair.tuned.adapter) if pair.tuned.adapter is not None else {}
+    for match in pair.alignment.pairs:
+        if match.computed and match.tuned.name in changes:
+            yield match.base.name, (match.info.role or "other", changes[match.tuned.name])
 
 
 def shared_biases(pairs: Sequence[Pair]) -> Iterator[Shared]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bitfit_probe.align import Alignment, TensorPair
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.comparison.updates import effective_rank
 from bitfit_probe.measures.groups import tensor_label
 from bitfit_probe.records import Comparison, TensorDelta, TensorInfo
 from bitfit_probe.records.measures import Spectrum
@@ -133,17 +134,6 @@ def _spectrum(pair: TensorPair, row: TensorDelta, update: TensorPair | None) -> 
         merge_strength=pass_.merge_strength,
         stack=row.info.stack,
     )
-
-
-def effective_rank(values: Sequence[float] | Matrix) -> float:
-    """exp(−Σ p ln p) with p = σ/Σσ (Roy & Vetterli 2007, EUSIPCO); 0 where nothing moved.
-
-    >>> round(effective_rank([2.0, 2.0, 2.0]), 12), effective_rank([1.0, 0.0])
-    (3.0, 1.0)
-    """
-    sigma = np.asarray(values, np.float64)
-    share = sigma[sigma > 0] / sigma.sum() if sigma.any() else sigma[:0]
-    return float(np.exp(-np.sum(share * np.log(share)))) if share.size else 0.0
 
 
 def energy_at(values: Matrix, ranks: Sequence[int]) -> Iterator[tuple[int, float]]:

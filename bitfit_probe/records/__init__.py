@@ -11,18 +11,17 @@ from bitfit_probe.records.diff import (
     Comparison,
     Diff,
     JudgedBy,
-    Kind,
-    Part,
     Retyped,
     RoleDelta,
     Summary,
     TensorDelta,
-    TensorInfo,
     Unmatched,
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope, Severity
+from bitfit_probe.records.tensors import Kind, Part, TensorInfo
+from bitfit_probe.records.updates import Update, UpdateDelta
 
 __all__ = [
     "AdapterFacts",
@@ -48,5 +47,7 @@ __all__ = [
     "TensorInfo",
     "Uncovered",
     "Unmatched",
+    "Update",
+    "UpdateDelta",
     "Verdict",
 ]

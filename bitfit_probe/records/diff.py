@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bitfit_probe.records.coverage import Coverage
+from bitfit_probe.records.tensors import TensorInfo
+from bitfit_probe.records.updates import UpdateDelta
 
 if TYPE_CHECKING:
     import pandas
@@ -17,68 +19,13 @@ __all__ = [
     "Comparison",
     "Diff",
     "JudgedBy",
-    "Kind",
-    "Part",
     "Retyped",
     "RoleDelta",
     "Summary",
     "TensorDelta",
-    "TensorInfo",
     "Unmatched",
     "Verdict",
 ]
-
-#: What a parameter is to a method that trains some of them.
-Kind = Literal["bias", "weight", "norm", "embedding", "head", "buffer"]
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Where a tensor sits in its architecture.
-
-    Attributes
-    ----------
-    role
-        The tensor's role (``q``, ``k``, ``v``, ``m1``, ``LN1``, ``m2``, ``m3``, ``LN2``, ``embLN``,
-        ``embedding``, ``pooler``, ``head``, …), or None where nothing is known about it.
-    layer
-        Number of the layer, counted from 0, or None outside the layers.
-    stack
-        Which stack of layers (``encoder``, ``decoder``, ``vision``, ``text``), or None where
-        the architecture has one only.
-    kind
-        What the tensor is to a training method. Norm biases are ``bias``, norm scales are ``norm``;
-        everything of a task or language-model head is ``head``.
-    """
-
-    role: str | None
-    layer: int | None
-    stack: str | None
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of the tensors that an architecture stores fused in another one.
-
-    The part is ``whole.reshape(shape)`` narrowed along `axis` to ``[start, stop)``.
-
-    Attributes
-    ----------
-    role
-        Role of the part: ``q``, ``k`` or ``v`` (``gate``, ``m2`` for fused gated MLPs).
-    shape
-        Shape to give the fused tensor before narrowing; the product equals its size.
-    axis, start, stop
-        The range to take, along which axis of `shape`.
-    """
-
-    role: str
-    shape: tuple[int, ...]
-    axis: int
-    start: int
-    stop: int
-
 
 #: How a tensor was judged: its bytes were compared; its container claims an equal checksum; the tuned file
 #: (an adapter, a file of biases) leaves it out, so that it is the base's own; not at all.
@@ -358,7 +305,11 @@ class AdapterFacts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tuned checkpoint beside the base."""
+    """One tuned checkpoint beside the base.
+
+    Where both are adapters, `base_adapter` is the base's, and `updates` says of each matrix that both change
+    by factors how far its ΔW moved on; its row in `tensors` is that of ΔW.
+    """
 
     tuned: CheckpointInfo
     verdict: Verdict
@@ -371,6 +322,8 @@ class Comparison:
     notes: tuple[str, ...] = ()
     key_bias_cancels: bool | None = None
     adapter: AdapterFacts | None = None
+    base_adapter: AdapterFacts | None = None
+    updates: tuple[UpdateDelta, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -211,17 +211,20 @@ class Likeness:
     names
         The tuned checkpoints' paths.
     role
-        The role whose bias deltas are compared, or None for all of them together.
+        The role whose deltas are compared, or None for all of them together.
     cosine
-        Matrix of cosines between bias deltas; None where one of the two did not move.
+        Matrix of cosines between deltas; None where one of the two did not move.
     odd_one_out
         Index into `names` of the one that is least like the others, where one stands out.
+    of
+        What is compared: bias deltas, or the ΔW of adapters.
     """
 
     names: tuple[str, ...]
     role: str | None
     cosine: tuple[tuple[float | None, ...], ...]
     odd_one_out: int | None = None
+    of: Literal["biases", "updates"] = "biases"
 
 
 @dataclass(frozen=True)

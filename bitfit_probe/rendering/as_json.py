@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched
+from bitfit_probe.records import Comparison, Diff, TensorDelta, Unmatched, UpdateDelta
 from bitfit_probe.records.forms import Forms
 from bitfit_probe.records.measures import Ranked, Ranking, Revert, Reverting, Spectrum
 from bitfit_probe.records.report import Report
@@ -121,7 +121,11 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "unmatched_base": [_unmatched(item) for item in comparison.unmatched_base],
         "unmatched_tuned": [_unmatched(item) for item in comparison.unmatched_tuned],
         "notes": list(comparison.notes),
-        **({"adapter": asdict(comparison.adapter)} if comparison.adapter else {}),
+        **_asked(
+            adapter=comparison.adapter and asdict(comparison.adapter),
+            base_adapter=comparison.base_adapter and asdict(comparison.base_adapter),
+            updates=[_update(row) for row in comparison.updates],
+        ),
     }
 
 
@@ -130,6 +134,11 @@ def _tensor(row: TensorDelta) -> dict[str, Any]:
     place = figures.pop("info")
     start = {name: figures.pop(name) for name in ("name", "tuned_name", "part")}
     return {**start, **vars(place), **figures}
+
+
+def _update(row: UpdateDelta) -> dict[str, Any]:
+    figures = dict(vars(row))
+    return {"name": figures.pop("name"), **vars(figures.pop("info")), **figures}
 
 
 def _unmatched(item: Unmatched) -> dict[str, Any]:

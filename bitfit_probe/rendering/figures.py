@@ -64,6 +64,11 @@ _ALL = (
     Measure("energy", "energy", "of ‖Δ‖²", ".1%"),
     Measure("top_row_share", "top 1 % rows", "of ‖Δ‖²", ".1%"),
     Measure("merge_strength", "merged α*", "", ".2f"),
+    # two adapters' updates of a matrix
+    Measure("relative", "of ΔW", "", ".1%"),
+    Measure("base_norm", "‖ΔW‖ before"),
+    Measure("tuned_norm", "‖ΔW‖ after"),
+    Measure("delta_rank", "rank moved", "", ".1f"),
     # a group put back to the base
     Measure("loss_change", "Δ loss", "nats", "+.3f"),
     Measure("accuracy_change", "Δ accuracy", "", "+.1%"),

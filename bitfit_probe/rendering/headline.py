@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
-from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records import Comparison, TensorDelta, UpdateDelta
 from bitfit_probe.rendering.words import grid_name, join_names, percent, plural, printable
 
 __all__ = ["headline"]
@@ -12,15 +13,20 @@ __all__ = ["headline"]
 
 def headline(comparison: Comparison) -> str:
     """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
+    if comparison.base_adapter is not None:
+        return f"{_two_adapters(comparison)}.{_warning(comparison)}"
     unrelated = comparison.summary.unrelated and comparison.verdict in _MOVED
     sentence = (_unrelated if unrelated else _SENTENCES[comparison.verdict])(comparison)
     head = _HEADS.get(comparison.summary.head, "")
     if comparison.verdict == "head-only":
         head = ""
+    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{_warning(comparison)}"
+
+
+def _warning(comparison: Comparison) -> str:
     bad = comparison.summary.nonfinite_tensors
     hold = "holds" if bad == 1 else "hold"
-    warning = f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
-    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{warning}"
+    return f" {plural(bad, 'tensor')} of it {hold} NaN or infinite values!" if bad else ""
 
 
 _HEADS = {
@@ -167,6 +173,47 @@ def _adapter(comparison: Comparison) -> str:
     if facts.incomplete:
         parts.append(f"{plural(len(facts.incomplete), 'module')} without all factors")
     return f"Adapter: {facts.method}{rank}{targets}{more}; {', '.join(parts)}"
+
+
+def _two_adapters(comparison: Comparison) -> str:
+    """Both adapters, and by how much of what the first one adds the second moved on."""
+    facts = [side for side in (comparison.base_adapter, comparison.adapter) if side is not None]
+    names = [f"{side.method}{f' of rank {_ranks(side.ranks)}' if side.ranks else ''}" for side in facts]
+    kinds = names[0] if names[0] == names[1] else " and ".join(names)
+    modules, moved = comparison.updates, [row for row in comparison.updates if row.state == "moved"]
+    of = plural(len(modules), "module")
+    parts = []
+    if comparison.verdict == "identical":
+        parts.append(f"{of}, bit for bit")
+    elif modules:
+        parts.append(f"{len(moved) or 'none'} of {of} moved on{_by_how_much(moved)}")
+    turned = sum(row.state == "same-product" for row in modules)
+    if turned:
+        parts.append(f"{turned:,} have the same ΔW by other factors")
+    others = [row for row in comparison.tensors if row.name not in {update.name for update in modules}]
+    if others:
+        parts.append(
+            f"{sum(bool(row.moved) for row in others):,} of {plural(len(others), 'other tensor')} moved"
+        )
+    for which, items in (("first", comparison.unmatched_base), ("second", comparison.unmatched_tuned)):
+        if items:
+            parts.append(f"{plural(len(items), 'tensor')} only in the {which}")
+    start = "Two adapters" if comparison.verdict == "adapter" else "The same adapter twice"
+    return f"{start} ({kinds}): {', '.join(parts)}"
+
+
+def _by_how_much(moved: Sequence[UpdateDelta]) -> str:
+    """‖ΔW₂ − ΔW₁‖ / ‖ΔW₁‖ and the cosine between both, over all that moved on."""
+    if not moved or any(row.delta_norm is None for row in moved):
+        return ""
+    before, after, delta = (
+        math.hypot(*(getattr(row, name) for row in moved))
+        for name in ("base_norm", "tuned_norm", "delta_norm")
+    )
+    if not before or not after:
+        return ", from ΔW = 0" if not before else ", to ΔW = 0"
+    product = sum((row.cosine or 0.0) * (row.base_norm or 0.0) * (row.tuned_norm or 0.0) for row in moved)
+    return f", by {percent(delta / before)} of ΔW (cosine {product / before / after:.2f})"
 
 
 def _ranks(numbers: Sequence[int]) -> str:

@@ -51,6 +51,7 @@ from bitfit_probe.rendering.subjects.reverting import reverting_blocks
 from bitfit_probe.rendering.subjects.spectra import spectra_chart, spectra_table
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
+from bitfit_probe.rendering.subjects.updates import updates_table
 from bitfit_probe.rendering.words import plural, sentence
 
 __all__ = ["report_document"]
@@ -165,6 +166,9 @@ def _where(report: Report) -> Section:
     peaks = [_peak(report, roles) for roles in (bias_roles_or_matrices, matrix_roles)]
 
     def say(number: int, comparison: Comparison, _: Measured) -> Iterator[Block]:
+        if comparison.updates:
+            yield updates_table(f"updates-{number}", comparison)
+            return
         first, second = bias_roles_or_matrices(comparison), matrix_roles(comparison)
         if not _moved(first):
             yield Text("Nothing inside the layers moved.", "note")

@@ -24,6 +24,7 @@ from bitfit_probe.rendering.subjects.ranking import ranking_blocks
 from bitfit_probe.rendering.subjects.reverting import reverting_blocks
 from bitfit_probe.rendering.subjects.spectra import top_spectra
 from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
+from bitfit_probe.rendering.subjects.updates import updates_table
 
 __all__ = ["diff_document"]
 
@@ -56,6 +57,8 @@ def _comparison(comparison: Comparison, measured: Measured, top: int, by: By | N
         yield adequacy_text(measured.adequacy)
     if measured.forms is not None and by is None:
         yield forms_block(measured.forms)
+    if comparison.updates and top > 0:
+        yield updates_table("updates", comparison, top)
     yield from _sections(comparison, measured, top, by)
     if measured.reverting is not None:
         yield from reverting_blocks("reverting", measured.reverting)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bitfit_probe.records.recommendation import METHODS
 
 __all__ = [
+    "LIKENESS_OF",
     "format_interval",
     "format_number",
     "grid_name",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 _THOUSAND = 1000
+#: What a `Likeness` compares.
+LIKENESS_OF = {"biases": "bias changes", "updates": "the ΔW of adapters"}
 
 
 def printable(text: str) -> str:

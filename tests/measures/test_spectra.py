@@ -13,8 +13,9 @@ from support.reporting import described
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.comparison import compare
+from bitfit_probe.comparison.updates import effective_rank
 from bitfit_probe.measures import spectra as spectra_module
-from bitfit_probe.measures.spectra import RANKS, effective_rank, left_out, spectra
+from bitfit_probe.measures.spectra import RANKS, left_out, spectra
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ class Scaling:
     def shape(self) -> tuple[int, ...]:
         """What of the shape is known: the length of the vector."""
         return (self.vector.size,)
+
+    @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """The factors; those of a bias are its matrix's."""
+        return {} if self.optional else {self.name: replace(self.vector, name=self.name)}
 
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes; see `Change`."""

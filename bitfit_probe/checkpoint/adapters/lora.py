@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,24 @@ class LowRank:
         """Shape of the matrix, outputs first."""
         return (self.b.shape[0], *self.a.shape[1:])
 
+    @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """DoRA's magnitudes."""
+        name = self.name.removesuffix("weight") + "lora_magnitude_vector"
+        return {} if self.magnitude is None else {name: replace(self.magnitude, name=name)}
+
+    @property
+    def update(self) -> Tensor:
+        """s·B·A, outputs first, computed by rows."""
+
+        def rows(start: int, stop: int) -> Float64:
+            a, b = factors(self)
+            delta: Float64 = b[start:stop] @ a
+            delta *= self.scale
+            return delta
+
+        return computed(self.name, self.shape, rows)
+
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes; see `Change`."""
         swapped = self._swapped(base.shape, in_out)
@@ -151,6 +169,17 @@ class BiasShift:
     def shape(self) -> tuple[int, ...]:
         """Shape of the bias."""
         return (self.shift.size,)
+
+    @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """s·v."""
+        if self.scale == 1:
+            return {self.name: replace(self.shift, name=self.name)}
+
+        def rows(start: int, stop: int) -> Float64:
+            return self.scale * self.shift.block(start, stop)[:, np.newaxis]
+
+        return {self.name: computed(self.name, self.shape, rows)}
 
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes; see `Change`."""

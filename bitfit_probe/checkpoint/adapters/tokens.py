@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ class NewRows:
     def shape(self) -> tuple[int, ...]:
         """The least number of rows, and their length."""
         return (max(self.indices, default=-1) + 1, *self.rows.shape[1:])
+
+    @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """The rows, comparable with rows of the same numbers."""
+        return {f"{self.name}{list(self.indices)}": replace(self.rows, name=self.name)}
 
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes; see `Change`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitfit_probe.records.measures import Likeness
 from bitfit_probe.rendering.charts.canvas import SURFACE, Canvas, Panel, annotate, label, sequential
+from bitfit_probe.rendering.words import LIKENESS_OF
 
 __all__ = ["likeness_matrix"]
 
@@ -11,7 +12,7 @@ _CELL, _LABEL, _HEAD, _FOOT = 0.52, 2.5, 0.3, 0.3
 
 
 def likeness_matrix(likeness: Likeness, *, title: str = "") -> Panel | None:
-    """Cosines between bias deltas as a matrix with its values; None for fewer than two checkpoints."""
+    """Cosines between deltas as a matrix with its values; None for fewer than two checkpoints."""
     count = len(likeness.names)
     if count < 2:
         return None
@@ -47,7 +48,8 @@ def likeness_matrix(likeness: Likeness, *, title: str = "") -> Panel | None:
         canvas.text(
             _LABEL,
             _HEAD + _CELL * count + 0.08,
-            f"cosine between bias changes, {likeness.role or 'all roles'}; 1 is the same direction",
+            f"cosine between {LIKENESS_OF[likeness.of]}, {likeness.role or 'all roles'}; "
+            "1 is the same direction",
             size=8,
         )
 
@@ -70,4 +72,4 @@ def _words(likeness: Likeness) -> str:
     ]
     odd = likeness.odd_one_out
     end = "" if odd is None else f" Odd one out: {label(likeness.names[odd])}."
-    return f"Matrix of cosines between bias changes: {', '.join(pairs)}.{end}"
+    return f"Matrix of cosines between {LIKENESS_OF[likeness.of]}: {', '.join(pairs)}.{end}"

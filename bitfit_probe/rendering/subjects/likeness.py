@@ -9,6 +9,7 @@ from bitfit_probe.records.measures import Likeness
 from bitfit_probe.rendering.document.blocks import Chart, Column, Table
 from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.tables import cut_table
+from bitfit_probe.rendering.words import LIKENESS_OF
 
 if TYPE_CHECKING:
     from bitfit_probe.rendering.charts import Panel
@@ -19,7 +20,7 @@ _COSINE = measure("likeness")
 
 
 def likeness_chart(key: str, likeness: Likeness, caption: str) -> Chart:
-    """Cosines between bias changes, in colours and as numbers."""
+    """Cosines between changes, in colours and as numbers."""
 
     def draw() -> Panel | None:
         from bitfit_probe.rendering.charts import likeness_matrix
@@ -30,7 +31,7 @@ def likeness_chart(key: str, likeness: Likeness, caption: str) -> Chart:
 
 
 def likeness_table(key: str, likeness: Likeness) -> Table:
-    """Cosines between bias changes; the mean to the others stays where the matrix has no room."""
+    """Cosines between changes; the mean to the others stays where the matrix has no room."""
     count = len(likeness.names)
     columns = (
         Column("fine-tuned", "name"),
@@ -41,7 +42,8 @@ def likeness_table(key: str, likeness: Likeness) -> Table:
         (f"{at + 1}  {name}", _COSINE.text(_to_others(likeness, at)), *map(_COSINE.text, likeness.cosine[at]))
         for at, name in enumerate(likeness.names)
     ]
-    caption = f"How alike they moved: cosine between bias changes, {likeness.role or 'all roles'}"
+    of = f"{LIKENESS_OF[likeness.of]}, {likeness.role or 'all roles'}"
+    caption = f"How alike they moved: cosine between {of}"
     return cut_table(key, caption, columns, rows)
 
 

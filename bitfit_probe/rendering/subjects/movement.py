@@ -259,7 +259,12 @@ def judged(diff: Diff, comparison: Comparison) -> Iterator[tuple[str, str]]:
     """How tensors were judged, by which architecture, and what is odd about their names."""
     counts = comparison.summary.judged_by
     ways = [f"{plural(counts[how], 'tensor')} {words}" for how, words in _JUDGED.items() if counts.get(how)]
+    if comparison.base_adapter is not None:
+        rest = len(comparison.tensors) - len(comparison.updates)
+        ways = [f"{plural(len(comparison.updates), 'module')} by s·B·A, through the factors"]
+        ways += [f"{plural(rest, 'tensor')} by values"] if rest else []
     source = _KNOWN.get(diff.architecture_known_from, diff.architecture_known_from)
     yield "judged", f"{', '.join(ways)}; architecture {diff.architecture} from {source}"
-    yield "", coverage_sentence(comparison.coverage)
+    if comparison.base_adapter is None:
+        yield "", coverage_sentence(comparison.coverage)
     yield from (("names", note) for note in comparison.notes)

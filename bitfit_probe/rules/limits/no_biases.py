@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
-from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.rows import body
 from bitfit_probe.rules.run_logs import claimed_method
 from bitfit_probe.wording import join_names, plural
@@ -46,6 +46,8 @@ def no_biases(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     mlc-ai/mlc-llm#3494, huggingface/peft#3227
     """
+    if pair.base.adapter is not None:
+        raise CannotTell("the base is an adapter")
     own = len({row.name for row in body(pair, "bias")})
     lost = [item.name for item in pair.comparison.unmatched_base if item.info.kind == "bias"]
     modules = {row.name.removesuffix(".weight") for row in pair.comparison.tensors}
