@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from bitfit_probe.align import TensorPair
-from bitfit_probe.checkpoint import Tensor
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
+from bitfit_probe.checkpoint.storage.rows import block_of, matrix_shape, sampled, some_rows
 from bitfit_probe.forms.surroundings import Surroundings
 from bitfit_probe.records import TensorDelta
 
@@ -25,16 +25,12 @@ if TYPE_CHECKING:
     #: Gives what rows of the tuned tensor should be, before they are rounded: of (base, tuned, row numbers).
     Predict: TypeAlias = Callable[[Float64, Float64, Rows], Float64]
 
-__all__ = ["LIMIT", "Case", "Sample", "block_of"]
+__all__ = ["LIMIT", "Case", "Sample"]
 
 #: What a form that holds may leave over of ‖Δ‖². A prediction is rounded as the file is, so only elements at
 #: the edge between two numbers of the type are missed: below 0.5 % in bfloat16, where most are at an edge.
 #: A form that does not hold leaves 1 − k/n for k numbers spent on n elements.
 LIMIT = 0.01
-#: Rows of the sample: in eight places, so that rows which are alike for standing together are not all of it.
-_PLACES, _ROWS_EACH = 8, 2
-#: Elements up to which the sample is the whole tensor; elements in each place where rows are short.
-_WHOLE, _SHORT = 1 << 14, 1 << 10
 _ELEMENTS_A_BLOCK = 1 << 18
 #: Elements that tell a coarser type, as a rule.
 _TELLING = 16
@@ -151,7 +147,7 @@ class Case:
     @cached_property
     def sample(self) -> Sample:
         """A few rows: all of a small tensor."""
-        numbers, whole = _sampled(*self.shape)
+        numbers, whole = sampled(*self.shape)
         return Sample(numbers, some_rows(self.pair.base, numbers), some_rows(self.pair.tuned, numbers), whole)
 
     def half_steps(self) -> Float64:
@@ -224,43 +220,3 @@ def _is_short(values: Float64) -> bool:
 
 #: The last 13 of a float32's 23 digits.
 _BEYOND_FLOAT16 = 0x1FFF
-
-
-def matrix_shape(tensor: Tensor) -> tuple[int, int]:
-    """Rows and columns of a tensor: experts below each other, one row a filter of a convolution."""
-    shape = tensor.shape
-    if len(shape) == 3 and shape[-1] > _EXPERT_WIDTH:
-        return shape[0] * shape[1], shape[2]
-    return (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-
-
-#: Three axes are experts' matrices where the last one is wider than a convolution's window.
-_EXPERT_WIDTH = 16
-
-
-def block_of(tensor: Tensor, start: int, stop: int) -> Float64:
-    """Rows ``[start, stop)`` in float64, shape (stop - start, columns)."""
-    columns = matrix_shape(tensor)[1]
-    return tensor.block(start * columns, stop * columns).reshape(stop - start, columns)
-
-
-def some_rows(tensor: Tensor, rows: Rows) -> Float64:
-    """The named rows, sorted, in float64; those that stand together are read at once."""
-    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-    runs = np.split(rows, cuts)
-    return np.concatenate([block_of(tensor, int(run[0]), int(run[-1]) + 1) for run in runs])
-
-
-@cache
-def _sampled(rows: int, columns: int) -> tuple[Rows, bool]:
-    each = max(_ROWS_EACH, -(-_SHORT // columns))
-    if rows * columns <= _WHOLE or rows <= _PLACES * each:
-        return np.arange(rows), True
-    # A place in each eighth, spread by the golden ratio: not at the same place of each head or expert, and
-    # the same in every run, so that the same files give the same forms.
-    room = (rows - each) / _PLACES
-    starts = [int((at + (at + 1) * _GOLDEN % 1) * room) for at in range(_PLACES)]
-    return np.unique(np.add.outer(starts, np.arange(each))), False
-
-
-_GOLDEN = (math.sqrt(5) - 1) / 2

@@ -13,6 +13,9 @@ from bitfit_probe.pair import Pair
 
 __all__ = ["adapter_beside", "adapter_of", "adapter_settings"]
 
+#: Where a trainer keeps the adapter of the weights that it saves beside them (verl).
+_SUBFOLDER = "lora_adapter"
+
 
 def adapter_of(pair: Pair) -> Adapter:
     """The adapter that the tuned side is, for rules that need one."""
@@ -24,7 +27,9 @@ def adapter_beside(tuned: Checkpoint) -> Path | None:
     """The adapter file beside merged weights, where there is one."""
     if tuned.adapter is not None or tuned.path.is_file():
         return None
-    return next((path for name in trained().adapters if (path := tuned.folder / name).is_file()), None)
+    folders = (tuned.folder, tuned.folder / _SUBFOLDER)
+    paths = (folder / name for folder in folders for name in trained().adapters)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def adapter_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

@@ -114,6 +114,7 @@ def without(*parts):
         (("lora_",), "The adapter is empty"),
         (("layer.0.attention.self.query.lora_B",), "lacks a factor in 1 module"),
         (("layer.1",), "lacks 2 modules that its configuration targets"),
+        (("query",), "targets query, but none of these 2 modules has factors"),
     ],
 )
 def test_factors_are_absent(tmp_path, saved, dropped, words):
@@ -210,7 +211,9 @@ def test_peft_s_own_merge_is_sound(tmp_path, saved):
     assert codes(*merge(tmp_path, saved, saved[2])) == []
 
 
-@pytest.mark.parametrize(("factor", "code"), [(1.45, None), (1.55, "BP507"), (2.0, "BP507"), (0.45, "BP509")])
+@pytest.mark.parametrize(
+    ("factor", "code"), [(1.0, None), (1.45, "BP512"), (1.55, "BP507"), (2.0, "BP507"), (0.45, "BP509")]
+)
 def test_strength_of_a_merge(tmp_path, saved, factor, code):
     paths = merge(tmp_path, saved, strength(saved[2], factor))
     assert codes(*paths) == ([code] if code else [])
@@ -250,8 +253,8 @@ def test_the_loss_is_what_numpy_says(tmp_path, saved):
     update = 0.003 * (saved[2][name] - state("bert-mlm")[name]).double()
     rest = tuned[name].double() - base[name].double() - update
     from bitfit_probe.pair import Pair
-    from bitfit_probe.rules.merge_strength import strengths
+    from bitfit_probe.rules.merges import merge_beside
 
     ours, theirs = merge(tmp_path, saved, tuned, size=0.003, base=base)
-    found = {item.name: item for item in strengths(Pair.open(ours, theirs))}
+    found = {item.name: item for item in merge_beside(Pair.open(ours, theirs)).targeted}
     assert found[name].lost == pytest.approx(float(rest.norm() / update.norm()), rel=1e-3)

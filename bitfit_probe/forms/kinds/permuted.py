@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.forms.case import LIMIT, Case, block_of, matrix_shape, some_rows
+from bitfit_probe.checkpoint.storage.rows import block_of, matrix_shape, some_rows
+from bitfit_probe.forms.case import LIMIT, Case
 from bitfit_probe.records.forms import Form, Value
 
 if TYPE_CHECKING:

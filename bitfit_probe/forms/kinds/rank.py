@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitfit_probe.checkpoint.storage.rows import block_of
 from bitfit_probe.comparison.lowrank import low_rank
-from bitfit_probe.forms.case import Case, block_of
+from bitfit_probe.forms.case import Case
 from bitfit_probe.forms.surroundings import Surroundings
 from bitfit_probe.records.forms import Form
 

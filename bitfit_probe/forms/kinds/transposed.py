@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bitfit_probe.forms.case import Case, some_rows
+from bitfit_probe.checkpoint.storage.rows import some_rows
+from bitfit_probe.forms.case import Case
 from bitfit_probe.records.forms import Form
 
 __all__ = ["LEVEL", "find"]

@@ -13,6 +13,12 @@ from bitfit_probe.wording import join_names, plural
 
 __all__ = ["empty_adapter"]
 
+_FUSED = "the class: experts fused into one parameter are no modules for target_modules to find"
+_NEVER_ADAPTED = (
+    "Name fused experts in target_parameters (such as mlp.experts.gate_up_proj) and train again, or take the "
+    "names out of target_modules: the adapter does what it was trained to, without these modules."
+)
+
 
 @rule(
     "BP502",
@@ -68,12 +74,33 @@ def empty_adapter(pair: Pair, this: Rule) -> Iterator[Finding]:
         return
     absent = _absent(pair, adapter)
     if absent:
-        yield this.finding(
-            f"The adapter lacks {plural(len(absent), 'module')} that its configuration targets in this base: "
-            f"{join_names(absent, 2)}.",
-            subjects=tuple(absent),
-            evidence=(file, Evidence("absent_modules", len(absent), "modules")),
-        )
+        yield _lacking(this, absent, adapter, file)
+
+
+def _lacking(this: Rule, absent: list[str], adapter: Adapter, file: Evidence) -> Finding:
+    """Modules that are absent here and there were lost; a kind that is absent everywhere never got factors."""
+    there = {_kind(name.removesuffix(".weight")) for name in adapter.altered}
+    evidence = (file, Evidence("absent_modules", len(absent), "modules"))
+    if any(_kind(module) in there for module in absent):
+        message = f"that its configuration targets in this base: {join_names(absent, 2)}."
+        message = f"The adapter lacks {plural(len(absent), 'module')} {message}"
+        return this.finding(message, subjects=tuple(absent), evidence=evidence)
+    kinds = join_names(dict.fromkeys(module.rpartition(".")[2] for module in absent))
+    experts = any(".experts." in module for module in absent)
+    first = "which modules the model had in training"
+    return this.finding(
+        f"The configuration targets {kinds}, but none of these {plural(len(absent), 'module')} has factors, "
+        f"as {absent[0]}: they were never adapted. Look first at "
+        f"{_FUSED if experts else first}.",
+        subjects=tuple(absent),
+        evidence=evidence,
+        advice=_NEVER_ADAPTED,
+    )
+
+
+def _kind(module: str) -> tuple[bool, str]:
+    """The last name, of experts apart from that of the dense layers."""
+    return ".experts." in module, module.rpartition(".")[2]
 
 
 def _absent(pair: Pair, adapter: Adapter) -> list[str]:

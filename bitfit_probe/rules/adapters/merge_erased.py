@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.merges import merge_beside, strength
 
 __all__ = ["merge_erased"]
 
@@ -23,7 +23,7 @@ LEVELS = 16
     "merge-erased",
     "error",
     needs=("comparison", "merged-adapter"),
-    explains=("BP107", "BP203", "BP309"),
+    explains=("BP107", "BP203", "BP309", "BP512"),
     catalogue=(31,),
 )
 def merge_erased(pair: Pair, this: Rule) -> Iterator[Finding]:
@@ -52,10 +52,12 @@ def merge_erased(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     ARahim3/mlx-tune#15, huggingface/transformers#31293, huggingface/peft#2321
     """
-    found = strengths(pair)
+    found = merge_beside(pair).of("merged", "scaled", "other")
+    if not found:
+        return
     alpha = statistics.median(item.alpha for item in found)
     moved = statistics.median(item.moved for item in found)
-    if abs(alpha) >= ERASED or not moved:
+    if abs(alpha) >= ERASED:
         return
     levels = statistics.median(item.levels for item in found)
     grid = levels <= LEVELS < found[0].columns
@@ -65,7 +67,7 @@ def merge_erased(pair: Pair, this: Rule) -> Iterator[Finding]:
         f"{moved:.0%} of their elements changed{shown}.",
         subjects=tuple(item.name for item in found),
         evidence=(
-            Evidence("merge_strength", alpha, about="median", source="α* = ⟨Δ, s·BA⟩ / ‖s·BA‖²"),
+            strength(alpha),
             Evidence("levels_a_row", levels, "values", about="median"),
         ),
     )

@@ -8,7 +8,7 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_beside
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.merges import merge_beside, strength
 from bitfit_probe.rules.rows import is_the_base
 from bitfit_probe.wording import plural
 
@@ -18,7 +18,7 @@ __all__ = ["merge_is_base"]
 EXPLAINED_BY_ROUNDING = 0.9
 
 
-@rule("BP504", "merge-is-base", "error", explains=("BP201", "BP204"), catalogue=(8,))
+@rule("BP504", "merge-is-base", "error", explains=("BP201", "BP204", "BP512"), catalogue=(8,))
 def merge_is_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The "merged" folder holds the base's weights; the adapter lies beside them, unmerged.
 
@@ -45,7 +45,7 @@ def merge_is_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """
     if adapter_beside(pair.tuned) is None or not is_the_base(pair):
         return
-    found = strengths(pair)
+    found = merge_beside(pair).targeted
     if min(item.rounded for item in found) > EXPLAINED_BY_ROUNDING:
         return
     count = pair.comparison.summary.compared_tensors
@@ -54,7 +54,7 @@ def merge_is_base(pair: Pair, this: Rule) -> Iterator[Finding]:
         "base's: it "
         "was not merged.",
         evidence=(
-            Evidence("merge_strength", 0.0, about="median", source="α* = ⟨Δ, s·BA⟩ / ‖s·BA‖²"),
+            strength(0.0),
             Evidence("compared_tensors", count, "tensors"),
         ),
     )

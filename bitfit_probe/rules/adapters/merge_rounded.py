@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.merges import merge_beside
 from bitfit_probe.wording import format_number
 
 __all__ = ["merge_rounded"]
@@ -26,7 +26,7 @@ _HALF = ("bfloat16", "float16")
     "merge-rounded-away",
     "warning",
     needs=("comparison", "merged-adapter"),
-    explains=("BP107", "BP201", "BP203", "BP204", "BP504", "BP509"),
+    explains=("BP107", "BP201", "BP203", "BP204", "BP504", "BP509", "BP512"),
     catalogue=(30,),
 )
 def merge_rounded(pair: Pair, this: Rule) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def merge_rounded(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1388, QwenLM/Qwen#1168
     """
-    found = [item for item in strengths(pair) if pair.rows[_tuned(pair, item.name)].tuned_dtype in _HALF]
+    found = [item for item in merge_beside(pair).targeted if item.row.tuned_dtype in _HALF]
     if not found:
         return
     lost = statistics.median(item.lost for item in found)
@@ -63,7 +63,7 @@ def merge_rounded(pair: Pair, this: Rule) -> Iterator[Finding]:
         return
     yield this.finding(
         f"Rounding took {format_number(100 * min(lost, 1.0))} % of the merged update's length: the update "
-        f"is as small as the steps of {pair.rows[_tuned(pair, found[0].name)].tuned_dtype} ({moved:.0%} of "
+        f"is as small as the steps of {found[0].row.tuned_dtype} ({moved:.0%} of "
         "the elements moved).",
         subjects=tuple(item.name for item in found),
         evidence=(
@@ -71,7 +71,3 @@ def merge_rounded(pair: Pair, this: Rule) -> Iterator[Finding]:
             Evidence("moved_elements", moved, "share"),
         ),
     )
-
-
-def _tuned(pair: Pair, name: str) -> str:
-    return next(row.tuned_name for row in pair.comparison.tensors if row.name == name and row.part is None)

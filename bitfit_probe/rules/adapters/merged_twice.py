@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterator
 
 from bitfit_probe.pair import Pair
-from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.records import Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.merge_strength import strengths
+from bitfit_probe.rules.merges import merge_beside, strength
 
 __all__ = ["merged_twice"]
 
@@ -21,7 +21,7 @@ TWICE = 1.5
     "merged-more-than-once",
     "error",
     needs=("comparison", "merged-adapter"),
-    explains=("BP107", "BP508"),
+    explains=("BP107", "BP508", "BP512"),
     catalogue=(29,),
 )
 def merged_twice(pair: Pair, this: Rule) -> Iterator[Finding]:
@@ -48,7 +48,9 @@ def merged_twice(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/peft#1355, huggingface/peft#3111
     """
-    found = strengths(pair)
+    found = merge_beside(pair).of("merged", "scaled", "other")
+    if not found:
+        return
     alpha = statistics.median(item.alpha for item in found)
     if alpha < TWICE:
         return
@@ -56,5 +58,5 @@ def merged_twice(pair: Pair, this: Rule) -> Iterator[Finding]:
         f"The adapter is in the weights {alpha:.2g} times over (α* = {alpha:.3f}, median of {len(found)} "
         "matrices; merged once gives 1).",
         subjects=tuple(item.name for item in found),
-        evidence=(Evidence("merge_strength", alpha, about="median", source="α* = ⟨Δ, s·BA⟩ / ‖s·BA‖²"),),
+        evidence=(strength(alpha),),
     )

@@ -7,19 +7,19 @@ from statistics import median
 
 from bitfit_probe.forms import forms_of_pair
 from bitfit_probe.pair import Pair
-from bitfit_probe.records import Evidence, Finding, TensorDelta, Unmatched
-from bitfit_probe.rules.adapter_files import adapter_settings
-from bitfit_probe.rules.engine.rule import Rule, rule
+from bitfit_probe.records import Evidence, Finding, Unmatched
+from bitfit_probe.rules.adapter_files import adapter_beside
+from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
+from bitfit_probe.rules.merges import merge_beside
 from bitfit_probe.rules.tensors import is_adapter
 
 __all__ = ["wrong_base"]
 
 #: Untargeted matrices that a merge of one adapter may leave changed: none, but for a cast or a trained head.
 FEW = 0.2
-_MATRICES = ("weight", "embedding")
 
 
-@rule("BP107", "wrong-base", "error", explains=("BP301", "BP602"), catalogue=(32,))
+@rule("BP107", "wrong-base", "error", explains=("BP301", "BP512", "BP602"), catalogue=(32,))
 def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Another base than the one that it was tuned from, or a vocabulary that was cut.
 
@@ -36,9 +36,8 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Less than half of the base is left in the tuned matrices (median slope of one on the other, and median
-    cosine). For a
-    folder that holds a merge beside its adapter: most matrices that the adapter does not target moved as
-    well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
+    cosine). For a folder that holds a merge beside its adapter: no tensor that the adapter changes holds its
+    update alone, and matrices that it leaves alone moved as well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
     rows that pad the table.
 
     What to do
@@ -56,8 +55,8 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     slopes = [slope for row in rows if len(row.shape) > 1 and (slope := row.base_left) is not None]
     if slopes and pair.comparison.summary.unrelated and not _reordered(pair):
         yield _unrelated(this, slopes)
-    elif targets := _targets(pair):
-        yield from _merged_elsewhere(this, [row for row in rows if len(row.shape) > 1], targets)
+    else:
+        yield from _merged_elsewhere(pair, this)
     yield from _trimmed(pair, this)
 
 
@@ -79,19 +78,21 @@ def _unrelated(this: Rule, slopes: list[float]) -> Finding:
     )
 
 
-def _targets(pair: Pair) -> dict[str, None]:
-    found = adapter_settings(pair.tuned).get("target_modules")
-    return dict.fromkeys(str(name) for name in found) if isinstance(found, list) else {}
-
-
-def _merged_elsewhere(this: Rule, rows: list[TensorDelta], targets: dict[str, None]) -> Iterator[Finding]:
-    others = [row for row in rows if row.name.split(".")[-2] not in targets]
+def _merged_elsewhere(pair: Pair, this: Rule) -> Iterator[Finding]:
+    """Nothing holds the update of the adapter beside it, and what it leaves alone moved as well."""
+    if adapter_beside(pair.tuned) is None:
+        return
+    try:
+        merge = merge_beside(pair)
+    except CannotTell:
+        return
+    others = [row for row in merge.untargeted if row.info.kind == "weight" and len(row.shape) > 1]
     moved = [row for row in others if row.moved]
-    if len(others) > 1 and len(moved) > FEW * len(others):
+    if len(others) > 1 and len(moved) > FEW * len(others) and not merge.of("merged", "scaled"):
         yield this.finding(
-            f"The adapter beside it targets {', '.join(list(targets)[:4])}, but {len(moved)} of "
-            f"{len(others)} other "
-            "matrices differ from this base too: it was merged into another model.",
+            f"None of the {len(merge.targeted)} tensors that the adapter beside it changes holds its update "
+            f"and no more, and {len(moved)} of {len(others)} other matrices differ from this base too: it was "
+            "merged into another model.",
             subjects=tuple(row.name for row in moved)[:10],
             evidence=(Evidence("untargeted_matrices_moved", len(moved) / len(others), "share"),),
             advice="Give the base that the adapter was trained on, and merge into that one.",
