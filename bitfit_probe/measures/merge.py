@@ -1,7 +1,7 @@
 """Weights beside an adapter: what became of each tensor that the adapter changes, and of all others.
 
-The adapter says what its merge is (see `bitfit_probe.checkpoint.adapters`), so each tensor is judged by itself,
-on a few rows: is the update in it, how often, and is anything else.
+The adapter says what its merge is (see `bitfit_probe.checkpoint.adapters`), so each tensor is judged by
+itself, on a few rows: is the update in it, how often, and is anything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Each tensor of a merge judged by the adapter beside it; peft makes the merges, faults are planted in them."""
+"""Each tensor of a merge judged by the adapter beside it; peft merges, faults are planted."""
 
 from __future__ import annotations
 

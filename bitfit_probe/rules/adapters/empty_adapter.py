@@ -78,7 +78,7 @@ def empty_adapter(pair: Pair, this: Rule) -> Iterator[Finding]:
 
 
 def _lacking(this: Rule, absent: list[str], adapter: Adapter, file: Evidence) -> Finding:
-    """Modules that are absent here and there were lost; a kind that is absent everywhere never got factors."""
+    """Modules that are absent here and there were lost; a kind that is absent everywhere had no factors."""
     there = {_kind(name.removesuffix(".weight")) for name in adapter.altered}
     evidence = (file, Evidence("absent_modules", len(absent), "modules"))
     if any(_kind(module) in there for module in absent):

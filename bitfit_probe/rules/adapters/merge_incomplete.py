@@ -21,9 +21,9 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     What it means
     -------------
-    The merge went past some of the modules that the adapter changes (experts, fused projections, a prefix that
-    did not match), added their update with another strength, or they hold another change than this adapter's.
-    Or matrices moved that the adapter leaves alone.
+    The merge went past some of the modules that the adapter changes (experts, fused projections, a prefix
+    that did not match), added their update with another strength, or they hold another change than this
+    adapter's. Or matrices moved that the adapter leaves alone.
 
     Why it matters
     --------------
@@ -34,7 +34,7 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     For each tensor that the adapter changes its update is computed as peft computes it and compared with the
     change found, on a few rows: merged (up to rounding), at rest (an error), α times the update, or something
-    else (warnings). What the adapter does not change must be at rest; where matrices are not, it is a warning.
+    else (warnings). What the adapter does not change must be at rest; matrices that are not are a warning.
 
     What to do
     ----------

@@ -37,8 +37,8 @@ def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     Less than half of the base is left in the tuned matrices (median slope of one on the other, and median
     cosine). For a folder that holds a merge beside its adapter: no tensor that the adapter changes holds its
-    update alone, and matrices that it leaves alone moved as well. Embeddings with fewer rows than the base's (a warning): resizing to ``len(tokenizer)`` cuts the
-    rows that pad the table.
+    update alone, and matrices that it leaves alone moved as well. Embeddings with fewer rows than the base's
+    (a warning): resizing to ``len(tokenizer)`` cuts the rows that pad the table.
 
     What to do
     ----------
@@ -91,8 +91,8 @@ def _merged_elsewhere(pair: Pair, this: Rule) -> Iterator[Finding]:
     if len(others) > 1 and len(moved) > FEW * len(others) and not merge.of("merged", "scaled"):
         yield this.finding(
             f"None of the {len(merge.targeted)} tensors that the adapter beside it changes holds its update "
-            f"and no more, and {len(moved)} of {len(others)} other matrices differ from this base too: it was "
-            "merged into another model.",
+            f"and no more, and {len(moved)} of {len(others)} other matrices differ from this base too: it "
+            "was merged into another model.",
             subjects=tuple(row.name for row in moved)[:10],
             evidence=(Evidence("untargeted_matrices_moved", len(moved) / len(others), "share"),),
             advice="Give the base that the adapter was trained on, and merge into that one.",
