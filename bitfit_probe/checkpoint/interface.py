@@ -83,6 +83,9 @@ class Adapter:
         Tensors that it holds whole (trained biases, saved modules, norms), by the same kind of name.
     incomplete
         Modules of which a factor is missing or empty.
+    misranked
+        By module, the rank that the configuration promises and that of the factors, where they differ: peft
+        refuses to load it.
     """
 
     label: str
@@ -90,6 +93,7 @@ class Adapter:
     altered: Mapping[str, Change]
     stored: Mapping[str, Tensor]
     incomplete: tuple[str, ...] = ()
+    misranked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

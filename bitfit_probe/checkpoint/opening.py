@@ -11,7 +11,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter
+from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter, left_beside
 from bitfit_probe.checkpoint.directory import HEAD_BYTES, find_weights, left_unread, standard_weights
 from bitfit_probe.checkpoint.foreign import KERAS_ADVICE, file_refusal
 from bitfit_probe.checkpoint.interface import Checkpoint
@@ -136,7 +136,7 @@ def _stored(file: File, key: str | None) -> Checkpoint:
             if is_adapter(file.path, checkpoint.tensors):
                 return as_adapter(checkpoint)
             _check_shown(checkpoint, file)
-            return checkpoint
+            return replace(checkpoint, notes=(*checkpoint.notes, *left_beside(checkpoint.tensors)))
     raise _unknown(head, file.path)
 
 

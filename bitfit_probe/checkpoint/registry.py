@@ -45,7 +45,7 @@ class Naming:
     standard
         Names under which loaders look for a model in a folder, the first one first.
     adapters
-        Names under which peft looks for an adapter.
+        Names under which peft, or mlx-lm, looks for an adapter.
     priority
         Which format wins where a folder holds several: the lowest.
     is_export

@@ -290,6 +290,10 @@ class AdapterFacts:
         Modules of which a factor is missing or empty.
     base
         What the configuration names as its base.
+    misranked
+        By module, the rank that the configuration promises and that of the factors, where they differ.
+    rows
+        By tensor, how many rows of it were trained alone (token rows); its module is none of `modules`.
     """
 
     method: str
@@ -301,6 +305,8 @@ class AdapterFacts:
     stored: int
     incomplete: tuple[str, ...]
     base: str | None
+    misranked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from bitfit_probe.records import Comparison, TensorDelta, UpdateDelta
+from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.rendering.adapters import adapter_on_base, two_adapters
 from bitfit_probe.rendering.words import grid_name, join_names, percent, plural, printable
 
 __all__ = ["headline"]
@@ -14,7 +14,7 @@ __all__ = ["headline"]
 def headline(comparison: Comparison) -> str:
     """The verdict in one sentence, with its figures, and what it holds for where that is not the model."""
     if comparison.base_adapter is not None:
-        return f"{_two_adapters(comparison)}.{_warning(comparison)}"
+        return f"{two_adapters(comparison)}.{_warning(comparison)}"
     unrelated = comparison.summary.unrelated and comparison.verdict in _MOVED
     sentence = (_unrelated if unrelated else _SENTENCES[comparison.verdict])(comparison)
     head = _HEADS.get(comparison.summary.head, "")
@@ -159,67 +159,6 @@ def _merged_lora(comparison: Comparison) -> str:
     return f"Merged LoRA: {_matrices(comparison)} moved, each by a low-rank change; no bias moved"
 
 
-def _adapter(comparison: Comparison) -> str:
-    facts = comparison.adapter
-    if facts is None:
-        return "An adapter"
-    summary = comparison.summary
-    rank = f" of rank {_ranks(facts.ranks)}" if facts.ranks else ""
-    targets = f" on {', '.join(map(printable, facts.targets[:6]))}" if facts.targets else ""
-    more = ", …" if len(facts.targets) > 6 else ""
-    parts = [f"{summary.changed_tensors:,} of its {plural(summary.compared_tensors, 'tensor')} moved"]
-    if _moved(comparison, "bias")[0]:
-        parts.append(f"{_biases(comparison)} among them")
-    if facts.incomplete:
-        parts.append(f"{plural(len(facts.incomplete), 'module')} without all factors")
-    return f"Adapter: {facts.method}{rank}{targets}{more}; {', '.join(parts)}"
-
-
-def _two_adapters(comparison: Comparison) -> str:
-    """Both adapters, and by how much of what the first one adds the second moved on."""
-    facts = [side for side in (comparison.base_adapter, comparison.adapter) if side is not None]
-    names = [f"{side.method}{f' of rank {_ranks(side.ranks)}' if side.ranks else ''}" for side in facts]
-    kinds = names[0] if names[0] == names[1] else " and ".join(names)
-    modules, moved = comparison.updates, [row for row in comparison.updates if row.state == "moved"]
-    of = plural(len(modules), "module")
-    parts = []
-    if comparison.verdict == "identical":
-        parts.append(f"{of}, bit for bit")
-    elif modules:
-        parts.append(f"{len(moved) or 'none'} of {of} moved on{_by_how_much(moved)}")
-    turned = sum(row.state == "same-product" for row in modules)
-    if turned:
-        parts.append(f"{turned:,} have the same ΔW by other factors")
-    others = [row for row in comparison.tensors if row.name not in {update.name for update in modules}]
-    if others:
-        parts.append(
-            f"{sum(bool(row.moved) for row in others):,} of {plural(len(others), 'other tensor')} moved"
-        )
-    for which, items in (("first", comparison.unmatched_base), ("second", comparison.unmatched_tuned)):
-        if items:
-            parts.append(f"{plural(len(items), 'tensor')} only in the {which}")
-    start = "Two adapters" if comparison.verdict == "adapter" else "The same adapter twice"
-    return f"{start} ({kinds}): {', '.join(parts)}"
-
-
-def _by_how_much(moved: Sequence[UpdateDelta]) -> str:
-    """‖ΔW₂ − ΔW₁‖ / ‖ΔW₁‖ and the cosine between both, over all that moved on."""
-    if not moved or any(row.delta_norm is None for row in moved):
-        return ""
-    before, after, delta = (
-        math.hypot(*(getattr(row, name) for row in moved))
-        for name in ("base_norm", "tuned_norm", "delta_norm")
-    )
-    if not before or not after:
-        return ", from ΔW = 0" if not before else ", to ΔW = 0"
-    product = sum((row.cosine or 0.0) * (row.base_norm or 0.0) * (row.tuned_norm or 0.0) for row in moved)
-    return f", by {percent(delta / before)} of ΔW (cosine {product / before / after:.2f})"
-
-
-def _ranks(numbers: Sequence[int]) -> str:
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-
-
 def _incomparable(comparison: Comparison) -> str:
     shared = sum(row.parameters for row in _body(comparison.tensors))
     return (
@@ -241,6 +180,6 @@ _SENTENCES = {
     "partial": _partial,
     "full": _full,
     "merged-lora": _merged_lora,
-    "adapter": _adapter,
+    "adapter": adapter_on_base,
     "incomparable": _incomparable,
 }

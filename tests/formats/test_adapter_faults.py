@@ -17,6 +17,7 @@ import bitfit_probe
 from bitfit_probe.align import align
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import AmbiguousError, ShapesError, TargetsError, UnsupportedError
+from bitfit_probe.rendering import headline
 
 
 def written(folder: Path, tensors: dict[str, torch.Tensor], **config: Any) -> Path:
@@ -234,3 +235,58 @@ def test_rows_of_an_embedding_go_by_the_end_of_its_name(tmp_path: Path) -> None:
     adapter = open_checkpoint(written(tmp_path / "a", rows, trainable_token_indices=given)).adapter
     assert adapter is not None
     assert adapter.altered["model.embed_tokens.weight"].shape == (6, 4)
+
+
+def test_ranks_that_the_configuration_does_not_tell_are_named(tmp_path: Path) -> None:
+    """As add_weighted_adapter leaves them: peft refuses to load the file (huggingface/peft#3737)."""
+    stem = "base_model.model.model.layers.0.self_attn"
+    tensors = {
+        f"{stem}.{name}.lora_{key}.weight": torch.ones(shape)
+        for name, rank in (("q_proj", 8), ("v_proj", 4))
+        for key, shape in (("A", (rank, 16)), ("B", (16, rank)))
+    }
+    adapter = open_checkpoint(written(tmp_path / "a", tensors, r=8, lora_alpha=8))
+    assert adapter.adapter is not None
+    assert adapter.adapter.misranked == {"model.layers.0.self_attn.v_proj": (8, 4)}
+    assert "v_proj: 4 instead of 8): peft refuses to load it" in adapter.notes[0]
+    told = written(tmp_path / "b", tensors, r=8, lora_alpha=8, rank_pattern={"v_proj": 4})
+    assert open_checkpoint(told).notes == ()
+
+
+def test_biases_of_a_lora_on_a_base_without_are_named(tmp_path: Path) -> None:
+    stem = "model.layers.0.self_attn.q_proj"
+    write(tmp_path / "base.safetensors", {f"{stem}.weight": torch.ones(16, 16)})
+    tensors = {
+        f"base_model.model.{stem}.lora_A.weight": torch.ones(4, 16),
+        f"base_model.model.{stem}.lora_B.weight": torch.ones(16, 4),
+        f"base_model.model.{stem}.lora_B.bias": torch.ones(16),
+    }
+    adapter = written(tmp_path / "a", tensors, r=4, lora_bias=True)
+    (found,) = bitfit_probe.diff(tmp_path / "base.safetensors", adapter).comparisons
+    assert headline(found) == (
+        "Adapter: LoRA of rank 4 on q_proj; 1 of its 1 tensor moved, "
+        "1 bias of it that the base has no tensor for, so that peft can't merge it."
+    )
+
+
+def test_token_rows_are_rows_of_their_table_and_no_target(tmp_path: Path) -> None:
+    base = {
+        "model.embed_tokens.weight": torch.ones(8, 4),
+        "model.layers.0.self_attn.q_proj.weight": torch.ones(4, 4),
+    }
+    write(tmp_path / "base.safetensors", base)
+    stem = "base_model.model.model"
+    tensors = {
+        f"{stem}.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2, 4),
+        f"{stem}.layers.0.self_attn.q_proj.lora_B.weight": torch.ones(4, 2),
+        f"{stem}.embed_tokens.token_adapter.trainable_tokens_delta": torch.zeros(3, 4),
+    }
+    adapter = written(tmp_path / "a", tensors, r=2, trainable_token_indices=[1, 2, 5])
+    (found,) = bitfit_probe.diff(tmp_path / "base.safetensors", adapter).comparisons
+    assert found.adapter is not None
+    assert (found.adapter.targets, found.adapter.modules) == (("q_proj",), 1)
+    assert found.adapter.rows == {"model.embed_tokens.weight": 3}
+    assert (
+        headline(found)
+        == "Adapter: LoRA of rank 2 on q_proj; 3 rows of embed_tokens; 2 of its 2 tensors moved."
+    )

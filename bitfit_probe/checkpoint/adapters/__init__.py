@@ -4,8 +4,21 @@ One module a method; `bitfit_probe.checkpoint.adapters.reading` finds them by li
 """
 
 from bitfit_probe.checkpoint.adapters.lora import LowRank, factors, low_rank
+from bitfit_probe.checkpoint.adapters.loralib import left_beside
 from bitfit_probe.checkpoint.adapters.overlay import lay_over
 from bitfit_probe.checkpoint.adapters.reading import as_adapter, is_adapter
+from bitfit_probe.checkpoint.adapters.tokens import NewRows
 from bitfit_probe.checkpoint.interface import Adapter, Change
 
-__all__ = ["Adapter", "Change", "LowRank", "as_adapter", "factors", "is_adapter", "lay_over", "low_rank"]
+__all__ = [
+    "Adapter",
+    "Change",
+    "LowRank",
+    "NewRows",
+    "as_adapter",
+    "factors",
+    "is_adapter",
+    "lay_over",
+    "left_beside",
+    "low_rank",
+]

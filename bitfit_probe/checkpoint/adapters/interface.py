@@ -26,11 +26,17 @@ class Changes:
         Tensors of the tuned model that the file holds as they are, by name.
     incomplete
         Modules of which a factor is missing or empty.
+    misranked
+        The rank that the configuration promises of a module, and that of its factors, where they differ.
+    notes
+        What else a person should know.
     """
 
     altered: Mapping[str, Change]
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     incomplete: tuple[str, ...] = ()
+    misranked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Method(Protocol):

@@ -243,16 +243,20 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
         parts[parsed[1]] = tensor
     altered: dict[str, Change] = {}
     incomplete = []
-    alphas = NamePatterns(config.get("alpha_pattern"))
+    alphas, ranks = (NamePatterns(config.get(key)) for key in ("alpha_pattern", "rank_pattern"))
+    misranked = {}
     for module, parts in modules.items():
         change = _low_rank(module, parts, config, alphas, path)
         if change is None:
             incomplete.append(module)
             continue
         altered[change.name] = change
+        promised = _look_up(ranks, "rank_pattern", module, config.get("r"), path)
+        if isinstance(promised, int) and promised != change.rank:
+            misranked[module] = promised, change.rank
         if "bias" in parts:
             altered[f"{module}.bias"] = BiasShift(f"{module}.bias", parts["bias"], change.scale)
-    return Changes(altered, incomplete=tuple(incomplete))
+    return Changes(altered, incomplete=tuple(incomplete), misranked=misranked)
 
 
 def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
@@ -278,10 +282,14 @@ def _low_rank(
 
 
 def _scale(module: str, rank: int, config: Mapping[str, Any], alphas: NamePatterns, path: Path) -> float:
-    try:
-        alpha = alphas.look_up(module, config.get("lora_alpha", rank))
-    except UnreadExpressionError as error:
-        raise not_read(f"its alpha_pattern is not read: {error}", path) from error
+    alpha = _look_up(alphas, "alpha_pattern", module, config.get("lora_alpha", rank), path)
     if not isinstance(alpha, (int, float)) or not abs(alpha) <= _LARGEST_ALPHA:  # NaN is not, either
         raise not_read(f"its lora_alpha is no number up to {_LARGEST_ALPHA:,}", path)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _look_up(patterns: NamePatterns, key: str, module: str, default: Any, path: Path) -> Any:
+    try:
+        return patterns.look_up(module, default)
+    except UnreadExpressionError as error:
+        raise not_read(f"its {key} is not read: {error}", path) from error

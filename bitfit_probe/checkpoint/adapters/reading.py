@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bitfit_probe.checkpoint.adapters import tokens
+from bitfit_probe.checkpoint.adapters import loralib, mlx, tokens
 from bitfit_probe.checkpoint.adapters.interface import Method, not_read
 from bitfit_probe.checkpoint.interface import Adapter, Checkpoint, read_json
 from bitfit_probe.checkpoint.registry import modules_of, trained
@@ -24,10 +24,15 @@ _WRAPPED = re.compile(r"\.(?:base_layer|modules_to_save(?:\.default)?|original_m
 
 
 def is_adapter(path: Path, names: Iterable[str]) -> bool:
-    """Whether a weight file is an adapter: by its name, or by peft's prefix and configuration."""
+    """Whether a weight file is an adapter: by its name, its tensors', or these and its configuration."""
     if path.name in trained().adapters:
         return True
-    return (path.parent / CONFIG).is_file() and any(name.startswith(_PREFIX) for name in names)
+    names = tuple(names)
+    if loralib.are_factors_alone(names):
+        return True
+    config = read_json(path.parent / CONFIG)
+    own = mlx.matches if config and mlx.is_configuration(config) else re.compile(re.escape(_PREFIX)).match
+    return config is not None and any(map(own, names))
 
 
 def as_adapter(checkpoint: Checkpoint) -> Checkpoint:
@@ -38,39 +43,63 @@ def as_adapter(checkpoint: Checkpoint) -> Checkpoint:
     UnsupportedError
         No adapter_config.json that names a method, or one that only peft can apply.
     """
-    config = read_json(checkpoint.folder / CONFIG)
-    if config is None or not isinstance(config.get("peft_type"), str):
+    config = read_json(checkpoint.folder / CONFIG) or {}
+    method = _method(config, checkpoint.tensors, checkpoint.path)
+    if method is None:
         raise UnsupportedError(
             f"an adapter without a {CONFIG} that names its method",
             advice=f"copy {CONFIG} from where the adapter was saved: without it the scale is not known",
             path=checkpoint.path,
         )
-    adapter = _adapter(_plain(checkpoint.tensors), config, checkpoint.path)
-    return replace(checkpoint, format=f"PEFT {adapter.label}, {checkpoint.format}", adapter=adapter)
+    path = checkpoint.path
+    tensors = _plain(checkpoint.tensors)
+    own = {name: tensor for name, tensor in tensors.items() if method.matches(name)}
+    changes = method.changes(own, config, path)
+    rows = tokens.new_rows(tensors, config, path)
+    others = (name for name in tensors if name not in own and not tokens.matches(name))
+    adapter = Adapter(
+        label=method.label(config),
+        config=config,
+        altered={**changes.altered, **rows},
+        stored={**changes.stored, **{name: replace(tensors[name], name=name) for name in others}},
+        incomplete=changes.incomplete,
+        misranked=changes.misranked,
+    )
+    whose = "PEFT " if "peft_type" in config else ""
+    return replace(
+        checkpoint,
+        format=f"{whose}{adapter.label}, {checkpoint.format}",
+        adapter=adapter,
+        notes=(*checkpoint.notes, *changes.notes, *_misranked(changes.misranked)),
+    )
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_WRAPPED.sub("", name.removeprefix(_PREFIX)): tensor for name, tensor in tensors.items()}
 
 
-def _adapter(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Adapter:
-    method = next((item for item in _methods() if config["peft_type"] == item.PEFT_TYPE), None)
+def _misranked(found: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    if found:
+        module, (promised, rank) = next(iter(found.items()))
+        yield (
+            f"{len(found)} of its modules have another rank than {CONFIG} tells ({module}: {rank} instead of"
+            f" {promised}): peft refuses to load it"
+        )
+
+
+def _method(config: Mapping[str, Any], names: Iterable[str], path: Path) -> Method | None:
+    """Whose names and rules the file has; None where nothing tells."""
+    kind = config.get("peft_type")
+    if mlx.is_configuration(config):
+        kind = mlx.PEFT_TYPE
+    elif kind in (None, "LORA") and loralib.are_factors_alone(names):
+        kind = loralib.PEFT_TYPE
+    if not isinstance(kind, str):
+        return None
+    method = next((item for item in _methods() if kind == item.PEFT_TYPE), None)
     if method is None:
-        raise not_read(f"a PEFT adapter of the kind {config['peft_type'][:40]!r}, which is not read", path)
-    own = {name: tensor for name, tensor in tensors.items() if method.matches(name)}
-    changes = method.changes(own, config, path)
-    rows = tokens.changes(tensors, config, path)
-    stored = dict(changes.stored)
-    for name, tensor in tensors.items():
-        if name not in own and not tokens.matches(name):
-            stored[name] = replace(tensor, name=name)
-    return Adapter(
-        label=method.label(config),
-        config=config,
-        altered={**changes.altered, **rows},
-        stored=stored,
-        incomplete=changes.incomplete,
-    )
+        raise not_read(f"a PEFT adapter of the kind {kind[:40]!r}, which is not read", path)
+    return method
 
 
 def _methods() -> tuple[Method, ...]:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bitfit_probe.checkpoint.adapters.interface import not_read
+from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
 from bitfit_probe.checkpoint.adapters.patterns import named_by_end
 from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 
-__all__ = ["changes", "matches"]
+__all__ = ["PEFT_TYPE", "NewRows", "changes", "label", "matches", "new_rows"]
 
+PEFT_TYPE = "TRAINABLE_TOKENS"
 _ROWS = re.compile(r"(?P<module>.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.[^.]+)?")
 
 
@@ -61,8 +62,18 @@ def matches(name: str) -> bool:
     return _ROWS.fullmatch(name) is not None
 
 
-def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> dict[str, Change]:
-    """The embeddings of which rows are replaced."""
+def label(config: Mapping[str, Any]) -> str:
+    """Trained token rows alone, without another method beside them."""
+    return "trainable tokens"
+
+
+def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Changes:
+    """The embeddings of which rows are replaced, where that is the method."""
+    return Changes(new_rows(tensors, config, path))
+
+
+def new_rows(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> dict[str, Change]:
+    """The embeddings of which rows are replaced, whatever the method beside them."""
     out: dict[str, Change] = {}
     for name, tensor in tensors.items():
         match = _ROWS.fullmatch(name)
@@ -78,7 +89,7 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
 
 def _indices(module: str, config: Mapping[str, Any]) -> tuple[int, ...]:
     """The row numbers of `module`; the whole list where the configuration names no module."""
-    given = config.get("trainable_token_indices")
+    given = config.get("token_indices" if config.get("peft_type") == PEFT_TYPE else "trainable_token_indices")
     if isinstance(given, Mapping):
         given = named_by_end(given, module)
     if not isinstance(given, list) or not all(type(item) is int and item >= 0 for item in given):

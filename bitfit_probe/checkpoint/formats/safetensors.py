@@ -22,7 +22,7 @@ __all__ = ["CODES", "NAMING", "matches", "read", "read_metadata"]
 NAMING = Naming(
     suffixes=(".safetensors",),
     standard=("model.safetensors", f"model.safetensors{INDEX_END}"),
-    adapters=("adapter_model.safetensors",),
+    adapters=("adapter_model.safetensors", "adapters.safetensors"),
 )
 
 _LENGTH_BYTES = 8
