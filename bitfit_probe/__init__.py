@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
     from bitfit_probe.data import Columns, TaskData, read_examples
     from bitfit_probe.errors import BitfitProbeError
+    from bitfit_probe.fleet.calls import merge_fleets, read_fleet, run_fleet
     from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
     from bitfit_probe.records.distance import Distance
+    from bitfit_probe.records.fleet import Fleet
     from bitfit_probe.records.measures import Reverting
-    from bitfit_probe.records.options import DistanceOptions, RecommendOptions, ReportOptions, RevertOptions
+    from bitfit_probe.records.options import (
+        DistanceOptions,
+        FleetOptions,
+        RecommendOptions,
+        ReportOptions,
+        RevertOptions,
+    )
     from bitfit_probe.records.recommendation import Recommended
     from bitfit_probe.records.report import Report
     from bitfit_probe.rendering import report_to_html, report_to_markdown
@@ -44,6 +52,8 @@ __all__ = [
     "DistanceOptions",
     "Explanation",
     "Finding",
+    "Fleet",
+    "FleetOptions",
     "Patch",
     "RecommendOptions",
     "Recommended",
@@ -63,15 +73,18 @@ __all__ = [
     "distance",
     "explain",
     "extract_patch",
+    "merge_fleets",
     "open_checkpoint",
     "open_patch",
     "patched",
     "read_examples",
+    "read_fleet",
     "recommend",
     "report",
     "report_to_html",
     "report_to_markdown",
     "revert",
+    "run_fleet",
     "tune",
     "verify_patch",
 ]
@@ -88,6 +101,8 @@ _HOMES = {
     "DistanceOptions": "records.options",
     "Explanation": "records",
     "Finding": "records",
+    "Fleet": "records.fleet",
+    "FleetOptions": "records.options",
     "Patch": "tuning.patch",
     "RecommendOptions": "records.options",
     "Recommended": "records.recommendation",
@@ -106,15 +121,18 @@ _HOMES = {
     "distance": "api.task",
     "explain": "api.check",
     "extract_patch": "tuning.patch",
+    "merge_fleets": "fleet.calls",
     "open_checkpoint": "checkpoint",
     "open_patch": "tuning.patch",
     "patched": "tuning.swap",
     "read_examples": "data",
+    "read_fleet": "fleet.calls",
     "recommend": "api.task",
     "report": "api.report",
     "report_to_html": "rendering",
     "report_to_markdown": "rendering",
     "revert": "api.ablation",
+    "run_fleet": "fleet.calls",
     "tune": "tuning.tune",
     "verify_patch": "tuning.patch",
 }

@@ -38,6 +38,10 @@ its meaning.
     │   ├── WrongBaseError        BE601  the base is not the one that the patch was made for
     │   ├── DamagedPatchError     BE602  the patch is not what was written
     │   └── NotBiasOnlyError      BE603  more than biases and the head moved
+    ├── FleetError                BE7xx  many checkpoints can't be judged together
+    │   ├── WorkerError           BE701  a worker dies, lacks the package, or has another version
+    │   ├── EngineError           BE702  what runs the workers does not answer
+    │   └── ManifestError         BE703  a directory holds no fleet, or one that was judged otherwise
     └── ModelError                BE5xx  a model can't be loaded or run
         ├── MissingExtraError     BE501  an optional dependency is absent
         ├── NoBiasesError         BE502  BitFit was asked of a base without biases
@@ -59,7 +63,10 @@ __all__ = [
     "DataError",
     "DeniedError",
     "EmptyError",
+    "EngineError",
     "EscapesError",
+    "FleetError",
+    "ManifestError",
     "MissingExtraError",
     "MissingShardError",
     "ModelError",
@@ -86,6 +93,7 @@ __all__ = [
     "UnsafeError",
     "UnsupportedError",
     "WebPageError",
+    "WorkerError",
     "WrongBaseError",
     "shown",
 ]
@@ -361,3 +369,27 @@ class NotBiasOnlyError(PatchError):
     """More than biases and the head moved, and that was not allowed."""
 
     code = "BE603"
+
+
+class FleetError(BitfitProbeError):
+    """Many checkpoints can't be judged together."""
+
+    code = "BE700"
+
+
+class WorkerError(FleetError):
+    """A worker died again and again over a checkpoint, lacks the package, or has another version of it."""
+
+    code = "BE701"
+
+
+class EngineError(FleetError):
+    """What runs the workers, such as a Dask scheduler, does not answer, or ended."""
+
+    code = "BE702"
+
+
+class ManifestError(FleetError):
+    """A directory holds no fleet, or fleets that don't belong together."""
+
+    code = "BE703"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -161,6 +161,10 @@ class Pair:
         """
         return open_pairs(base, [tuned], reading, data=data)[0]
 
+    def beside(self, tuned: str | Path | Checkpoint) -> Pair:
+        """Another tuned checkpoint beside the same open base, with what is known of that."""
+        return replace(self, path=_path(tuned), _opened=_open(tuned, self.reading), others=())
+
     @property
     def opened(self) -> bool:
         """Whether the tuned side could be opened."""
@@ -301,7 +305,7 @@ def open_pairs(
     return tuple(
         Pair(
             ours,
-            side.path if isinstance(side, Checkpoint) else Path(str(path)),
+            _path(path),
             side,
             reading,
             data,
@@ -310,6 +314,10 @@ def open_pairs(
         )
         for number, (path, side) in enumerate(zip(tuned, opened, strict=True), 1)
     )
+
+
+def _path(tuned: str | Path | Checkpoint) -> Path:
+    return tuned.path if isinstance(tuned, Checkpoint) else Path(str(tuned))
 
 
 def _open(path: str | Path | Checkpoint, reading: Reading) -> Checkpoint | BitfitProbeError:

@@ -13,6 +13,7 @@ from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.endings import Debug, Raised, ended
 from bitfit_probe.cli.explain import explain
+from bitfit_probe.cli.fleet import fleet
 from bitfit_probe.cli.patch import patch
 from bitfit_probe.cli.recommend import recommend
 from bitfit_probe.cli.report import report
@@ -57,6 +58,7 @@ cli.add_command(recommend)
 cli.add_command(report)
 cli.add_command(tune)
 cli.add_command(patch)
+cli.add_command(fleet)
 
 
 def main(args: list[str] | None = None) -> None:

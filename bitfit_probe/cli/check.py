@@ -9,11 +9,16 @@ import click
 
 from bitfit_probe.cli.options import (
     PATH,
+    codes_of,
     columns_options,
+    counts_as_failure,
     data_option,
+    fail_on_option,
     format_option,
+    ignore_option,
     out_option,
     quiet_option,
+    select_option,
     state_dict_key_option,
 )
 from bitfit_probe.cli.output import ProgressBar, colours, deliver, one_blas_thread, terminal_width
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_ORDER = ("error", "warning", "info")
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
 
@@ -36,15 +40,9 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @columns_options
 @format_option("text", "json", "sarif")
 @out_option()
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "info", "never"]),
-    default="error",
-    show_default=True,
-    help="Exit with 1 where a finding is this severe or worse.",
-)
-@click.option("--select", help="Run these rules only: codes or their beginnings, with commas (BP2,BP301).")
-@click.option("--ignore", help="Leave these rules out.")
+@fail_on_option
+@select_option
+@ignore_option
 @state_dict_key_option
 @quiet_option
 def check(
@@ -81,19 +79,14 @@ def check(
                 *tuned,
                 data=examples,
                 state_dict_key=state_dict_key,
-                select=_codes(select),
-                ignore=_codes(ignore),
+                select=codes_of(select),
+                ignore=codes_of(ignore),
                 progress=progress,
             )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     deliver(_shown(found, form, colour=out is None and colours()), out, inputs)
-    bad = _ORDER[: _ORDER.index(fail_on) + 1] if fail_on in _ORDER else ()
-    return int(any(finding.severity in bad for finding in found.findings))
-
-
-def _codes(text: str | None) -> tuple[str, ...]:
-    return tuple(code.strip() for code in (text or "").split(",") if code.strip())
+    return int(any(counts_as_failure(finding.severity, fail_on) for finding in found.findings))
 
 
 def _shown(found: Check, form: str, *, colour: bool) -> str:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bitfit_probe.cli.options import PATH, format_option, out_option, quiet_option, state_dict_key_option
+from bitfit_probe.cli.options import (
+    PATH,
+    biases_only_option,
+    format_option,
+    out_option,
+    quiet_option,
+    state_dict_key_option,
+    trust_checksums_option,
+)
 from bitfit_probe.cli.output import STAGES, ProgressBars, colours, deliver, one_blas_thread, terminal_width
 from bitfit_probe.cli.plot import figures, plot_option
 from bitfit_probe.cli.reverting import Examples, data_options
@@ -41,12 +49,8 @@ __all__ = ["diff"]
 @click.option(
     "--top", type=click.IntRange(min=0), default=10, show_default=True, help="How many to list (text)."
 )
-@click.option("--biases-only", is_flag=True, help="Read biases only; say that the rest was not checked.")
-@click.option(
-    "--trust-checksums",
-    is_flag=True,
-    help="Take equal CRC-32 in two .pt archives for equal bytes, without reading them.",
-)
+@biases_only_option
+@trust_checksums_option
 @state_dict_key_option
 @plot_option
 @quiet_option

@@ -12,15 +12,22 @@ __all__ = [
     "COLUMNS",
     "PATH",
     "Command",
+    "biases_only_option",
+    "codes_of",
     "columns_options",
+    "counts_as_failure",
     "data_option",
+    "fail_on_option",
     "format_option",
+    "ignore_option",
     "measuring_options",
     "out_option",
     "quiet_option",
     "seed_option",
+    "select_option",
     "state_dict_key_option",
     "task_options",
+    "trust_checksums_option",
     "with_options",
 ]
 
@@ -33,6 +40,27 @@ state_dict_key_option = click.option(
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
+#: From which severity on a finding makes the exit status 1.
+FAIL_ON = ("error", "warning", "info", "never")
+biases_only_option = click.option(
+    "--biases-only", is_flag=True, help="Read biases only; say that the rest was not checked."
+)
+trust_checksums_option = click.option(
+    "--trust-checksums",
+    is_flag=True,
+    help="Take equal CRC-32 in two .pt archives for equal bytes, without reading them.",
+)
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    default="error",
+    show_default=True,
+    help="Exit with 1 where a finding is this severe or worse.",
+)
+select_option = click.option(
+    "--select", help="Run these rules only: codes or their beginnings, with commas (BP2,BP301)."
+)
+ignore_option = click.option("--ignore", help="Leave these rules out.")
 #: For commands that do without examples.
 data_option = click.option("--data", type=PATH, help="Labelled examples, to run the model on a few.")
 #: ``--text``, ``--pair`` and ``--label``, in the order in which help lists them.
@@ -101,6 +129,16 @@ def measuring_options(command: Command) -> Command:
         return command(reference=False if no_reference else reference, **options)
 
     return with_options(bundled, command, _MEASURING)
+
+
+def codes_of(text: str | None) -> tuple[str, ...]:
+    """What ``--select`` and ``--ignore`` name."""
+    return tuple(code.strip() for code in (text or "").split(",") if code.strip())
+
+
+def counts_as_failure(severity: str, fail_on: str) -> bool:
+    """Whether a finding of that severity is as bad as ``--fail-on`` says, or worse."""
+    return fail_on != "never" and FAIL_ON.index(severity) <= FAIL_ON.index(fail_on)
 
 
 def columns_options(command: Command) -> Command:

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     Matrix = npt.NDArray[np.float64]
 
-__all__ = ["ODD_GAP", "likeness", "odd_one_out", "shared_biases"]
+__all__ = ["ODD_GAP", "likeness", "moved_biases", "odd_one_out", "shared_biases"]
 
-#: A bias that all checkpoints have: its row and pair in each of them.
 #: By how much the odd one's mean cosine lies below the others'. A convention, set beside a few runs on the
 #: embedded sample: three seeds have mean cosines of 0.62 to 0.65 to each other and a run with other settings
 #: 0.37 to them, which is odd; the farthest of four learning rates, each twice the one before, lies 0.19 below
 #: the rest, which is not.
 ODD_GAP = 0.2
 
+#: A bias that all checkpoints have: its row and pair in each of them.
 Shared = tuple[tuple[TensorDelta, ...], tuple[TensorPair, ...]]
 
 
@@ -109,6 +109,16 @@ def shared_biases(pairs: Sequence[Pair]) -> Iterator[Shared]:
         items = [side[name] for side in sides if name in side]
         if len(items) == len(sides) and len({row.shape for row, _ in items}) == 1:
             yield tuple(row for row, _ in items), tuple(pair for _, pair in items)
+
+
+def moved_biases(pair: Pair) -> Iterator[tuple[tuple[str, str | None], Matrix]]:
+    """The change of each bias outside the head that moved, by the base's name and the role.
+
+    Flat, in float64, 0 where it is not finite; those that softmax cancels are left out.
+    """
+    for key, (row, tensors) in _by_name(pair.alignment, pair.comparison):
+        if row.moved:
+            yield key, _delta(row, tensors)
 
 
 def _by_name(

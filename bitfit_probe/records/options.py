@@ -11,7 +11,14 @@ from typing import Literal
 
 from bitfit_probe.records.measures import By
 
-__all__ = ["DistanceOptions", "RecommendOptions", "ReportOptions", "RevertOptions", "TrialOptions"]
+__all__ = [
+    "DistanceOptions",
+    "FleetOptions",
+    "RecommendOptions",
+    "ReportOptions",
+    "RevertOptions",
+    "TrialOptions",
+]
 
 
 @dataclass(frozen=True)
@@ -165,3 +172,40 @@ class TrialOptions:
     lora_r: int = 8
     seed: int = 0
     work_dir: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class FleetOptions:
+    """What `run_fleet` is asked.
+
+    Attributes
+    ----------
+    state_dict_key, biases_only, trust_checksums
+        As for `diff`.
+    data, text, pair, label
+        A file of labelled examples, for rules that run the model, and which of its columns to read.
+    select, ignore
+        Rules to run alone or to leave out, as for `check`.
+    jobs
+        How many processes; one a processor where not given. Not read where something else runs the workers.
+    resume
+        Go on in a directory that is there: what is done and unchanged is not done again.
+    shard
+        Which part of the checkpoints to judge, as (i, n): the i-th of n, counted from 1.
+    dask
+        Address of a Dask scheduler whose workers do it.
+    """
+
+    state_dict_key: str | None = None
+    biases_only: bool = False
+    trust_checksums: bool = False
+    data: str | Path | None = None
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    jobs: int | None = None
+    resume: bool = False
+    shard: tuple[int, int] | None = None
+    dask: str | None = None

@@ -3,12 +3,15 @@
 from bitfit_probe.rendering.as_csv import diff_to_csv
 from bitfit_probe.rendering.as_json import diff_to_json, report_to_json
 from bitfit_probe.rendering.findings_json import check_to_json
+from bitfit_probe.rendering.fleet_data import fleet_to_csv, fleet_to_json
 from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.render import (
     check_to_text,
     diff_to_text,
     distance_to_text,
     explanation_to_text,
+    fleet_to_html,
+    fleet_to_text,
     patch_to_text,
     recommended_to_text,
     report_to_html,
@@ -28,6 +31,10 @@ __all__ = [
     "diff_to_text",
     "distance_to_text",
     "explanation_to_text",
+    "fleet_to_csv",
+    "fleet_to_html",
+    "fleet_to_json",
+    "fleet_to_text",
     "headline",
     "patch_to_text",
     "printable",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from bitfit_probe.records import Diff
 from bitfit_probe.rendering.words import printable
 
-__all__ = ["diff_to_csv"]
+__all__ = ["csv_text", "diff_to_csv"]
 
 #: A cell that begins like this, spaces aside, is run as a formula by spreadsheets; an apostrophe in front
 #: makes it text (https://owasp.org/www-community/attacks/CSV_Injection). Tabs and line breaks do the same,
@@ -30,6 +31,11 @@ def diff_to_csv(diff: Diff) -> str:
             shape = "x".join(map(str, figures.pop("shape"))) or "scalar"
             start = {"tuned": comparison.tuned.path, **place, "shape": shape}
             rows.append({**start, **figures, "base_coverage": comparison.coverage.share})
+    return csv_text(rows)
+
+
+def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows with the same keys, in the same order, as CSV text that no spreadsheet runs."""
     out = io.StringIO()
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")

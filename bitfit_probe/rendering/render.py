@@ -12,6 +12,7 @@ from bitfit_probe.rendering.document.terminal import to_text
 
 if TYPE_CHECKING:
     from bitfit_probe.records.distance import Distance
+    from bitfit_probe.records.fleet import Fleet
     from bitfit_probe.records.recommendation import Recommended
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "diff_to_text",
     "distance_to_text",
     "explanation_to_text",
+    "fleet_to_html",
+    "fleet_to_text",
     "patch_to_text",
     "recommended_to_text",
     "report_to_html",
@@ -93,6 +96,29 @@ def _data(report: Report) -> dict[str, Any]:
     document["evidence"] = [asdict(item) for item in report.evidence]
     document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
     return document
+
+
+def fleet_to_text(fleet: Fleet, *, width: int = 80, brief: bool = False) -> str:
+    """A fleet as text of at most `width` columns; `brief` leaves out the line a checkpoint."""
+    from bitfit_probe.rendering.subjects.fleet import fleet_page
+
+    return to_text(fleet_page(fleet, every=not brief), width)
+
+
+def fleet_to_html(fleet: Fleet) -> str:
+    """A fleet as one HTML file that holds the same as JSON.
+
+    Raises
+    ------
+    MissingExtraError
+        jinja2 is not installed.
+    """
+    from bitfit_probe.rendering.as_json import compact_json
+    from bitfit_probe.rendering.document.html import to_html
+    from bitfit_probe.rendering.fleet_data import fleet_document
+    from bitfit_probe.rendering.subjects.fleet import fleet_page
+
+    return to_html(fleet_page(fleet, compact_json(fleet_document(fleet))))
 
 
 def check_to_text(check: Check, *, width: int = 80) -> str:

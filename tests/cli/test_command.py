@@ -286,6 +286,9 @@ TWINS = {
     ("patch", "extract"): "extract_patch",
     ("patch", "apply"): "apply_patch",
     ("patch", "verify"): "verify_patch",
+    ("fleet", "run"): "run_fleet",
+    ("fleet", "show"): "read_fleet",
+    ("fleet", "merge"): "merge_fleets",
 }
 
 

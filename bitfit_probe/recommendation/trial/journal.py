@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from bitfit_probe.errors import OutputError
-from bitfit_probe.outputs import made_folder
+from bitfit_probe.outputs import append_line, made_folder
 from bitfit_probe.recommendation.trial.run import Finished, Pace
 from bitfit_probe.records.recommendation import TrialRun
 
@@ -66,13 +64,7 @@ class Journal:
             "pace": done.pace,
         }
         try:
-            with self.path.open("a+b", buffering=0) as stream:
-                end = stream.seek(0, os.SEEK_END)
-                try:
-                    _append(stream, json.dumps(row).encode() + b"\n")
-                except BaseException:
-                    stream.truncate(end)  # no half of a line stays
-                    raise
+            append_line(self.path, json.dumps(row))
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -90,13 +82,3 @@ class Journal:
         return OutputError(
             f"can't be used ({error.strerror})", advice="choose another directory", path=self.path
         )
-
-
-def _append(stream: FileIO, line: bytes) -> None:
-    """Add a line; one that a kill cut off is closed first, and stays alone."""
-    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
-    torn = stream.read(1) not in (b"", b"\n")
-    left = memoryview(b"\n" * torn + line)
-    while left:
-        left = left[stream.write(left) :]
-    os.fsync(stream.fileno())

@@ -202,6 +202,8 @@ class Document:
         Of bitfit-probe, that made it; empty where nobody needs to know.
     data
         Everything as JSON, for a page that programs read as well.
+    command
+        What prints the same for programs.
     """
 
     title: str = ""
@@ -209,3 +211,4 @@ class Document:
     sections: tuple[Section, ...] = ()
     version: str = ""
     data: str = ""
+    command: str = "bitfit-probe diff"
