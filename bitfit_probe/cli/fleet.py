@@ -53,7 +53,7 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @fleet.command(no_args_is_help=True)
 @click.argument("base", type=PATH)
 @click.argument("tuned", type=PATH, nargs=-1)
-@click.option("--list", "listed", type=PATH, help="A file with more TUNED, one a line.")
+@click.option("--list", type=PATH, help="A file with more TUNED, one a line.")
 @out_option("Directory for the manifest and a JSON file a checkpoint.", required=True, folder=True)
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes; one a processor where not given.")
 @click.option("--resume", is_flag=True, help="Go on: what is done and unchanged is not done again.")
@@ -73,7 +73,6 @@ def _shard(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 def run(
     base: Path,
     tuned: tuple[Path, ...],
-    listed: Path | None,
     out: Path,
     fail_on: str,
     select: str | None,
@@ -85,6 +84,7 @@ def run(
 
     Exit status: 0 nothing at or above --fail-on, 1 findings, 2 some could not be read, or none.
     """
+    listed = asked.pop("list")
     names = [*map(str, tuned), *(_names(listed) if listed else ())]
     if not names:
         raise click.UsageError("give TUNED, or a file of them with --list")
@@ -103,13 +103,10 @@ def run(
 
 
 def _names(listed: Path) -> Iterable[str]:
-    from bitfit_probe.errors import NotFoundError
+    from bitfit_probe.checkpoint.storage.file import File
 
-    try:
-        lines = listed.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise NotFoundError(f"can't be read ({why})", advice="check the path", path=listed) from error
+    file = File(listed)
+    lines = file.read(0, file.size).decode("utf-8", "surrogateescape").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 

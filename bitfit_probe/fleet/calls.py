@@ -14,6 +14,7 @@ from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.checkpoint.source import locate
 from bitfit_probe.errors import ManifestError, shown
 from bitfit_probe.fleet.engines import Engine, dask_engine, given_engine, process_engine
+from bitfit_probe.fleet.judging import examples_of
 from bitfit_probe.fleet.manifest import (
     Entry,
     Run,
@@ -72,13 +73,15 @@ def run_fleet(
     Raises
     ------
     BitfitProbeError
-        The base can't be read; the engine or its workers are not fit for it (BE7xx); nothing can be written.
+        The base or the data can't be read; the engine or its workers are not fit for it (BE7xx); nothing can
+        be written.
     ValueError
         A shard that is none of its number.
     """
     options = options or FleetOptions()
     asked = {shown(name): name for name in _shard(list(map(str, tuned)), options.shard)}
     open_checkpoint(base, options.state_dict_key, biases_only=options.biases_only)
+    examples_of(options)
     folder, stamp = Path(out), stamp_of(str(base))
     if not options.resume:
         refuse_taken(folder)

@@ -54,7 +54,7 @@ def process_engine(jobs: int | None) -> Iterator[Engine]:
     engine = Engine(_pool(width), width, shares_folder=True)
 
     def renew() -> Executor:
-        engine.executor.shutdown(wait=False, cancel_futures=True)
+        engine.executor.shutdown()  # so that its thread is gone before processes are copied again
         engine.executor = _pool(width)
         return engine.executor
 

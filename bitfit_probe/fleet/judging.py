@@ -34,7 +34,7 @@ from bitfit_probe.version import __version__
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
 
-__all__ = ["judge"]
+__all__ = ["examples_of", "judge"]
 
 _held = threading.local()
 
@@ -75,13 +75,14 @@ def _beside_base(base: str, tuned: str, options: dict[str, Any]) -> Pair:
     else:
         given = FleetOptions(**options)
         reading = Reading(given.state_dict_key, given.biases_only, given.trust_checksums)
-        found = Pair.open(base, tuned, reading, data=_examples(given))
+        found = Pair.open(base, tuned, reading, data=examples_of(given))
     # Of the last pair only the base is of use to the next; its tuned side has no files to hold any more.
     _held.asked, _held.pair = asked, found
     return found
 
 
-def _examples(options: FleetOptions) -> TaskData | None:
+def examples_of(options: FleetOptions) -> TaskData | None:
+    """The labelled examples that were named; raises DataError."""
     if options.data is None:
         return None
     from bitfit_probe.data import Columns, read_examples

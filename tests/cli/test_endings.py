@@ -173,6 +173,7 @@ def path_parameters() -> list[tuple[str, str]]:
                     found.append((f"{prefix}{name}", parameter.name or ""))
 
     look(cli, "")
+    found.remove(("fleet run", "tuned"))  # a row of its result
     return found
 
 
@@ -183,11 +184,17 @@ def arguments(command: str, hostile: str, value: str, places: dict[str, Path], o
     for word in words:
         found = found.commands[word]  # type: ignore[union-attr]
     usual = {"base": BASE, "tuned": TUNED, "model": BASE, "patch_file": str(places["patch"])}
-    usual |= {"data": str(places["data"]), "out": str(out / "o.html")}
+    usual |= {
+        "data": str(places["data"]),
+        "out": str(out / "o.html"),
+        "folder": str(out),
+        "folders": str(out),
+    }
     options, positions = list(words), []
     for parameter in found.params:
         name = parameter.name or ""
-        given = value if name == hostile else usual.get(name) if parameter.required else None
+        wanted = parameter.required or name == "tuned"  # which `fleet run` may take from a file
+        given = value if name == hostile else usual.get(name) if wanted else None
         if given is None:
             continue
         if isinstance(parameter, click.Argument):
