@@ -39,6 +39,8 @@ class Reading:
         Read biases only; everything else counts as not checked.
     trust_checksums
         Take equal CRC-32 of two zip archives for equal bytes.
+    build
+        Ask transformers which parameters the tuned side's class has.
     progress
         Told about bytes done and to do.
     """
@@ -47,6 +49,7 @@ class Reading:
     biases_only: bool = False
     trust_checksums: bool = False
     progress: Progress | None = field(default=None, repr=False)
+    build: bool = False
 
     def open(self, path: str | Path) -> Checkpoint:
         """Open a checkpoint; raises as `open_checkpoint` does."""

@@ -15,6 +15,7 @@ _FAMILIES = {
     "BP4": "Heads, labels, vocabulary and tokenizer",
     "BP5": "Adapters and merges",
     "BP6": "Limits of the method",
+    "BP7": "What the files promise",
 }
 
 

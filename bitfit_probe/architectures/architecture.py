@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bitfit_probe.architectures import heuristics
-from bitfit_probe.architectures.family import Classifier, Family, Found, Positions
+from bitfit_probe.architectures.family import Classifier, Family, Found, Positions, load_generic
 from bitfit_probe.architectures.fused import Fused, figure, holds
 from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
@@ -66,6 +66,16 @@ class Architecture:
     def inputs_first(self) -> bool:
         """Whether linear layers store their inputs first, as transformers' ``Conv1D`` does."""
         return self._body.inputs_first
+
+    def figure(self, name: str) -> int | None:
+        """What config.json states of the body: ``layers``, ``encoder.layers``, ``width``, ``inner``, …."""
+        keys = self._body.figures.get(name, load_generic()["figures"].get(name, ()))
+        return figure(self._config, tuple(keys))
+
+    @property
+    def tied(self) -> Mapping[str, str]:
+        """Canonical names of tensors, and of those whose storage they share in models that tie them."""
+        return self._body.tied
 
     def canonical(self, name: str) -> str:
         """Give the name that the same tensor has in every checkpoint of the family.

@@ -19,7 +19,9 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope, Severity
+from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope
+from bitfit_probe.records.promises import Promise, Promises
+from bitfit_probe.records.severity import Severity
 from bitfit_probe.records.tensors import Kind, Part, TensorInfo
 from bitfit_probe.records.updates import Update, UpdateDelta
 
@@ -37,6 +39,8 @@ __all__ = [
     "Kind",
     "NotChecked",
     "Part",
+    "Promise",
+    "Promises",
     "Reason",
     "Retyped",
     "RoleDelta",

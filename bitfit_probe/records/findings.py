@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bitfit_probe.records.coverage import Coverage
 from bitfit_probe.records.diff import Retyped
 from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.promises import Promises
+from bitfit_probe.records.severity import Severity
 
-__all__ = ["Check", "Explanation", "Finding", "NotChecked", "Scope", "Severity"]
-
-Severity = Literal["error", "warning", "info"]
+__all__ = ["Check", "Explanation", "Finding", "NotChecked", "Scope"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,13 @@ class Scope:
 
 @dataclass(frozen=True)
 class Check:
-    """All findings, what to fix first at the front, and what silence is worth."""
+    """All findings, what to fix first at the front, what silence is worth, and what the files promise."""
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     not_checked: tuple[NotChecked, ...]
     scopes: tuple[Scope, ...] = ()
+    promises: tuple[Promises, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from bitfit_probe.records import Check, Finding
+from bitfit_probe.records.promises import STATES, Promises
 from bitfit_probe.rendering.as_json import FORMAT_VERSION, json_text
 
-__all__ = ["check_document", "check_to_json"]
+__all__ = ["check_document", "check_to_json", "promises_document"]
 
 
 def check_to_json(check: Check) -> str:
@@ -24,7 +25,14 @@ def check_document(check: Check) -> dict[str, Any]:
         "checked": check.checked,
         "not_checked": [asdict(item) for item in check.not_checked],
         "scopes": [asdict(item) for item in check.scopes],
+        "promises": [promises_document(item) for item in check.promises],
     }
+
+
+def promises_document(promises: Promises) -> dict[str, Any]:
+    """What the files of one checkpoint promise: the counts, and each."""
+    counts: dict[str, Any] = {state: len(promises.of(state)) for state in STATES}
+    return {"path": promises.path, **counts, "items": [asdict(item) for item in promises.items]}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from bitfit_probe.align import unwrapped
 from bitfit_probe.architectures import Architecture, recognise
 from bitfit_probe.checkpoint import Checkpoint, Tensor
 from bitfit_probe.pair import Pair
+from bitfit_probe.promises import word_embedding
 
 __all__ = ["architecture_of", "heads", "is_adapter", "is_delta", "plain_name", "word_embedding"]
-
-_WORDS = re.compile(
-    r"(^|\.)(word_embeddings|wte|embed_tokens|tok_embeddings|embed_in|shared|word_embedding)\.weight$"
-)
 
 
 def is_adapter(checkpoint: Checkpoint) -> bool:
@@ -63,9 +58,3 @@ def heads(pair: Pair) -> dict[str, Tensor]:
         }
 
     return pair.once("heads", find)
-
-
-def word_embedding(checkpoint: Checkpoint) -> Tensor | None:
-    """The table that token ids are looked up in; the one with most elements where several look like it."""
-    found = [t for name, t in checkpoint.tensors.items() if _WORDS.search(name) and len(t.shape) == 2]
-    return max(found, key=lambda tensor: tensor.size, default=None)

@@ -17,6 +17,7 @@ from bitfit_probe.rendering.document.blocks import (
     Table,
     Text,
 )
+from bitfit_probe.rendering.subjects.promises import promise_blocks
 from bitfit_probe.rendering.subjects.tables import cut_table, evidence_table, told
 from bitfit_probe.rendering.words import plural
 
@@ -41,7 +42,15 @@ def check_document(check: Check) -> Document:
         finding_block(at, item, about=item.tuned if len(paths) > 1 else "")
         for at, item in enumerate(check.findings)
     )
-    return Document(lead=(*found, Text(tally(check)), *_scopes(check.scopes), *_not_checked(check)))
+    return Document(
+        lead=(
+            *found,
+            Text(tally(check)),
+            *_scopes(check.scopes),
+            *promise_blocks(check.promises),
+            *_not_checked(check),
+        )
+    )
 
 
 def worst_first(check: Check | None) -> list[Finding]:

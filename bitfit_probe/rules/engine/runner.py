@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.pair import Pair
+from bitfit_probe.promises import promises_of_pair
 from bitfit_probe.records import Check, Finding, NotChecked, Scope, Severity
 from bitfit_probe.rules.engine.needs import lacking
 from bitfit_probe.rules.engine.rule import CannotTell, Rule
@@ -15,7 +16,7 @@ __all__ = ["matching", "run"]
 
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 #: What to fix first: the right files, then a training or merge that happened, then what it did.
-_FAMILIES = "152436"
+_FAMILIES = "1524367"
 
 
 def matching(rules: Iterable[str], prefixes: Iterable[str]) -> set[str]:
@@ -80,6 +81,7 @@ def run(
         checked=tuple(code for code in sorted(wanted) if code not in skipped),
         not_checked=tuple(dict.fromkeys(not_checked)),
         scopes=tuple(_scope(pair) for pair in pairs),
+        promises=tuple(promises_of_pair(pair) for pair in pairs if pair.opened),
     )
 
 

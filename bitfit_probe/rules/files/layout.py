@@ -46,7 +46,7 @@ class _Group:
         return tuple(int(number) for number in best) if told else None
 
 
-@rule("BP105", "layout-differs", "error", explains=("BP107", "BP308", "BP309"), catalogue=(27,))
+@rule("BP105", "layout-differs", "error", explains=("BP107", "BP308", "BP309", "BP702"), catalogue=(27,))
 def layout(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Matrices are fused on one side only, or stand in another order.
 

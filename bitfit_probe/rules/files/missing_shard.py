@@ -13,7 +13,14 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["missing_shard"]
 
 
-@rule("BP110", "missing-shard", "error", needs=(), catalogue=(42,))
+@rule(
+    "BP110",
+    "missing-shard",
+    "error",
+    explains=("BP701", "BP702", "BP703", "BP708"),
+    needs=(),
+    catalogue=(42,),
+)
 def missing_shard(pair: Pair, this: Rule) -> Iterator[Finding]:
     """A shard is missing, or is another one.
 

@@ -30,7 +30,21 @@ _MAX_METADATA = 64 << 20
     "partial-save",
     "error",
     needs=(),
-    explains=("BP101", "BP102", "BP107", "BP114", "BP401", "BP404", "BP405", "BP412", "BP601"),
+    explains=(
+        "BP101",
+        "BP102",
+        "BP107",
+        "BP114",
+        "BP401",
+        "BP404",
+        "BP405",
+        "BP412",
+        "BP601",
+        "BP701",
+        "BP702",
+        "BP703",
+        "BP704",
+    ),
     catalogue=(41,),
 )
 def partial_save(pair: Pair, this: Rule) -> Iterator[Finding]:

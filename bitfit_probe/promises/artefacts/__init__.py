@@ -1,0 +1,1 @@
+"""What each artefact promises: a module offers ``promises(case)``, which yields `Promise` records."""

@@ -1,0 +1,1 @@
+"""What the files promise and the weights do not keep: a rule a kind of promise."""
