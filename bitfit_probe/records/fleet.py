@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bitfit_probe.records.failures import Failure
-from bitfit_probe.records.findings import Severity
+from bitfit_probe.records.severity import Severity
 
 __all__ = ["Cluster", "Fleet", "FleetRow", "Found", "Outlier", "Standing"]
 
