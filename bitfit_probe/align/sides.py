@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bitfit_probe.align.matching import TensorPair
-from bitfit_probe.architectures import Architecture, recognise
+from bitfit_probe.architectures import Architecture, Composite, recognise
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.records import Unmatched
 
@@ -45,8 +45,13 @@ def architectures(
     ours: Iterable[str], theirs: Iterable[str], base: Checkpoint, tuned: Checkpoint
 ) -> tuple[Architecture, Architecture]:
     """Both sides' architectures; a side that says less about itself is read as the other one."""
+    ours, theirs = list(ours), list(theirs)
     left = recognise(ours, base.config or tuned.config)
     right = recognise(theirs, tuned.config or base.config)
+    if isinstance(left, Composite) and not isinstance(right, Composite):
+        return left, left.around(ours, right, theirs)
+    if isinstance(right, Composite) and not isinstance(left, Composite):
+        return right.around(theirs, left, ours), right
     if left.family != right.family:
         if left.family == "generic" or (right.known_from == "config" and left.known_from != "config"):
             left = recognise(ours, tuned.config)

@@ -9,6 +9,7 @@ architectures share (``generic.toml``), and the result says so.
 from __future__ import annotations
 
 from bitfit_probe.architectures.architecture import Architecture, KnownFrom
+from bitfit_probe.architectures.composite import Composite
 from bitfit_probe.architectures.family import Classifier, Positions
 from bitfit_probe.architectures.names import is_bias
 from bitfit_probe.architectures.recognition import classifiers, families, family_of, recognise
@@ -18,6 +19,7 @@ __all__ = [
     "ROLES",
     "Architecture",
     "Classifier",
+    "Composite",
     "KnownFrom",
     "Positions",
     "classifiers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -108,6 +108,10 @@ class Architecture:
         outer = parsed.head(found.dropped)
         outer = "" if outer == self.prefix else outer
         return outer + self._inner(found)
+
+    def knows_any(self, names: Iterable[str]) -> bool:
+        """Tell whether the family has one of the names, heads aside."""
+        return any(self._body.find(Name(name)) is not None for name in names)
 
     def info(self, name: str, ndim: int) -> TensorInfo:
         """Tell where a tensor sits.

@@ -21,15 +21,17 @@ A file under ``families/`` has these entries; all but the first two are optional
     [[fused]]          see :class:`~bitfit_probe.architectures.fused.Fused`
     [classifier]       see :class:`Classifier`
     [positions]        see :class:`Positions`
+    [[model_parts]]    see :class:`ModelPart`; a family with these has no entries of its own
     inputs_first       whether linear layers store their inputs first
     tokenizer          how the usual tokenizer cuts words, where that is ``word pieces``
 
-``{layer}`` stands for the layer's number, ``{n}`` for a number that counts something else. A table
+``{layer}`` stands for the layer's number, ``{n}`` and ``{m}`` for numbers that count something else. A table
 inside ``[modules]``, ``[tensors]`` or ``[aliases]`` is a common beginning of its entries.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +52,9 @@ __all__ = [
     "Classifier",
     "Family",
     "Found",
+    "ModelPart",
     "Positions",
+    "composites",
     "family_names",
     "load_families",
     "load_family",
@@ -60,6 +64,7 @@ __all__ = [
 
 _Table = TypeVar("_Table")
 
+_PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 _MODULE_LEAVES = frozenset({"weight", "bias"})
 _NORM_LEAVES = _MODULE_LEAVES | {"gamma", "beta"}
 
@@ -152,6 +157,43 @@ class Positions:
     unused: int | Literal["padding"] = 0
 
 
+@dataclass(frozen=True)
+class ModelPart:
+    """One of several models in one checkpoint: a vision tower, a projector, a language model.
+
+    Attributes
+    ----------
+    name
+        What it is called: ``language_model``, ``vision_tower``, ``audio_tower``, ``projector``, ….
+    holds
+        The modules that are its, without what wraps the whole model; everything that no part holds belongs
+        to the one part that names none.
+    config
+        Where in config.json its settings are, dots between the keys; the first place that is there counts.
+    family
+        Its family, where the settings name none that is known.
+    paths
+        What loaders take for each other in front of its modules: names as transformers 4 and 5 have them.
+    role
+        The role of its matrices and biases, for a part without layers.
+    feature_layer, feature_default
+        The entry of config.json that says which of its hidden states are used, and what is used where it is
+        absent. Layers behind that one get no gradient, and neither do the modules in `behind`.
+    behind
+        Modules that such an entry leaves without a gradient wherever it points.
+    """
+
+    name: str
+    holds: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+    family: str | None = None
+    paths: tuple[str, ...] = ()
+    role: str | None = None
+    feature_layer: str | None = None
+    feature_default: int = -1
+    behind: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """What is known about one family of architectures."""
@@ -174,6 +216,7 @@ class Family:
     positions: Positions | None = None
     inputs_first: bool = False
     tokenizer: str | None = None
+    model_parts: tuple[ModelPart, ...] = ()
     entries: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def find(self, name: Name) -> Found | None:
@@ -212,7 +255,7 @@ def _flatten(table: Mapping[str, Any], beginning: str = "") -> Iterator[tuple[st
 
 def _shape_of(pattern: str) -> tuple[str, tuple[str, ...]]:
     """Give a pattern's shape and its numbered components."""
-    name = Name(pattern.replace("{layer}", "0").replace("{n}", "0"))
+    name = Name(_PLACEHOLDER.sub("0", pattern))
     numbered = [part for part in pattern.split(".") if part.startswith("{") or part.isdecimal()]
     return name.shape, tuple(numbered)
 
@@ -245,10 +288,8 @@ def _layouts(tables: list[dict[str, Any]]) -> dict[str, tuple[Fused, ...]]:
     return layouts
 
 
-def _table(kind: type[_Table], table: Mapping[str, Any] | None) -> _Table | None:
+def _table(kind: type[_Table], table: Mapping[str, Any]) -> _Table:
     """One of the tables that are a dataclass, its lists as tuples."""
-    if table is None:
-        return None
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
 
@@ -269,12 +310,13 @@ def load_family(name: str) -> Family:
         tied=table.get("tied", {}),
         figures={key: tuple(entries) for key, entries in table.get("figures", {}).items()},
         fused=_layouts(table.get("fused", [])),
-        key_bias_cancels=table["key_bias_cancels"],
+        key_bias_cancels=table.get("key_bias_cancels"),
         key_bias_unless=table.get("key_bias_unless"),
-        classifier=_table(Classifier, table.get("classifier")),
-        positions=_table(Positions, table.get("positions")),
+        classifier=_table(Classifier, table["classifier"]) if "classifier" in table else None,
+        positions=_table(Positions, table["positions"]) if "positions" in table else None,
         inputs_first=table.get("inputs_first", False),
         tokenizer=table.get("tokenizer"),
+        model_parts=tuple(_table(ModelPart, part) for part in table.get("model_parts", ())),
         entries=_entries(table),
     )
 
@@ -315,3 +357,9 @@ def names_saying(key: str, value: str) -> tuple[str, ...]:
 def load_families() -> Mapping[str, Family]:
     """Read all families, in alphabetical order."""
     return {name: load_family(name) for name in _texts()}
+
+
+@cache
+def composites() -> tuple[Family, ...]:
+    """The families of several models in one, in alphabetical order."""
+    return tuple(load_family(name) for name, text in _texts().items() if "[[model_parts]]" in text)

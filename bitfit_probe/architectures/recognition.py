@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from bitfit_probe.architectures import heuristics
 from bitfit_probe.architectures.architecture import Architecture, KnownFrom
+from bitfit_probe.architectures.composite import compose
 from bitfit_probe.architectures.family import (
     Classifier,
     Family,
+    composites,
     family_names,
     load_families,
     load_family,
@@ -124,8 +126,20 @@ def recognise(names: Iterable[str], config: Mapping[str, Any] | None = None) -> 
     >>> recognise(["model.bert.pooler.dense.bias"], {"model_type": "bert"}).prefix
     'model.bert.'
     """
-    groups = _group(names)
+    names = list(names)
     stated, settings = _from_config(config or {})
+    composite = stated if stated is not None and stated.model_parts else None
+    if stated is None:
+        composite = _composite_by_names(names)
+    if composite is not None:
+        return compose(composite, names, settings, "names" if stated is None else "config", _one_model)
+    return _one_model(names, config or {})
+
+
+def _one_model(names: Iterable[str], config: Mapping[str, Any]) -> Architecture:
+    """Recognise what is one model, or one part of several."""
+    groups = _group(names)
+    stated, settings = _from_config(config)
     explained = 0 if stated is None else _explained(stated, groups).all * _FAR_BETTER
     # No family explains more names than there are: the others need not be read.
     if stated is not None and explained >= sum(len(group.names) for group in groups.values()):
@@ -137,7 +151,7 @@ def recognise(names: Iterable[str], config: Mapping[str, Any] | None = None) -> 
         return _generic(groups, settings)
     found = _architecture(fitting, "names", groups, settings)
     # A foreign model type with familiar names may still treat positions in another way.
-    is_foreign = stated is None and isinstance((config or {}).get("model_type"), str)
+    is_foreign = stated is None and isinstance(config.get("model_type"), str)
     return replace(found, key_bias_cancels=None) if is_foreign else found
 
 
@@ -163,6 +177,14 @@ def _from_config(config: Mapping[str, Any]) -> tuple[Family | None, Mapping[str,
         if family is not None:
             return family, settings
     return None, config
+
+
+def _composite_by_names(names: Iterable[str]) -> Family | None:
+    """Give the family of several models of which the names show what no other has."""
+    needs = {need: family for family in composites() for need in family.needs}
+    shapes = dict.fromkeys(Name(name).shape for name in names)
+    shown = ({tail.path, tail.module} & needs.keys() for shape in shapes for tail in tails(shape))
+    return next((needs[found.pop()] for found in shown if found), None)
 
 
 def _is_text(value: object) -> bool:

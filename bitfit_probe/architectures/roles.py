@@ -35,6 +35,7 @@ ROLES: dict[str, str] = {
     "LN2": "norm of the MLP: after it (BERT) or before it (pre-norm models)",
     "LN2post": "second norm of the MLP, after it (Gemma 2 and 3)",
     "scale": "learned scale that is no norm: layer scale, logit scale",
+    "modulation": "projection that gives the scales and shifts of an adaptive norm (diffusion transformers)",
     "embedding": "a table or vector that is looked up: words, positions, types, special tokens",
     "embLN": "norm of the embeddings or of the input features",
     "emb_proj": "projection from the width of the embeddings or features to that of the layers",
@@ -47,6 +48,7 @@ ROLES: dict[str, str] = {
     "LN": "norm whose place the names don't tell",
     "pooler": "pooler of the body",
     "projection": "projection into the space that two towers share (CLIP)",
+    "projector": "what carries the features of one part of a model to another (LLaVA)",
     "head": "task or language-model head",
 }
 
@@ -70,7 +72,8 @@ def kind_of(role: str | None, leaf: str) -> Kind:
     """
     if role == "head":
         return "head"
-    if is_bias(leaf):
+    # The beta of an activation (Snake's) scales.
+    if is_bias(leaf) and (leaf != "beta" or role != "scale"):
         return "bias"
     if role in NORM_ROLES:
         return "norm"

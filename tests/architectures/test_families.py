@@ -62,6 +62,7 @@ def test_no_role_is_left_over():
         for same in family.entries.values()
         for entry in same
     }
+    used |= {part.role for family in load_families().values() for part in family.model_parts if part.role}
     used |= set(load_generic()["roles"])
     assert set(ROLES) - used == BY_RULE - used
 

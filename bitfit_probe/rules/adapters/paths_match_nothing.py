@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bitfit_probe.align import TensorPair
+from bitfit_probe.align import TensorPair, unwrapped
+from bitfit_probe.architectures import Composite
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.adapter_files import adapter_of
@@ -40,7 +41,8 @@ def paths_match_nothing(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     None of the modules that the adapter changes is found in the base by its full path, the base's own prefix
-    (`bert.`, `model.`, `transformer.`) aside; a warning where only some are not found.
+    (`bert.`, `model.`, `transformer.`) and the names that transformers 4 and 5 map onto each other
+    (`language_model.model.` and `model.language_model.`) aside; a warning where only some are not found.
 
     What to do
     ----------
@@ -83,11 +85,15 @@ def _module(name: str) -> str:
 
 def _elsewhere(match: TensorPair, pair: Pair) -> str | None:
     """The base's name of a tensor that the adapter finds under another path; None where both agree."""
-    ours, theirs = (tensor.name.split(".") for tensor in (match.base, match.tuned))
+    architecture = pair.alignment.architecture
+    names = match.base.name, match.tuned.name
+    if isinstance(architecture, Composite) and architecture.are_one(*map(unwrapped, names)):
+        return None
+    ours, theirs = (name.split(".") for name in names)
     while ours and theirs and ours[-1] == theirs[-1]:
         ours.pop()
         theirs.pop()
-    own = {*_BODIES, pair.alignment.architecture.family}
+    own = {*_BODIES, architecture.family}
     # A bare encoder lacks the prefix that the same encoder has below a head.
     known = not (ours and theirs) and len(ours) + len(theirs) <= 1 and {*ours, *theirs} <= own
     return None if known else match.base.name
