@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
+from bitfit_probe.checkpoint.tokenizer_files import Tokenizer, read_tokenizer
 from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.errors import ChangedError, UnreadableError
 
@@ -161,6 +162,11 @@ class Checkpoint:
         """The log of the run, by the trainer_state.json beside the weights; None where there is none."""
         found = self.read_json(TRAINER_STATE)
         return TrainerState.of(found) if found else None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What the tokenizer's files beside the weights say; an empty one where there are none."""
+        return read_tokenizer(self.folder, self.read_json)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object that lies beside the weights, such as ``trainer_state.json``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Protocol, cast
 
@@ -31,8 +32,13 @@ def _all() -> tuple[Artefact, ...]:
 
 def promises_of(case: Case) -> Promises:
     """All that the files of one checkpoint promise, the broken ones first."""
-    items = [item for artefact in _all() for item in artefact.promises(case)]
+    items = [_of_state(item) for artefact in _all() for item in artefact.promises(case)]
     return Promises(str(case.tuned.path), tuple(sorted(items, key=lambda item: STATES.index(item.state))))
+
+
+def _of_state(item: Promise) -> Promise:
+    """A promise without consequences where it is kept."""
+    return replace(item, loader="", first="", subjects=()) if item.state == "kept" else item
 
 
 def promises_of_pair(pair: Pair) -> Promises:

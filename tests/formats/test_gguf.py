@@ -193,6 +193,11 @@ def test_other_architectures_are_refused(tmp_path: Path) -> None:
         open_checkpoint(save(tmp_path / "x.gguf", "bloom", source, {"a": "output.weight"}))
 
 
+def test_norms_of_gemma_are_told_apart_from_damage(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"norm weights are stored \+ 1"):
+        open_checkpoint(save(tmp_path / "x.gguf", "gemma2", {"a": torch.ones(2, 2)}, {"a": "output.weight"}))
+
+
 def header(tensors: int, entries: int, rest: bytes = b"", version: int = 3) -> bytes:
     return b"GGUF" + struct.pack("<IQQ", version, tensors, entries) + rest
 

@@ -41,6 +41,9 @@ _PLAIN = {
 #: Architectures whose tensors llama.cpp's converter leaves as they are, and those that it rearranges in a way
 #: that is undone here. Others split, reorder or shift tensors.
 _AS_THEY_ARE = frozenset({"bert", "phi2", "phi3", "qwen2", "qwen3", "stablelm", "starcoder2"})
+#: ``GemmaModel.modify_tensors`` of its converter: the class multiplies by 1 + w.
+_SHIFTED = frozenset({"gemma", "gemma2", "gemma3"})
+_ONE_MORE = " (its norm weights are stored + 1: they are not corrupted)"
 _TURNED = {"gpt2": ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")}
 _PERMUTED = {"llama": {"attn_q": "attention.head_count", "attn_k": "attention.head_count_kv"}}
 
@@ -81,7 +84,8 @@ def read(file: File, key: str | None = None) -> Checkpoint:
         raise _corrupt(file, "the header names no architecture")
     if architecture not in (*_AS_THEY_ARE, *_TURNED, *_PERMUTED):
         raise UnsupportedError(
-            f"a GGUF file of the architecture {architecture[:40]!r}, whose tensors llama.cpp rearranges",
+            f"a GGUF file of the architecture {architecture[:40]!r}, whose tensors llama.cpp rearranges"
+            f"{_ONE_MORE if architecture in _SHIFTED else ''}",
             advice="compare the checkpoint that it was converted from",
             path=file.path,
         )

@@ -72,9 +72,9 @@ def _words(case: Case) -> Iterator[Promise]:
         f"a table of {stated:,} words",
         f"'{table.name}' with {rows:,} rows",
         "kept" if rows == stated else "broken",
-        loader="" if rows == stated else "loading stops on the shape",
-        first="" if rows == stated else "what resized the table after config.json was saved",
-        subjects=() if rows == stated else (table.name,),
+        loader="loading stops on the shape",
+        first="what resized the table after config.json was saved",
+        subjects=(table.name,),
     )
 
 
@@ -100,9 +100,9 @@ def _output(case: Case) -> Iterator[Promise]:
                 f"an output table '{name}' of its own",
                 "absent" if output is None else "there",
                 "broken" if output is None else "kept",
-                loader=_AT_RANDOM if output is None else "",
-                first="" if output is not None else "what exported the file",
-                subjects=() if output is not None else (name,),
+                loader=_AT_RANDOM,
+                first="what exported the file",
+                subjects=(name,),
             )
 
 
@@ -117,9 +117,9 @@ def _one_table(name: str, output: Tensor, table: Tensor) -> Promise:
         f"'{name}' to be the table of words",
         "the same values" if same else "a table of other values",
         "kept" if same else "broken",
-        loader="" if same else "loading puts the input table in its place, and the trained output is lost",
-        first="" if same else "tie_word_embeddings in the base's config.json",
-        subjects=() if same else (name,),
+        loader="loading puts the input table in its place, and the trained output is lost",
+        first="tie_word_embeddings in the base's config.json",
+        subjects=(name,),
     )
 
 

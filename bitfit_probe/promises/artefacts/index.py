@@ -51,8 +51,8 @@ def _counted(index: str, shards: list[str]) -> Iterator[Promise]:
         plural(count, "shard"),
         plural(len(shards), "shard"),
         "kept" if whole else "broken",
-        loader="" if whole else "loading leaves out what the others hold",
-        first="" if whole else "the folder that it was exported or copied from",
+        loader="loading leaves out what the others hold",
+        first="the folder that it was exported or copied from",
         subjects=() if whole else tuple(shards),
     )
 

@@ -10,6 +10,8 @@ from bitfit_probe.records.promises import Promise
 
 __all__ = ["promises"]
 
+_AGAIN = "loading quantises them again, which rounds every matrix"
+_NO_CODES = "loading looks for codes that are not there, and stops or draws them at random"
 _PLAIN = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -31,12 +33,8 @@ def promises(case: Case) -> Iterator[Promise]:
         f"weights quantised by {method}",
         ", ".join(quantised) or "plain floats in all matrices",
         "kept" if quantised else "broken",
-        loader=""
-        if quantised
-        else "loading quantises them again, which rounds every matrix"
-        if again
-        else "loading looks for codes that are not there, and stops or draws them at random",
-        first="" if quantised else "whether it was merged or dequantised: then delete quantization_config",
+        loader=_AGAIN if again else _NO_CODES,
+        first="whether it was merged or dequantised: then delete quantization_config",
         severity="warning" if again else "error",
-        subjects=() if quantised else ("config.json: quantization_config",),
+        subjects=("config.json: quantization_config",),
     )

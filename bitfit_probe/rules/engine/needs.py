@@ -8,7 +8,6 @@ from typing import Literal
 
 from bitfit_probe.pair import Pair
 from bitfit_probe.rules.adapter_files import adapter_beside
-from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 __all__ = ["Need", "lacking", "reason"]
 
@@ -33,7 +32,7 @@ _NEEDS: dict[Need, _Known] = {
         lambda pair: adapter_beside(pair.tuned) is not None, "no adapter lies beside merged weights"
     ),
     "tokenizer": _Known(
-        lambda pair: bool(tokenizer_of(pair.tuned).tokens), "no tokenizer lies beside the weights"
+        lambda pair: bool(pair.tuned.tokenizer.tokens), "no tokenizer lies beside the weights"
     ),
     "trainer-state": _Known(lambda pair: pair.trainer_state is not None, "there is no trainer_state.json"),
 }

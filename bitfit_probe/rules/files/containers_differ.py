@@ -16,7 +16,7 @@ from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 __all__ = ["containers_differ"]
 
 
-@rule("BP115", "containers-differ", "warning", needs=("tuned",), catalogue=(54,))
+@rule("BP115", "containers-differ", "warning", needs=("tuned",), explains=("BP712",), catalogue=(54,))
 def containers_differ(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The folder holds its weights twice, and the two are not the same.
 

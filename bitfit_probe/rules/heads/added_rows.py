@@ -12,7 +12,6 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.tensors import is_adapter, word_embedding
-from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,7 +66,7 @@ def added_rows(pair: Pair, this: Rule) -> Iterator[Finding]:
     if extra is None:
         return
     before = table.shape[0] - extra.shape[0]
-    tokens = tokenizer_of(pair.tuned).count
+    tokens = pair.tuned.tokenizer.count
     used = min(tokens or table.shape[0], table.shape[0]) - before
     if used <= 0:
         return

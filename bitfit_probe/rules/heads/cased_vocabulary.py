@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.checkpoint.tokenizer_files import Tokenizer
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
-from bitfit_probe.rules.tokenizer_files import Tokenizer, tokenizer_of
 
 __all__ = ["cased_vocabulary"]
 
@@ -43,7 +43,7 @@ def cased_vocabulary(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     dmis-lab/biobert#163, huggingface/transformers#3823
     """
-    tokenizer = tokenizer_of(pair.tuned)
+    tokenizer = pair.tuned.tokenizer
     if tokenizer.lower_cases is None:
         return
     plain = [token for token in tokenizer.tokens if not _special(token, tokenizer)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from bitfit_probe.checkpoint.tokenizer_files import ids_in
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.purpose import purpose_of
 from bitfit_probe.pair import Pair
@@ -13,7 +14,6 @@ from bitfit_probe.rules.adapter_files import adapter_settings
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.running import examples
 from bitfit_probe.rules.tensors import is_adapter
-from bitfit_probe.rules.tokenizer_files import ids_in, tokenizer_of
 
 if TYPE_CHECKING:
     from bitfit_probe.inference import LiveModel
@@ -56,7 +56,7 @@ def pad_is_eos(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/trl#976, unslothai/unsloth#416
     """
-    config, tokenizer = pair.tuned.config, tokenizer_of(pair.tuned)
+    config, tokenizer = pair.tuned.config, pair.tuned.tokenizer
     causal = purpose_of(config) == "causal-lm" or adapter_settings(pair.tuned).get("task_type") == "CAUSAL_LM"
     if not causal:
         return

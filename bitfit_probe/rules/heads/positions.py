@@ -10,7 +10,6 @@ from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.tensors import architecture_of, is_adapter, plain_name
-from bitfit_probe.rules.tokenizer_files import tokenizer_of
 
 __all__ = ["positions"]
 
@@ -54,7 +53,7 @@ def positions(pair: Pair, this: Rule) -> Iterator[Finding]:
     ]
     if not tables:
         return
-    longest = tokenizer_of(pair.tuned).longest
+    longest = pair.tuned.tokenizer.longest
     if longest is None:
         raise CannotTell("no tokenizer_config.json with a model_max_length lies beside the weights")
     table = tables[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bitfit_probe.checkpoint.tokenizer_files import SPECIAL, Tokenizer, ids_in
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import CannotTell, Rule, rule
 from bitfit_probe.rules.tensors import is_adapter, word_embedding
-from bitfit_probe.rules.tokenizer_files import SPECIAL, Tokenizer, ids_in, tokenizer_of
 from bitfit_probe.wording import plural
 
 __all__ = ["token_ids"]
@@ -44,7 +44,7 @@ def token_ids(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     OpenCoder-llm/OpenCoder-llm#21, huggingface/transformers#12842
     """
-    tokenizer, table = tokenizer_of(pair.tuned), word_embedding(pair.tuned)
+    tokenizer, table = pair.tuned.tokenizer, word_embedding(pair.tuned)
     if not tokenizer.tokens and not pair.tuned.config:
         raise CannotTell("neither tokenizer nor config.json lies beside the weights")
     if not is_adapter(pair.tuned) and table is not None and tokenizer.count > table.shape[0]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bitfit_probe.checkpoint import Checkpoint
-
-__all__ = ["SPECIAL", "Tokenizer", "ids_in", "tokenizer_of"]
+__all__ = ["SPECIAL", "TOKENIZER_FILES", "Tokenizer", "ids_in", "read_tokenizer"]
 
 SPECIAL = ("pad", "bos", "eos")
+#: Files that it is read from.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "added_tokens.json")
+_STEPS = ("normalizer", "pre_tokenizer")
 #: transformers writes int(1e30) where a tokenizer knows no longest input.
 _NO_LIMIT = 1 << 40
 _MAX_VOCABULARY = 64 << 20
@@ -29,6 +30,8 @@ class Tokenizer:
         Those that were added to the model's own vocabulary.
     settings
         tokenizer_config.json; empty where there is none.
+    steps
+        What tokenizer.json does to a text before it cuts it.
     lower_cases
         Which file says that text is lower-cased; None where none does.
     longest
@@ -38,6 +41,7 @@ class Tokenizer:
     tokens: Mapping[str, int] = field(default_factory=dict)
     added: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = field(default_factory=dict)
     lower_cases: str | None = None
     longest: int | None = None
 
@@ -58,17 +62,18 @@ class Tokenizer:
         return self.tokens.get(token) if token is not None else None
 
 
-def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
-    """Read the tokenizer's files beside the weights; an empty one where there are none."""
-    whole = checkpoint.read_json("tokenizer.json") or {}
-    settings = checkpoint.read_json("tokenizer_config.json") or {}
-    tokens = dict(_vocabulary(whole)) or dict(_lines(checkpoint.folder / "vocab.txt"))
-    tokens = tokens or dict(_numbers(checkpoint.read_json("vocab.json") or {}))
-    added = dict(_added(whole, settings, checkpoint))
+def read_tokenizer(folder: Path, read_json: Callable[[str], dict[str, Any] | None]) -> Tokenizer:
+    """Read the tokenizer's files in a folder, JSON ones by `read_json`; an empty one where there are none."""
+    whole = read_json("tokenizer.json") or {}
+    settings = read_json("tokenizer_config.json") or {}
+    tokens = dict(_vocabulary(whole)) or dict(_lines(folder / "vocab.txt"))
+    tokens = tokens or dict(_numbers(read_json("vocab.json") or {}))
+    added = dict(_added(whole, settings, read_json("added_tokens.json") or {}))
     longest = settings.get("model_max_length")
     usable = isinstance(longest, int | float) and 0 < longest < _NO_LIMIT
     return Tokenizer(
         tokens={**tokens, **added},
+        steps={name: whole[name] for name in _STEPS if name in whole},
         added=frozenset(added),
         settings=settings,
         lower_cases=_lower_cases(whole, settings),
@@ -109,9 +114,9 @@ def _lines(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _added(
-    whole: Mapping[str, Any], settings: Mapping[str, Any], checkpoint: Checkpoint
+    whole: Mapping[str, Any], settings: Mapping[str, Any], beside: Mapping[str, Any]
 ) -> Iterator[tuple[str, int]]:
-    yield from _numbers(checkpoint.read_json("added_tokens.json") or {})
+    yield from _numbers(beside)
     entries = whole.get("added_tokens")
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("content"), str):
