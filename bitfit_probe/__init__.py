@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.api.ablation import revert
     from bitfit_probe.api.check import check, explain
     from bitfit_probe.api.compare import diff
+    from bitfit_probe.api.diagnose import diagnose
     from bitfit_probe.api.report import demo, report
     from bitfit_probe.api.task import distance, recommend
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from bitfit_probe.errors import BitfitProbeError
     from bitfit_probe.fleet.calls import merge_fleets, read_fleet, run_fleet
     from bitfit_probe.records import Check, Comparison, Diff, Explanation, Finding, TensorDelta
+    from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
     from bitfit_probe.records.measures import Reverting
     from bitfit_probe.records.options import (
+        DiagnoseOptions,
         DistanceOptions,
         FleetOptions,
         RecommendOptions,
@@ -47,6 +50,8 @@ __all__ = [
     "Checkpoint",
     "Columns",
     "Comparison",
+    "DiagnoseOptions",
+    "Diagnosed",
     "Diff",
     "Distance",
     "DistanceOptions",
@@ -69,6 +74,7 @@ __all__ = [
     "apply_patch",
     "check",
     "demo",
+    "diagnose",
     "diff",
     "distance",
     "explain",
@@ -96,6 +102,8 @@ _HOMES = {
     "Checkpoint": "checkpoint",
     "Columns": "data",
     "Comparison": "records",
+    "DiagnoseOptions": "records.options",
+    "Diagnosed": "records.diagnosis",
     "Diff": "records",
     "Distance": "records.distance",
     "DistanceOptions": "records.options",
@@ -117,6 +125,7 @@ _HOMES = {
     "apply_patch": "tuning.patch",
     "check": "api.check",
     "demo": "api.report",
+    "diagnose": "api.diagnose",
     "diff": "api.compare",
     "distance": "api.task",
     "explain": "api.check",

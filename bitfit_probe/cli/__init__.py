@@ -9,6 +9,7 @@ import click
 
 from bitfit_probe.cli.check import check
 from bitfit_probe.cli.demo import demo
+from bitfit_probe.cli.diagnose import diagnose
 from bitfit_probe.cli.diff import diff
 from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.endings import Debug, Raised, ended
@@ -52,6 +53,7 @@ def cli(context: click.Context, debug: bool) -> None:
 cli.add_command(diff)
 cli.add_command(check)
 cli.add_command(explain)
+cli.add_command(diagnose)
 cli.add_command(demo)
 cli.add_command(distance)
 cli.add_command(recommend)

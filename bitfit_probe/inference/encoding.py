@@ -25,6 +25,8 @@ def longest_text(model: Any, tokenizer: Any, most: int | None = None) -> int:
 
     Parameters
     ----------
+    tokenizer
+        None to ask the model alone.
     most
         None for as many as the model takes, 512 where it knows no limit.
 
@@ -36,8 +38,9 @@ def longest_text(model: Any, tokenizer: Any, most: int | None = None) -> int:
     config = model.config.get_text_config()
     positions = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
     usual = _USUAL_LENGTH if not any(positions) else None
-    allowed = [most or usual, tokenizer.model_max_length, *positions]
-    allowed = [size for size in allowed if isinstance(size, int | float) and size > 0]
+    told = None if tokenizer is None else tokenizer.model_max_length
+    limits = [most or usual, told, *positions]
+    allowed = [size for size in limits if isinstance(size, int | float) and size > 0]
     for name, module in model.named_modules():
         # RoBERTa and those made after it count positions from behind the padding index.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

@@ -53,6 +53,10 @@ class LiveModel:
         Parameters that the checkpoint does not hold: they are as they were initialised.
     pooling
         How one vector is made of a text: the ``mean`` over tokens for encoders, the ``last`` for decoders.
+    unexpected
+        Tensors of the checkpoint that the model has no place for.
+    limit
+        Tokens at which whole texts are cut; None for what tokenizer and model allow.
     """
 
     model: Any
@@ -61,6 +65,8 @@ class LiveModel:
     folders: tuple[Path, ...]
     missing: tuple[str, ...] = ()
     pooling: Pooling = "mean"
+    unexpected: tuple[str, ...] = ()
+    limit: int | None = None
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *folders: str | Path | None) -> LiveModel:
@@ -95,7 +101,7 @@ class LiveModel:
         loaded = load_model(plain, config=elsewhere, purpose=purpose, **more)
         loaded.model.requires_grad_(False)
         pooling: Pooling = "last" if is_causal(loaded.model.config.to_dict()) else "mean"
-        return cls(loaded.model, purpose, plain, places, loaded.missing, pooling)
+        return cls(loaded.model, purpose, plain, places, loaded.missing, pooling, loaded.unexpected)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -146,6 +152,8 @@ class LiveModel:
 
     def longest(self, *, whole: bool = False) -> int:
         """Tokens at which texts are cut; see `batches`."""
+        if self.limit is not None:
+            return longest_text(self.model, None, self.limit)
         return longest_text(self.model, self.tokenizer, None if whole else ENOUGH)
 
     def batches(

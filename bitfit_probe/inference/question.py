@@ -101,8 +101,13 @@ def ask(
     return [question.about(batch, live.tokenizer) for batch in live.batches(data, rows, whole=True)]
 
 
-def question_of(data: TaskData, live: LiveModel) -> Question:
+def question_of(data: TaskData, live: LiveModel, *, drawn: bool = False) -> Question:
     """What `data` asks of a model: its labels, or of a language model its own words.
+
+    Parameters
+    ----------
+    drawn
+        Ask a classifier of which a part was drawn at random, too, as whoever loads it would.
 
     Raises
     ------
@@ -117,7 +122,8 @@ def question_of(data: TaskData, live: LiveModel) -> Question:
             advice="name the column with --label",
             path=data.path,
         )
-    live.require_whole()
+    if not drawn or live.purpose != "classify":
+        live.require_whole()
     notes, config = tuple(_notes(data, live)), live.model.config
     if live.purpose == "causal-lm" or live.purpose == "masked-lm":
         return Question(live.purpose, notes=notes)

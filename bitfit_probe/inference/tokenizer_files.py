@@ -13,7 +13,7 @@ from typing import Any
 from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.inference.tokenizer_json import check_tokenizer_json
 
-__all__ = ["has_vocabulary", "is_tokenizer_class", "plain_tokenizer_settings", "stage"]
+__all__ = ["has_vocabulary", "is_tokenizer_class", "plain_tokenizer_settings", "stage", "tokenizer_files"]
 
 #: Vocabularies, as transformers' tokenizers call them; copied as they are.
 _VOCABULARIES = (
@@ -75,6 +75,12 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 #: Switches of the loader itself.
 _SWITCHES = ("is_local", "local_files_only", "trust_remote_code", "from_slow", "use_fast")
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a directory that make its tokenizer, its chat template among them."""
+    names = (*_VOCABULARIES, _WHOLE, _SETTINGS, _SPECIAL, _ADDED, _TEMPLATE)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def has_vocabulary(folder: Path) -> bool:

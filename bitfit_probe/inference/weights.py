@@ -17,7 +17,7 @@ from bitfit_probe.checkpoint.storage.tensor import MemoryStorage
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Window", "as_checkpoint", "overlaid", "plainly_named", "windows"]
+__all__ = ["Window", "as_checkpoint", "in_type", "overlaid", "plainly_named", "window_on", "windows"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,27 @@ def windows(
         values = torch.from_numpy(pair.base.values()).to(parameter.dtype)
         found[pair.base.name, pair.part] = Window(pair.tuned.name, view, values, pair.tuned.offset)
     return found
+
+
+def window_on(model: Any, parameter: str, tensor: Tensor) -> Window:
+    """A checkpoint's tensor for a whole parameter of the model, of whatever names."""
+    import torch
+
+    view = model.get_parameter(parameter).detach()
+    return Window(parameter, view, torch.from_numpy(tensor.values()).to(view.dtype))
+
+
+@contextlib.contextmanager
+def in_type(model: Any, dtype: str) -> Iterator[None]:
+    """The model in another element type inside the ``with`` block; afterwards as it was, bit for bit."""
+    import torch
+
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    before = model.dtype
+    try:
+        yield model.to(getattr(torch, dtype))
+    finally:
+        model.to(before).load_state_dict(kept)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Literal
 from bitfit_probe.records.measures import By
 
 __all__ = [
+    "DiagnoseOptions",
     "DistanceOptions",
     "FleetOptions",
     "RecommendOptions",
@@ -95,6 +96,38 @@ class ReportOptions:
     check: bool = True
     revert: RevertOptions = RevertOptions()
     recommend: bool = True
+
+
+@dataclass(frozen=True)
+class DiagnoseOptions:
+    """What `diagnose` is asked.
+
+    Attributes
+    ----------
+    train_data
+        Examples to fit on; without them each fifth of the examples is judged by what the others give.
+    examples
+        Judge at most so many, at random: an accuracy among 400 is known to ± 5 points.
+    no_examples
+        Keep the texts of examples out of the result.
+    check
+        Look for known failures too, and test what is found.
+    apply, out
+        The name of a step to do for good, and the folder to make.
+    seed
+        Of the sample.
+    state_dict_key
+        As for `diff`.
+    """
+
+    train_data: str | Path | None = None
+    examples: int = 400
+    no_examples: bool = False
+    check: bool = True
+    apply: str | None = None
+    out: str | Path | None = None
+    seed: int = 0
+    state_dict_key: str | None = None
 
 
 @dataclass(frozen=True)

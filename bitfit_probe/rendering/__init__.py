@@ -7,6 +7,8 @@ from bitfit_probe.rendering.fleet_data import fleet_to_csv, fleet_to_json
 from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.render import (
     check_to_text,
+    diagnosed_to_markdown,
+    diagnosed_to_text,
     diff_to_text,
     distance_to_text,
     explanation_to_text,
@@ -26,6 +28,8 @@ __all__ = [
     "check_to_json",
     "check_to_sarif",
     "check_to_text",
+    "diagnosed_to_markdown",
+    "diagnosed_to_text",
     "diff_to_csv",
     "diff_to_json",
     "diff_to_text",

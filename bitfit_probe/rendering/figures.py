@@ -72,6 +72,8 @@ _ALL = (
     # a group put back to the base
     Measure("loss_change", "Δ loss", "nats", "+.3f"),
     Measure("accuracy_change", "Δ accuracy", "", "+.1%"),
+    # a step that was tried
+    Measure("loss_gain", "loss falls by", "nats", "+.3f"),
     # several checkpoints
     Measure("likeness", "cosine", "", ".3f"),
     Measure("norms", "‖Δb‖₂"),

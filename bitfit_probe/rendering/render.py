@@ -11,12 +11,15 @@ from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.terminal import to_text
 
 if TYPE_CHECKING:
+    from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
     from bitfit_probe.records.recommendation import Recommended
 
 __all__ = [
     "check_to_text",
+    "diagnosed_to_markdown",
+    "diagnosed_to_text",
     "diff_to_text",
     "distance_to_text",
     "explanation_to_text",
@@ -133,6 +136,21 @@ def explanation_to_text(explanation: Explanation, *, width: int = 80) -> str:
     from bitfit_probe.rendering.subjects.findings import explanation_document
 
     return to_text(explanation_document(explanation), width)
+
+
+def diagnosed_to_text(found: Diagnosed, width: int = 80) -> str:
+    """How good tuned models are and what would make them better, without what is folded away elsewhere."""
+    from bitfit_probe.rendering.subjects.diagnosis import diagnosed_document
+
+    return to_text(diagnosed_document(found, brief=True), width)
+
+
+def diagnosed_to_markdown(found: Diagnosed) -> str:
+    """The same as Markdown."""
+    from bitfit_probe.rendering.document.markdown import to_markdown
+    from bitfit_probe.rendering.subjects.diagnosis import diagnosed_document
+
+    return to_markdown(diagnosed_document(found))
 
 
 def distance_to_text(distance: Distance, width: int = 80) -> str:
