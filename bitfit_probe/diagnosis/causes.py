@@ -41,7 +41,9 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "BP602": _BACK,
 }
 
-_ORDER = ("confirmed", "not tried", "gains nothing")
+#: Share of the best step's gain that mending the cause itself must give.
+_MOST_OF_IT = 0.8
+_ORDER = ("confirmed", "a part", "not tried", "gains nothing")
 
 
 def causes(findings: Iterable[Finding], tried: Sequence[Intervention]) -> tuple[Cause, ...]:
@@ -56,4 +58,8 @@ def _cause(finding: Finding, tried: Sequence[Intervention]) -> Cause:
     names = tuple(item.name for item in against)
     if not against:
         return Cause(finding, "not tried")
-    return Cause(finding, "confirmed" if any(item.helps for item in against) else "gains nothing", names)
+    most = max((item.gain for item in tried if item.helps), default=0.0)
+    mended = max((item.gain for item in against if item.helps), default=0.0)
+    if not mended:
+        return Cause(finding, "gains nothing", names)
+    return Cause(finding, "confirmed" if mended >= _MOST_OF_IT * most else "a part", names)

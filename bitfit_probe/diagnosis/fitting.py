@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bitfit_probe.diagnosis.outcomes import log_probabilities
+from bitfit_probe.task_distance.ridge import INTERCEPT, best_fit
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["LinearHead", "Split", "cross_fitted", "fit_head", "fit_regression", "folds"]
+__all__ = ["LinearHead", "Split", "cross_fitted", "fit_head", "fit_regression", "folds", "scale_and_offsets"]
 
-_FOLDS, _INNER_FOLDS, _SEED = 5, 3, 0
-#: Inverse strengths of logistic regression's penalty that are tried; the one where too few examples choose.
-_STRENGTHS, _USUAL = (0.001, 0.01, 0.1, 1.0), 0.1
+_FOLDS, _SEED = 5, 0
 #: How much less the old head's answers are penalised than features: they are few, and often nearly right.
-_TRUST = 3.0
+_TRUST = 10.0
+#: Penalty on offsets, as if so many examples had been seen without one: few examples move them little.
+_PRIOR = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,12 @@ def cross_fitted(splits: Sequence[Split], examples: int, fit: Callable[[Rows, Ro
 def fit_head(
     features: npt.NDArray[np.floating], targets: Rows, classes: int, old: LinearHead | None = None
 ) -> LinearHead:
-    """Logistic regression on standardised features, and on what the old head says of them.
+    """Ridge regression on standardised features, and on what the old head says of them; scaled to logits.
 
     The old head's logits are linear in the features, so the fit is one linear head again. Being few and
     hardly penalised they let a handful of examples mend their order, scale and offset, where a head from
-    nothing would have to learn the task anew.
+    nothing would have to learn the task anew. The strength is the one with the smallest leave-one-out error;
+    the same left-out predictions tell the scale that makes them log-odds.
 
     Parameters
     ----------
@@ -83,75 +86,75 @@ def fit_head(
     targets
         Class numbers, shape (examples,).
     classes
-        How many there are; those without examples get a low bias.
+        How many there are.
     old
         The head that is there.
     """
-    features = np.asarray(features, np.float64)
-    mean, spread = features.mean(0), features.std(0)
-    spread = np.where(spread > 1e-9 * max(float(spread.max()), 1e-30), spread, np.inf)
-    design, map_back = (features - mean) / spread, np.diag(1 / spread)
-    if old is not None:
-        weight = old.weight - old.weight.mean(0)
-        said = (features - mean) @ weight.T
-        scale = _TRUST / max(float(said.std()), 1e-9)
-        design = np.hstack([design, said * scale])
-        map_back = np.hstack([map_back, weight.T * scale])
-    coefficients, intercept = _logistic(design, targets, classes)
-    found = coefficients @ map_back.T
-    return LinearHead(found, intercept - found @ mean)
-
-
-def _logistic(design: Floats, targets: Rows, classes: int) -> tuple[Floats, Floats]:
-    """Coefficients (classes, columns) and intercepts of a logistic regression with a chosen penalty."""
-    weight, bias = np.zeros((classes, design.shape[1])), np.full(classes, -np.log(2.0 * (len(targets) + 1)))
-    present = np.unique(targets)
-    if len(present) < 2:
-        bias[present] = 0.0
-        return weight, bias
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # slow convergence
-        model = _regression(_strength(design, targets)).fit(design, targets)
-    found, intercept = model.coef_, model.intercept_
-    if len(present) == 2:
-        found, intercept = np.vstack([-found, found]) / 2, np.concatenate([-intercept, intercept]) / 2
-    weight[present], bias[present] = found, intercept
-    if len(present) < classes:
-        absent = np.setdiff1d(np.arange(classes), present)
-        weight[absent], bias[absent] = found.mean(0), bias[absent] + intercept.mean()
-    return weight, bias
-
-
-def _regression(strength: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=strength, max_iter=300)
-
-
-def _strength(design: Floats, targets: Rows) -> float:
-    """The penalty whose held-out loss is lowest, where each class has enough examples to ask."""
-    if np.unique(targets, return_counts=True)[1].min() < 2 * _INNER_FOLDS:
-        return _USUAL
-    inner = folds(targets, classes=True, count=_INNER_FOLDS)
-    losses = []
-    for strength in _STRENGTHS:
-        loss = 0.0
-        for split in inner:
-            model = _regression(strength).fit(design[split.fit], targets[split.fit])
-            known = model.predict_log_proba(design[split.judge])
-            places = np.searchsorted(model.classes_, targets[split.judge])
-            loss -= float(known[np.arange(len(places)), places].sum())
-        losses.append(loss)
-    return _STRENGTHS[int(np.argmin(losses))]
+    design, map_back, mean = _designed(features, old)
+    weight, bias, left_out = _ridge(design, np.eye(classes)[targets])
+    scale, _ = scale_and_offsets(left_out, targets, offsets=False)
+    found = scale * weight @ map_back.T
+    return LinearHead(found, scale * bias - found @ mean)
 
 
 def fit_regression(features: npt.NDArray[np.floating], targets: Floats) -> LinearHead:
-    """Ridge regression on standardised features, its strength chosen by leaving one out."""
-    from sklearn.linear_model import RidgeCV
+    """Ridge regression on standardised features, of strength chosen by leaving one out."""
+    design, map_back, mean = _designed(features, None)
+    weight, bias, _ = _ridge(design, targets[:, None])
+    found = weight @ map_back.T
+    return LinearHead(found, bias - found @ mean)
 
+
+def _designed(features: npt.NDArray[np.floating], old: LinearHead | None) -> tuple[Floats, Floats, Floats]:
+    """Columns to fit on, of mean 0; the matrix that made them of centred features; and the features' mean."""
     features = np.asarray(features, np.float64)
     mean, spread = features.mean(0), features.std(0)
-    spread = np.where(spread > 1e-9 * max(float(spread.max()), 1e-30), spread, np.inf)
-    model = RidgeCV(np.logspace(-1, 4, 11)).fit((features - mean) / spread, targets)
-    weight = np.atleast_2d(model.coef_ / spread)
-    return LinearHead(weight, np.atleast_1d(model.intercept_) - weight @ mean)
+    dead = spread <= 1e-9 * max(float(spread.max()), 1e-30)
+    map_back = np.diag(np.where(dead, 0.0, 1 / np.where(dead, 1.0, spread)))
+    if old is not None:
+        said = (old.weight - old.weight.mean(0)).T
+        scale = max(float(((features - mean) @ said).std()), 1e-9)
+        map_back = np.hstack([map_back, said * (_TRUST / scale)])
+    return (features - mean) @ map_back, map_back, mean
+
+
+def _ridge(design: Floats, targets: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weight (outputs, columns), bias (outputs,) and left-out predictions of columns of mean 0."""
+    kernel = design @ design.T
+    scale = max(float(np.trace(kernel)) / len(kernel), 1e-30)
+    best = best_fit(kernel, None, targets)
+    solved = np.linalg.solve(kernel / scale + INTERCEPT + best.ridge * np.eye(len(kernel)), targets)
+    return solved.T @ design / scale, INTERCEPT * solved.sum(0), best.predictions
+
+
+def scale_and_offsets(logits: Floats, targets: Rows, *, offsets: bool) -> tuple[float, Floats]:
+    """The scale and the offsets with the lowest cross-entropy (Guo et al. 2017, §4: temperature scaling).
+
+    Parameters
+    ----------
+    logits
+        Shape (examples, classes).
+    targets
+        Class numbers, shape (examples,).
+    offsets
+        Fit an offset a class too, pulled to 0 as by one example that speaks against it.
+    """
+    from scipy.optimize import minimize
+
+    rows, classes = np.arange(len(targets)), logits.shape[1]
+    centred = logits - logits.mean(axis=1, keepdims=True)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        scale, shift = np.exp(parameters[0]), parameters[1:] if offsets else np.zeros(classes)
+        known = log_probabilities(centred * scale + shift)
+        slope = np.exp(known)
+        slope[rows, targets] -= 1
+        gradient = [float((slope * centred).sum() * scale)]
+        if offsets:
+            gradient += list(slope.sum(0) + 2 * _PRIOR * shift)
+        value = -float(known[rows, targets].sum()) + _PRIOR * float((shift**2).sum())
+        return value, np.array(gradient)
+
+    bounds = [(-5, 5), *([(-20, 20)] * classes if offsets else [])]
+    found = minimize(loss, np.zeros(len(bounds)), jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(np.exp(found.x[0])), found.x[1:] if offsets else np.zeros(classes)

@@ -139,13 +139,14 @@ class Cause:
     Attributes
     ----------
     verdict
-        ``confirmed``: a step against it gains; ``gains nothing``: none does; ``not tried``: there is none.
+        ``confirmed``: a step against it gains as much as any; ``a part``: it gains less than another one;
+        ``gains nothing``: none does; ``not tried``: there is none.
     tried
         Names of those steps.
     """
 
     finding: Finding
-    verdict: Literal["confirmed", "gains nothing", "not tried"]
+    verdict: Literal["confirmed", "a part", "gains nothing", "not tried"]
     tried: tuple[str, ...] = ()
 
 

@@ -11,12 +11,12 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["RIDGES", "Fit", "best_fit", "leave_one_out"]
+__all__ = ["INTERCEPT", "RIDGES", "Fit", "best_fit", "leave_one_out"]
 
 #: Strengths that are tried, as multiples of the kernel's mean diagonal.
 RIDGES = tuple(10.0 ** (half / 2) for half in range(-8, 7))
 #: Weight of the constant kernel, which stands for an intercept that is not penalised.
-_INTERCEPT = 1e3
+INTERCEPT = 1e3
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def best_fit(
         options += [(mix, (1 - mix) * ours + mix * theirs) for mix in mixes]
     best: Fit | None = None
     for mix, kernel in options:
-        for ridge, predicted in zip(RIDGES, leave_one_out(kernel + _INTERCEPT, targets, RIDGES), strict=True):
+        for ridge, predicted in zip(RIDGES, leave_one_out(kernel + INTERCEPT, targets, RIDGES), strict=True):
             error = float(np.mean((predicted - targets) ** 2))
             if best is None or error < best.error:
                 best = Fit(predicted, error, ridge, mix)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.diagnosis.fitting import LinearHead, cross_fitted
+from bitfit_probe.diagnosis.fitting import LinearHead, cross_fitted, scale_and_offsets
 from bitfit_probe.diagnosis.interventions.heads import head_change
-from bitfit_probe.diagnosis.outcomes import log_probabilities, outcome_of_logits
+from bitfit_probe.diagnosis.outcomes import outcome_of_logits
 from bitfit_probe.diagnosis.step import Step
 from bitfit_probe.diagnosis.subject import Subject
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["scale_and_offsets", "steps"]
-
-#: Penalty on the offsets, as if so many examples had been seen without one: few examples move them little.
-_PRIOR = 1.0
+__all__ = ["steps"]
 
 
 def steps(subject: Subject) -> Iterator[Step]:
@@ -62,36 +59,3 @@ def steps(subject: Subject) -> Iterator[Step]:
     yield step(
         "class-offsets", "Shift the logits by class", f"{how}, and each class gets an offset", offsets=True
     )
-
-
-def scale_and_offsets(logits: Floats, targets: Rows, *, offsets: bool) -> tuple[float, Floats]:
-    """The scale and the offsets with the lowest cross-entropy (Guo et al. 2017, §4: temperature scaling).
-
-    Parameters
-    ----------
-    logits
-        Shape (examples, classes).
-    targets
-        Class numbers, shape (examples,).
-    offsets
-        Fit an offset a class too, pulled to 0 as by one example that speaks against it.
-    """
-    from scipy.optimize import minimize
-
-    rows, classes = np.arange(len(targets)), logits.shape[1]
-    centred = logits - logits.mean(axis=1, keepdims=True)
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        scale, shift = np.exp(parameters[0]), parameters[1:] if offsets else np.zeros(classes)
-        known = log_probabilities(centred * scale + shift)
-        slope = np.exp(known)
-        slope[rows, targets] -= 1
-        gradient = [float((slope * centred).sum() * scale)]
-        if offsets:
-            gradient += list(slope.sum(0) + 2 * _PRIOR * shift)
-        value = -float(known[rows, targets].sum()) + _PRIOR * float((shift**2).sum())
-        return value, np.array(gradient)
-
-    bounds = [(-5, 5), *([(-20, 20)] * classes if offsets else [])]
-    found = minimize(loss, np.zeros(len(bounds)), jac=True, method="L-BFGS-B", bounds=bounds)
-    return float(np.exp(found.x[0])), found.x[1:] if offsets else np.zeros(classes)

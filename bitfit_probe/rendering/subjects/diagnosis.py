@@ -172,12 +172,14 @@ def _steps(key: str, found: Diagnosis) -> Iterator[Block]:
 
 def _how_judged(found: Diagnosis) -> str:
     early = any(row.examples < found.examples for row in found.interventions)
-    tried = plural(len(found.interventions), "step")
-    return (
-        f"{tried} tried. One helps where noise alone would make any of them look as good in under 5 % of cases. "
-        "What is fitted is judged on other examples, and the first line's gain is of examples that did not "
-        f"choose the step.{' Some were given up early.' if early else ''}"
-    )
+    words = [
+        f"{plural(len(found.interventions), 'step')} tried.",
+        "One helps where noise alone would make any of them look as good in under 5 % of cases.",
+        "What is fitted is judged on other examples;",
+        "the first line's gain is of examples that did not choose the step.",
+        *(["Some were given up early."] if early else []),
+    ]
+    return " ".join(words)
 
 
 def _table(key: str, caption: str, rows: Sequence[Intervention], quality: Quality) -> Table:
@@ -207,6 +209,7 @@ def _table(key: str, caption: str, rows: Sequence[Intervention], quality: Qualit
 def _causes(causes: Sequence[Cause]) -> Iterator[Block]:
     said = {
         "confirmed": "mending it gains; a cause of what is lacking",
+        "a part": "mending it gains less than the first step",
         "not tried": "no step here would tell",
         "gains nothing": "mending it gains nothing; not what is lacking here",
     }
