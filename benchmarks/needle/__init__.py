@@ -1,1 +1,1 @@
-"""The needle benchmark: fine-tunes that disappoint for a known cause; does `diagnose` find the step?"""
+"""The needle benchmark: fine-tunes that disappoint for a known cause; whether the right step is found."""
