@@ -20,7 +20,15 @@ __all__ = ["align_adapter", "align_adapters"]
 
 
 def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alignment:
-    """Lay the base as the adapter tunes it beside the base; what it leaves alone is not in its file."""
+    """Lay the base as the adapter tunes it beside the base; what it leaves alone is not in its file.
+
+    Raises
+    ------
+    UnsupportedError
+        What the adapter does takes more than its tensors.
+    """
+    if adapter.unread is not None:
+        raise adapter.unread
     plain_base = plain(translated(base, [*adapter.stored, *adapter.altered]))
     changed: dict[str, Tensor | Change] = {**adapter.stored, **adapter.altered}
     left, right = architectures(plain_base, changed, base, tuned)

@@ -12,7 +12,7 @@ from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.checkpoint.tokenizer_files import Tokenizer, read_tokenizer
 from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
-from bitfit_probe.errors import ChangedError, UnreadableError
+from bitfit_probe.errors import ChangedError, UnreadableError, UnsupportedError
 
 __all__ = ["Adapter", "Change", "Checkpoint", "read_json"]
 
@@ -87,6 +87,8 @@ class Adapter:
     misranked
         By module, the rank that the configuration promises and that of the factors, where they differ: peft
         refuses to load it.
+    unread
+        Why it can't be laid over a base; two such adapters are still compared as they are stored.
     """
 
     label: str
@@ -95,6 +97,7 @@ class Adapter:
     stored: Mapping[str, Tensor]
     incomplete: tuple[str, ...] = ()
     misranked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    unread: UnsupportedError | None = None
 
 
 @dataclass(frozen=True)

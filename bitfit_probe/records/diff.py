@@ -275,7 +275,7 @@ class AdapterFacts:
     Attributes
     ----------
     method
-        ``LoRA``, ``rsLoRA``, ``DoRA``, ``BEFT``, ``IA3``, ``LN-tuning``.
+        Its name, such as ``LoRA``, ``rsLoRA``, ``DoRA``, ``IA3`` or ``MLX LoRA``.
     ranks, scales
         The different ranks and scales s of W + s·B·A, smallest first; empty for methods without factors.
     targets

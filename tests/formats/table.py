@@ -80,12 +80,24 @@ def adapter(kind: str) -> Callable[[Path, State], Path]:
     return make
 
 
-def vera(folder: Path, source: State) -> Path:
-    import peft
+def swept(method: str) -> Callable[[Path, State], Path]:
+    """The adapter of the sweep's first case of a method, on the tiny Llama."""
 
-    config = peft.VeraConfig(target_modules=["query"], r=2)
-    peft.get_peft_model(model("bert"), config).save_pretrained(folder / "x")
-    return folder / "x"
+    def make(folder: Path, source: State) -> Path:
+        from formats.peft_cases import CASES, saved
+
+        return saved(next(case for case in CASES if case.method == method), folder / "x", 1)
+
+    return make
+
+
+def loralib_factors(folder: Path, source: State) -> Path:
+    import loralib
+
+    tuned = torch.nn.ModuleDict({"classifier": loralib.Linear(32, 2, r=2, lora_alpha=4)})
+    torch.save(loralib.lora_state_dict(tuned, bias="all"), folder / "x.pt")
+    (folder / "adapter_config.json").write_text('{"lora_alpha": 4}')
+    return folder / "x.pt"
 
 
 def biases_alone(folder: Path, source: State) -> Path:
@@ -273,9 +285,15 @@ def _rows() -> Iterator[Format]:
         ("beft-bert", "PEFT BEFT"),
     ):
         yield Format(name, "peft", adapter(kind), only32, needs=("peft",))
-    yield Format(
-        "PEFT, other methods (VeRA, OFT, …)", "peft", vera, only32, needs=("peft",), advised="merge_and"
-    )
+    for method in ("AdaLoRA", "DeLoRA", "HiRA", "HRA", "LoHa", "LoKr", "OFT", "VeRA"):
+        make = swept(method.upper())
+        yield Format(f"PEFT {method}", "peft", make, only32, lambda: state("llama"), needs=("peft",))
+    yield Format("PEFT, other methods (BOFT, MiSS, …)", "peft", swept("BOFT"), only32, lambda: state("llama"),
+                 needs=("peft",), advised="merge_and")  # fmt: skip
+    for kind in ("LoRA", "DoRA"):
+        yield Format(f"MLX {kind}", "mlx-lm (recorded)", recorded(f"adapters/mlx-{kind.lower()}"), only32,
+                     lambda: load_file(RECORDED / "adapters" / "mlx-base.safetensors"))  # fmt: skip
+    yield Format("loralib's factors", "loralib", loralib_factors, only32, needs=("loralib",))
     yield Format("a dict of biases", "torch", biases_alone)
     yield Format("Lightning .ckpt", "torch, as Lightning does", lightning_file, needs=("lightning",))
     for stage in (1, 2, 3):
@@ -381,7 +399,7 @@ def _once(row: Format, dtype: str) -> tuple[str, list[str], str, str]:
         tuned = row.make(folder / "tuned", source)
         if row.advised:
             with pytest.raises(BitfitProbeError, match=re.escape(row.advised)) as refusal:
-                open_checkpoint(tuned)
+                align(open_checkpoint(base), open_checkpoint(tuned))
             return "", [], "", f"{refusal.value.code}: {refusal.value.advice}"
         opened = open_checkpoint(tuned)
         pairs = [pair for pair in align(open_checkpoint(base), opened).pairs if pair.in_file]
@@ -422,10 +440,16 @@ TAIL = """
 - **PEFT adapters** are the tuned side; the base is neither loaded nor merged. Each altered tensor is computed
   by rows from the base's and the stored factors in float64, so a change far below the base's rounding is
   still seen. Tensors that the adapter leaves out are judged `not-in-file`: they are the base's own. Adapters
-  whose targets the base lacks are the error BE203. LoRA variants whose change the factors alone don't tell
-  (PiSSA, OLoRA, CorDA, LoftQ, QA-LoRA, aLoRA, `target_parameters`, …) are refused with the advice to merge.
+  whose targets the base lacks are the error BE203. Every method and option of peft stands in
+  [adapters](adapters.md): read as peft merges it, or refused with what to do (LoRA that started from PiSSA,
+  OLoRA, CorDA or LoftQ, QA-LoRA, aLoRA, `target_parameters`, …). Two adapters are compared
+  [by ΔW](diff.md#two-adapters).
   The output projection of `torch.nn.MultiheadAttention` gets s·B·A once, though peft 0.21 adds it twice when
   it merges.
+- **LoRA of others**: folders of mlx-lm (`adapters.safetensors`: LoRA, DoRA, whole layers) as it fuses them,
+  and loralib's factors alone (`lora_A`, `lora_B`, fused q, k, v too) as it merges them, once
+  `adapter_config.json` beside them tells `lora_alpha`. In a whole state dict loralib's factors are named; the
+  weights are read as they stand.
 - **A dict of biases** is taken as tuned values, not as differences; what it leaves out is `not-in-file`.
 - **DeepSpeed ZeRO** is put together by the rule of its own `zero_to_fp32.py`. Models that are split by tensor
   or pipeline parallelism are refused with the command to run.

@@ -30,6 +30,8 @@ class Changes:
         The rank that the configuration promises of a module, and that of its factors, where they differ.
     notes
         What else a person should know.
+    unread
+        Why it can't be laid over a base, where that takes more than its tensors.
     """
 
     altered: Mapping[str, Change]
@@ -37,6 +39,7 @@ class Changes:
     incomplete: tuple[str, ...] = ()
     misranked: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread: UnsupportedError | None = None
 
 
 class Method(Protocol):
@@ -54,8 +57,9 @@ class Method(Protocol):
         """What the method's tensors change; their names lack ``base_model.model.``."""
 
 
-def not_read(what: str, path: Path) -> UnsupportedError:
-    """The refusal of an adapter that only peft itself can apply."""
+def not_read(what: str, path: Path, *, merges: bool = True) -> UnsupportedError:
+    """The refusal of an adapter that only peft itself can apply, and that peft `merges`, or else can't."""
+    merge = "merge it with peft's merge_and_unload() and give the merged model"
     return UnsupportedError(
-        what, advice="merge it with peft's merge_and_unload() and give the merged model", path=path
+        what, advice=merge if merges else "compare it with another one of its kind: diff A B", path=path
     )

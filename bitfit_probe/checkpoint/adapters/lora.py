@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
+from bitfit_probe.checkpoint.adapters.parts import looked_up
 from bitfit_probe.checkpoint.adapters.patterns import NamePatterns
 from bitfit_probe.checkpoint.interface import Adapter, Change
-from bitfit_probe.checkpoint.parsing.expressions import UnreadExpressionError
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
-from bitfit_probe.errors import AmbiguousError
+from bitfit_probe.errors import AmbiguousError, UnsupportedError
 
 __all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "low_rank", "matches"]
 
@@ -43,6 +43,8 @@ _OTHER_VARIANTS = (
     "use_qalora",
     "velora_config",
 )
+#: Of these, what looks at the input and so can't be merged.
+_NEVER_MERGED = ("alora_invocation_tokens", "arrow_config")
 #: Initialisations that take the first factors out of the base's weights.
 _CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 _ROWS = 256
@@ -94,18 +96,11 @@ class LowRank:
     @property
     def update(self) -> Tensor:
         """s·B·A, outputs first, computed by rows."""
-
-        def rows(start: int, stop: int) -> Float64:
-            a, b = factors(self)
-            delta: Float64 = b[start:stop] @ a
-            delta *= self.scale
-            return delta
-
-        return computed(self.name, self.shape, rows)
+        return computed(self.name, self.shape, self.rows)
 
     def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
         """What `base` becomes; see `Change`."""
-        swapped = self._swapped(base.shape, in_out)
+        swapped = self.swapped(base.shape, in_out)
 
         def rows(start: int, stop: int) -> Float64:
             with np.errstate(all="ignore"):  # what runs over is a finding, not a warning
@@ -116,17 +111,23 @@ class LowRank:
 
         return computed(self.name, base.shape, rows)
 
-    def _swapped(self, shape: tuple[int, ...], in_out: bool) -> bool:
+    def swapped(self, shape: tuple[int, ...], in_out: bool) -> bool:
         """Whether the matrix is stored with its inputs first."""
-        plain, turned = shape == self.shape, shape == self.shape[::-1] and len(shape) == 2
+        flat = (*shape[:1], math.prod(shape[1:]))  # some methods store a convolution's factors as matrices
+        plain, turned = self.shape in (shape, flat), shape == self.shape[::-1] and len(shape) == 2
         if not plain and not turned:
             raise ValueError(f"{self.name}: factors for {self.shape}, the base has {shape}")
         return turned and (self.embedding or in_out or not plain)
 
-    def _sum(self, base: Tensor, swapped: bool, start: int, stop: int) -> Float64:
+    def rows(self, start: int, stop: int, *, swapped: bool = False) -> Float64:
+        """Rows of s·B·A, or of its transpose."""
         a, b = factors(self)
         delta: Float64 = a[:, start:stop].T @ b.T if swapped else b[start:stop] @ a
         delta *= self.scale
+        return delta
+
+    def _sum(self, base: Tensor, swapped: bool, start: int, stop: int) -> Float64:
+        delta = self.rows(start, stop, swapped=swapped)
         delta += rows_of(base, start, stop)
         return delta
 
@@ -224,11 +225,10 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
     Raises
     ------
     UnsupportedError
-        A variant of LoRA that needs more than its factors.
+        Patterns or an alpha that are not read.
     AmbiguousError
         The factors of several adapters.
     """
-    _refuse_variants(config, path)
     modules: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         parsed = _parsed(name)
@@ -251,21 +251,24 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
             incomplete.append(module)
             continue
         altered[change.name] = change
-        promised = _look_up(ranks, "rank_pattern", module, config.get("r"), path)
+        promised = looked_up(ranks, "rank_pattern", module, config.get("r"), path)
         if isinstance(promised, int) and promised != change.rank:
             misranked[module] = promised, change.rank
         if "bias" in parts:
             altered[f"{module}.bias"] = BiasShift(f"{module}.bias", parts["bias"], change.scale)
-    return Changes(altered, incomplete=tuple(incomplete), misranked=misranked)
+    variant = _other_variant(config, path)
+    return Changes(altered, incomplete=tuple(incomplete), misranked=misranked, unread=variant)
 
 
-def _refuse_variants(config: Mapping[str, Any], path: Path) -> None:
+def _other_variant(config: Mapping[str, Any], path: Path) -> UnsupportedError | None:
     found = next((key for key in _OTHER_VARIANTS if config.get(key)), None)
     if found:
-        raise not_read(f"a LoRA with {found}, which its factors alone don't tell", path)
+        what = f"a LoRA with {found}, which its factors alone don't tell"
+        return not_read(what, path, merges=found not in _NEVER_MERGED)
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGE_THE_BASE):
-        raise not_read(f"a LoRA that started from {start}, which changes the base as well", path)
+        return not_read(f"a LoRA that started from {start}, which changes the base as well", path)
+    return None
 
 
 def _low_rank(
@@ -282,14 +285,7 @@ def _low_rank(
 
 
 def _scale(module: str, rank: int, config: Mapping[str, Any], alphas: NamePatterns, path: Path) -> float:
-    alpha = _look_up(alphas, "alpha_pattern", module, config.get("lora_alpha", rank), path)
+    alpha = looked_up(alphas, "alpha_pattern", module, config.get("lora_alpha", rank), path)
     if not isinstance(alpha, (int, float)) or not abs(alpha) <= _LARGEST_ALPHA:  # NaN is not, either
         raise not_read(f"its lora_alpha is no number up to {_LARGEST_ALPHA:,}", path)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-
-
-def _look_up(patterns: NamePatterns, key: str, module: str, default: Any, path: Path) -> Any:
-    try:
-        return patterns.look_up(module, default)
-    except UnreadExpressionError as error:
-        raise not_read(f"its {key} is not read: {error}", path) from error
