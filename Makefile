@@ -56,6 +56,7 @@ docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, t
 update: docs samples ## every page, sample and table that is made from the code
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
 	PYTHONPATH=tests $(BIN)/python -m formats.table --write
+	$(BIN)/python -m benchmarks.peft_sweep --write docs/adapters.md
 
 zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds; writes docs/zoo.md
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
