@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.diagnosis import Subject
     from bitfit_probe.diagnosis.step import Step
-    from bitfit_probe.records import Finding
+    from bitfit_probe.records import Check, Finding
     from bitfit_probe.records.diagnosis import Diagnosed, Diagnosis
 
-__all__ = ["diagnose"]
+__all__ = ["diagnose", "diagnosed"]
 
 #: Examples to fit on, at most: more cost passes and hardly move a linear head.
 _MOST_TO_FIT = 1000
@@ -71,23 +71,48 @@ def diagnose(
     'Refit the head: +31 points (95 % 24 to 38) on 200 examples. Nothing else gains more than noise.'
     """
     from bitfit_probe.data import as_examples
-    from bitfit_probe.diagnosis.rivals import Judged, rivals
-    from bitfit_probe.records.diagnosis import Diagnosed
 
     options = options or DiagnoseOptions()
     _refuse_unclear(options, tuned)
     read = as_examples(data, columns).sample(options.examples, options.seed)
-    pairs = open_pairs(base, tuned, Reading(options.state_dict_key), data=read)
     train = None if options.train_data is None else as_examples(options.train_data, columns)
+    pairs = open_pairs(base, tuned, Reading(options.state_dict_key), data=read)
+    return diagnosed(pairs, read, options, train=train, progress=progress)
+
+
+def diagnosed(
+    pairs: Sequence[Pair],
+    data: TaskData,
+    options: DiagnoseOptions,
+    *,
+    train: TaskData | None = None,
+    known: Check | None = None,
+    progress: Progress | None = None,
+) -> Diagnosed:
+    """`diagnose` of pairs that are open already, on examples that are read; raises as it does.
+
+    Parameters
+    ----------
+    known
+        What `check` said of them, where it was asked.
+    """
+    from bitfit_probe.diagnosis import Subject
+    from bitfit_probe.diagnosis.rivals import Judged, rivals
+    from bitfit_probe.records.diagnosis import Diagnosed
+    from bitfit_probe.rules import check
+
     found, judged = [], []
+    others = tuple(pair.path for pair in pairs)
     for pair in pairs:
-        subject = _subject(pair, read, train, tuned)
-        found.append(_diagnosed(subject, options, progress))
+        subject = Subject(pair, data, train and train.sample(_MOST_TO_FIT), others)
+        checked = known if known is not None or not options.check else check([pair])
+        findings = [item for item in checked.findings if item.tuned == str(pair.path)] if checked else []
+        found.append(_diagnosis(subject, options, findings, progress))
         judged.append(Judged.of(subject))
         if options.apply is not None and options.out is not None:
             _apply(subject, options.apply, Path(options.out))
         pair.check_unchanged()
-    return Diagnosed(str(base), read.path, tuple(found), tuple(rivals(judged)))
+    return Diagnosed(str(pairs[0].base.path), data.path, tuple(found), tuple(rivals(judged)))
 
 
 def _refuse_unclear(options: DiagnoseOptions, tuned: Sequence[object]) -> None:
@@ -97,18 +122,12 @@ def _refuse_unclear(options: DiagnoseOptions, tuned: Sequence[object]) -> None:
         raise SettingsError("a step is done to one tuned checkpoint", advice="give one")
 
 
-def _subject(pair: Pair, data: TaskData, train: TaskData | None, tuned: Sequence[str | Path]) -> Subject:
-    from bitfit_probe.diagnosis import Subject
-
-    others = tuple(Path(path) for path in tuned)
-    return Subject(pair, data, train and train.sample(_MOST_TO_FIT), others)
-
-
-def _diagnosed(subject: Subject, options: DiagnoseOptions, progress: Progress | None) -> Diagnosis:
+def _diagnosis(
+    subject: Subject, options: DiagnoseOptions, findings: Sequence[Finding], progress: Progress | None
+) -> Diagnosis:
     from bitfit_probe.diagnosis import diagnose_subject
 
     pair = subject.pair
-    found = _findings(pair) if options.check else ()
     words = ["bitfit-probe", "diagnose", str(pair.base.path), str(pair.path), "--data", subject.data.path]
     if options.train_data is not None:
         words += ["--train-data", str(options.train_data)]
@@ -117,14 +136,8 @@ def _diagnosed(subject: Subject, options: DiagnoseOptions, progress: Progress | 
         return shlex.join([*words, "--apply", step.name, "-o", "mended"])
 
     return diagnose_subject(
-        subject, found, texts=not options.no_examples, command=command, tell=part(progress, "trying")
+        subject, findings, texts=not options.no_examples, command=command, tell=part(progress, "trying")
     )
-
-
-def _findings(pair: Pair) -> tuple[Finding, ...]:
-    from bitfit_probe.rules import check
-
-    return check([pair]).findings
 
 
 def _apply(subject: Subject, name: str, out: Path) -> None:

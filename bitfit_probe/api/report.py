@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bitfit_probe.align import Alignment, align
 from bitfit_probe.api.ablation import with_examples
 from bitfit_probe.api.compare import as_diff, compared
+from bitfit_probe.api.diagnose import diagnosed
 from bitfit_probe.api.progress import Progress, part
 from bitfit_probe.api.task import with_recommendation
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
@@ -18,7 +19,7 @@ from bitfit_probe.comparison import Progress as Counter
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.pair import Pair, Reading
 from bitfit_probe.records import Check
-from bitfit_probe.records.options import ReportOptions
+from bitfit_probe.records.options import DiagnoseOptions, ReportOptions
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.version import __version__
 
@@ -80,6 +81,12 @@ def report(
     found = _of_files(pairs, options, part(progress, "spectra"))
     if examples is None:
         return found
+    if options.diagnose:
+        with contextlib.suppress(DataError, ModelError):  # other labels than the model's, say
+            asked = DiagnoseOptions(check=False)
+            sample = examples.sample(asked.examples)
+            told = diagnosed(pairs, sample, asked, known=found.check, progress=progress)
+            found = replace(found, diagnosed=told)
     found = with_examples(found, pairs, examples, options.revert, progress=part(progress, "reverting"))
     if options.recommend:
         with contextlib.suppress(DataError, ModelError):  # a base without tokenizer, say: it stays unsaid

@@ -23,6 +23,7 @@ _WIDEST = 120
 STAGES = {
     "comparing": "comparing",
     "spectra": "singular values",
+    "trying": "trying steps",
     "reverting": "putting biases back",
     "reach": "measuring",
 }

@@ -82,6 +82,8 @@ class ReportOptions:
         With data: how biases are put back. Its `state_dict_key` is not read.
     recommend
         With data: say how far the task is, and which method it asks for, as `recommend` does.
+    diagnose
+        With data: say how good the models are and which step would make them better, as `diagnose` does.
     """
 
     state_dict_key: str | None = None
@@ -96,6 +98,7 @@ class ReportOptions:
     check: bool = True
     revert: RevertOptions = RevertOptions()
     recommend: bool = True
+    diagnose: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bitfit_probe.records.diagnosis import Diagnosed
 from bitfit_probe.records.diff import Diff
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check
@@ -51,6 +52,8 @@ class Report:
         Of bitfit-probe, that made it.
     recommended
         Which method to take, where that was asked.
+    diagnosed
+        How good the tuned models are, and what would make them better, where data was given.
     """
 
     diff: Diff
@@ -62,3 +65,4 @@ class Report:
     files: tuple[tuple[str, str], ...] = field(default=())
     version: str = ""
     recommended: Recommended | None = None
+    diagnosed: Diagnosed | None = None

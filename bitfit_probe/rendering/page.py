@@ -24,6 +24,7 @@ from bitfit_probe.rendering.document.blocks import (
 from bitfit_probe.rendering.document.markdown import to_markdown
 from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.heatmap import bias_roles_or_matrices, matrix_roles, peak_of
+from bitfit_probe.rendering.subjects.diagnosis import diagnosis_blocks, rivals_blocks
 from bitfit_probe.rendering.subjects.distance import evidence_tables
 from bitfit_probe.rendering.subjects.findings import (
     anchor,
@@ -118,6 +119,16 @@ def _each(report: Report, say: Callable[[int, Comparison, Measured], Iterable[Bl
 def _side_by_side(report: Report) -> Section:
     several = len(report.diff.comparisons) > 1
     return Section("checkpoints", "Side by side", (side_by_side(report),) if several else ())
+
+
+def _diagnosis(report: Report) -> Section:
+    blocks: tuple[Block, ...] = ()
+    if report.diagnosed is not None:
+        found = report.diagnosed.diagnoses
+        parts = [tuple(diagnosis_blocks(f"diagnosis-{at}", item)) for at, item in enumerate(found)]
+        blocks = parts[0] if len(found) == 1 else tuple(map(Part, (item.tuned for item in found), parts))
+        blocks += tuple(rivals_blocks(report.diagnosed.rivals))
+    return Section("diagnosis", "How good is it, and what would make it better?", blocks)
 
 
 def _next(report: Report) -> Section:
@@ -385,6 +396,7 @@ def _card_of(report: Report, comparison: Comparison) -> str:
 
 _SECTIONS: tuple[Callable[[Report], Section], ...] = (
     _side_by_side,
+    _diagnosis,
     _next,
     _findings,
     _forms,

@@ -84,6 +84,7 @@ def report_to_html(report: Report) -> str:
 def _data(report: Report) -> dict[str, Any]:
     """What ``diff --format json`` prints, with what else the report knows."""
     from bitfit_probe.rendering.as_json import report_json
+    from bitfit_probe.rendering.diagnosis_json import diagnosed_document
     from bitfit_probe.rendering.findings_json import check_document
     from bitfit_probe.rendering.recommend_json import recommended_document
 
@@ -96,6 +97,8 @@ def _data(report: Report) -> dict[str, Any]:
     document["check"] = report.check and check_document(report.check)
     if report.recommended is not None:
         document["recommended"] = recommended_document(report.recommended)
+    if report.diagnosed is not None:
+        document["diagnosed"] = diagnosed_document(report.diagnosed)
     document["evidence"] = [asdict(item) for item in report.evidence]
     document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
     return document

@@ -30,7 +30,7 @@ def steps(subject: Subject) -> Iterator[Step]:
     def places(rows: Rows) -> Rows:
         return assigned(logits[rows].argmax(1), targets[rows], subject.classes)
 
-    if (places(np.arange(len(targets))) == np.arange(subject.classes)).all():
+    if (places(subject.fit_rows) == np.arange(subject.classes)).all():
         return
     judged = cross_fitted(subject.splits, len(subject.data), lambda fit, judge: logits[judge][:, places(fit)])
     yield Step(
@@ -40,7 +40,7 @@ def steps(subject: Subject) -> Iterator[Step]:
         lambda rows: outcome_of_logits(subject.question, judged, subject.targets),
         fitted=True,
         passes=False,
-        change=lambda: _change(subject, places(np.arange(len(targets)))),
+        change=lambda: _change(subject, places(subject.fit_rows)),
     )
 
 

@@ -31,7 +31,7 @@ from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import in_thousands, join_names, plural, sentence
 
-__all__ = ["diagnosed_document", "diagnosis_blocks"]
+__all__ = ["diagnosed_document", "diagnosis_blocks", "rivals_blocks"]
 
 _NAMES = {"accuracy": "accuracy", "r2": "R²", "spearman": "Spearman's ρ", "loss": "loss"}
 #: Steps that don't help and are shown outside the fold.
@@ -48,7 +48,7 @@ def diagnosed_document(found: Diagnosed, *, brief: bool = False) -> Document:
             folded = [block.title for block in own if isinstance(block, Fold)]
             own = (*(block for block in own if not isinstance(block, Fold)), Text(_left_out(folded), "note"))
         blocks += own if len(found.diagnoses) == 1 else (Part(item.tuned, own),)
-    blocks += [Part("Which is better", tuple(_rivals(found.rivals)))] if found.rivals else []
+    blocks += [Part("Which is better", tuple(rivals_blocks(found.rivals)))] if found.rivals else []
     return Document(lead=tuple(blocks))
 
 
@@ -270,7 +270,8 @@ def _example_table(key: str, caption: str, rows: Sequence[Example]) -> Table:
 # Several ------------------------------------------------------------------------------------------
 
 
-def _rivals(rivals: Sequence[Rivals]) -> Iterator[Block]:
+def rivals_blocks(rivals: Sequence[Rivals]) -> Iterator[Block]:
+    """Which of several models is better, and where; nothing of a single one."""
     for item in rivals:
         by = 1 if item.chance is None else 100
         low, high = (f"{by * end:+.3g}" for end in item.interval)
