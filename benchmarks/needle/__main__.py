@@ -32,7 +32,7 @@ def main() -> None:
             break
         begun = time.process_time()
         with made(run, options.tasks) as prepared:
-            rows_of(run, measure(run, prepared))
+            rows_of(run, list(measure(prepared)))
         print(f"{run.name}: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -22,11 +22,11 @@ from bitfit_probe.inference import load_model, load_tokenizer, quietly
 __all__ = ["Prepared", "base_of", "lora_run", "made"]
 
 _CACHE = DEFAULT.parent / "needle"
-_CUT = _CACHE / "minilm-3"
-_STEPS, _BATCH, _LENGTH = 120, 16, 40
+_CUT = _CACHE / "minilm-1"
+_STEPS, _BATCH, _LENGTH = 100, 16, 24
 #: When the early checkpoint is saved, as a share of the steps.
 _EARLY = 0.08
-_RATES = {"bitfit": {"sample": 1e-2, "minilm-3": 5e-3}, "full": {"sample": 5e-4, "minilm-3": 2e-4}}
+_RATES = {"bitfit": {"sample": 1e-2, "minilm-1": 5e-3}, "full": {"sample": 5e-4, "minilm-1": 2e-4}}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
@@ -42,14 +42,14 @@ class Prepared:
 
 @cache
 def base_of(model: str) -> Path:
-    """The sample's base, or the first three layers of MiniLM."""
+    """The sample's base, or MiniLM with its first layer alone."""
     if model == "sample":
         return sample.base_path()
     if not _CUT.is_dir():
         with quietly():
             whole = load_model(DEFAULT / MINILM, purpose="features").model
-            whole.encoder.layer = whole.encoder.layer[:3]
-            whole.config.num_hidden_layers = 3
+            whole.encoder.layer = whole.encoder.layer[:1]
+            whole.config.num_hidden_layers = 1
             whole.save_pretrained(_CUT)
         for name in _TOKENIZER:
             shutil.copy(DEFAULT / MINILM / name, _CUT / name)
