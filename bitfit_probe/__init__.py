@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bitfit_probe.api.check import check, explain
     from bitfit_probe.api.compare import diff
     from bitfit_probe.api.diagnose import diagnose
+    from bitfit_probe.api.inspect import inspect
     from bitfit_probe.api.report import demo, report
     from bitfit_probe.api.task import distance, recommend
     from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
+    from bitfit_probe.records.inspection import Inspection
     from bitfit_probe.records.measures import Reverting
     from bitfit_probe.records.options import (
         DiagnoseOptions,
@@ -59,6 +61,7 @@ __all__ = [
     "Finding",
     "Fleet",
     "FleetOptions",
+    "Inspection",
     "Patch",
     "RecommendOptions",
     "Recommended",
@@ -79,6 +82,7 @@ __all__ = [
     "distance",
     "explain",
     "extract_patch",
+    "inspect",
     "merge_fleets",
     "open_checkpoint",
     "open_patch",
@@ -109,6 +113,7 @@ _HOMES = {
     "DistanceOptions": "records.options",
     "Explanation": "records",
     "Finding": "records",
+    "Inspection": "records.inspection",
     "Fleet": "records.fleet",
     "FleetOptions": "records.options",
     "Patch": "tuning.patch",
@@ -129,6 +134,7 @@ _HOMES = {
     "diff": "api.compare",
     "distance": "api.task",
     "explain": "api.check",
+    "inspect": "api.inspect",
     "extract_patch": "tuning.patch",
     "merge_fleets": "fleet.calls",
     "open_checkpoint": "checkpoint",

@@ -23,6 +23,7 @@ def check(
     state_dict_key: str | None = None,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
+    build: bool = False,
     progress: Progress | None = None,
 ) -> Check:
     """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
@@ -37,6 +38,8 @@ def check(
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     select, ignore
         Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
+    build
+        Ask transformers which parameters the class in config.json has, which imports torch.
     progress
         Called with the bytes done and the bytes to do.
 
@@ -59,7 +62,7 @@ def check(
     from bitfit_probe.rules import check as judge
 
     examples = None if data is None else as_examples(data)
-    pairs = open_pairs(base, tuned, Reading(state_dict_key, progress=progress), data=examples)
+    pairs = open_pairs(base, tuned, Reading(state_dict_key, build=build, progress=progress), data=examples)
     return judge(pairs, select=select, ignore=ignore)
 
 

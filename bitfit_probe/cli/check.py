@@ -9,6 +9,7 @@ import click
 
 from bitfit_probe.cli.options import (
     PATH,
+    build_option,
     codes_of,
     columns_options,
     counts_as_failure,
@@ -43,6 +44,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @fail_on_option
 @select_option
 @ignore_option
+@build_option
 @state_dict_key_option
 @quiet_option
 def check(
@@ -55,6 +57,7 @@ def check(
     fail_on: str,
     select: str | None,
     ignore: str | None,
+    build: bool,
     state_dict_key: str | None,
     quiet: bool,
 ) -> int:
@@ -81,6 +84,7 @@ def check(
                 state_dict_key=state_dict_key,
                 select=codes_of(select),
                 ignore=codes_of(ignore),
+                build=build,
                 progress=progress,
             )
     except ValueError as error:

@@ -13,6 +13,7 @@ __all__ = [
     "PATH",
     "Command",
     "biases_only_option",
+    "build_option",
     "codes_of",
     "columns_options",
     "counts_as_failure",
@@ -39,6 +40,9 @@ state_dict_key_option = click.option(
     "--state-dict-key", help="Which state dict to take where a file holds several (model, ema, …)."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+build_option = click.option(
+    "--build", is_flag=True, help="Ask transformers which parameters the class has; imports torch."
+)
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
 #: From which severity on a finding makes the exit status 1.
 FAIL_ON = ("error", "warning", "info", "never")

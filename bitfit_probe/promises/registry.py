@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from typing import Protocol, cast
@@ -30,9 +30,10 @@ def _all() -> tuple[Artefact, ...]:
     return tuple(cast("Artefact", importlib.import_module(module.name)) for module in found)
 
 
-def promises_of(case: Case) -> Promises:
-    """All that the files of one checkpoint promise, the broken ones first."""
-    items = [_of_state(item) for artefact in _all() for item in artefact.promises(case)]
+def promises_of(case: Case, more: Iterable[Promise] = ()) -> Promises:
+    """All that the files of one checkpoint promise, the broken ones first; `more` are known already."""
+    items = [_of_state(item) for item in more]
+    items += [_of_state(item) for artefact in _all() for item in artefact.promises(case)]
     return Promises(str(case.tuned.path), tuple(sorted(items, key=lambda item: STATES.index(item.state))))
 
 

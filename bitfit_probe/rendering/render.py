@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
+    from bitfit_probe.records.inspection import Inspection
     from bitfit_probe.records.recommendation import Recommended
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "explanation_to_text",
     "fleet_to_html",
     "fleet_to_text",
+    "inspection_to_json",
+    "inspection_to_text",
     "patch_to_text",
     "recommended_to_text",
     "report_to_html",
@@ -168,6 +171,21 @@ def recommended_to_text(result: Recommended, width: int = 80) -> str:
     from bitfit_probe.rendering.subjects.recommendation import recommendation_document
 
     return to_text(recommendation_document(result), width)
+
+
+def inspection_to_text(found: Inspection, width: int = 80) -> str:
+    """One checkpoint alone: what it holds, and which promises it breaks."""
+    from bitfit_probe.rendering.subjects.inspection import inspection_document
+
+    return to_text(inspection_document(found), width)
+
+
+def inspection_to_json(found: Inspection) -> str:
+    """The same as JSON text, with a line break at its end."""
+    from bitfit_probe.rendering.as_json import json_text
+    from bitfit_probe.rendering.subjects.inspection import inspection_json
+
+    return json_text(inspection_json(found))
 
 
 def patch_to_text(manifest: Any, path: str, size: int) -> str:

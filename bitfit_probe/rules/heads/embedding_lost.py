@@ -35,7 +35,7 @@ _NO_TEXT = ("ForAudioClassification", "ForImageClassification")
 _ROWS = 64
 
 
-@rule("BP412", "embedding-lost", "error", explains=("BP114", "BP309", "BP703"), catalogue=(39,))
+@rule("BP412", "embedding-lost", "error", explains=("BP114", "BP309", "BP703", "BP713"), catalogue=(39,))
 def embedding_lost(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The input or the output embedding is not in the file, and no other tensor stands for it.
 

@@ -29,7 +29,9 @@ _WITH_HEAD = (
 _ADAPTER_TASKS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 
 
-@rule("BP401", "head-missing", "error", explains=("BP403", "BP405", "BP205", "BP703"), catalogue=(16,))
+@rule(
+    "BP401", "head-missing", "error", explains=("BP403", "BP405", "BP205", "BP703", "BP713"), catalogue=(16,)
+)
 def head_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head that the architecture needs is not in the file.
 

@@ -23,7 +23,7 @@ _POOLED_TASKS = (
 )
 
 
-@rule("BP405", "pooler-missing", "error", catalogue=(20,))
+@rule("BP405", "pooler-missing", "error", explains=("BP713",), catalogue=(20,))
 def pooler_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The pooler is gone although the model's output goes through it.
 

@@ -12,7 +12,7 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["ends"]
 
 
-@rule("BP703", "head-or-table-missing", "error", needs=("tuned",))
+@rule("BP703", "head-or-table-missing", "error", needs=("tuned",), explains=("BP713",))
 def ends(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head, the table of words or the output table that the class has is not in the file.
 

@@ -12,7 +12,7 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["layers"]
 
 
-@rule("BP701", "layers-missing", "error", needs=("tuned",))
+@rule("BP701", "layers-missing", "error", needs=("tuned",), explains=("BP713",))
 def layers(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The file holds another number of layers than config.json promises.
 

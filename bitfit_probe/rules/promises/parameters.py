@@ -12,7 +12,7 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["parameters"]
 
 
-@rule("BP702", "parameters-missing", "error", needs=("tuned",))
+@rule("BP702", "parameters-missing", "error", needs=("tuned",), explains=("BP713",))
 def parameters(pair: Pair, this: Rule) -> Iterator[Finding]:
     """A layer lacks parameters that its siblings or the base's have.
 

@@ -12,7 +12,7 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["shapes"]
 
 
-@rule("BP704", "sizes-not-of-config", "error", needs=("tuned",))
+@rule("BP704", "sizes-not-of-config", "error", needs=("tuned",), explains=("BP713",))
 def shapes(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Matrices have other sizes than config.json promises.
 
