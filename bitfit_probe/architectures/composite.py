@@ -32,6 +32,10 @@ class Composite(Architecture):
         """The architectures of the parts, by the parts' names."""
         return {part.name: own for part, own in self._members.items()}
 
+    def figure(self, name: str) -> int | None:
+        """Nothing: a figure is that of a part."""
+        return None
+
     def canonical(self, name: str) -> str:
         """Give the name that the same tensor has in every checkpoint of the family, behind the part's."""
         part, start = self._holders.of(name)
@@ -77,12 +81,12 @@ class Composite(Architecture):
         Returns
         -------
         dict
-            Name to the setting that says so, such as ``vision_feature_layer -2``.
+            Name to why: the setting, such as ``vision_feature_layer -2``, or the module.
         """
         held: dict[ModelPart, list[str]] = {}
         for name in names:
             part, _ = self._holders.of(name)
-            if part is not None and part.feature_layer is not None:
+            if part is not None and (part.feature_layer is not None or part.unused):
                 held.setdefault(part, []).append(name)
         return {name: why for part, own in held.items() for name, why in self._behind_features(part, own)}
 
@@ -90,12 +94,14 @@ class Composite(Architecture):
         own = self._members[part]
         layers = {name: own.info(name, 2).layer for name in names}
         depth = 1 + max((layer for layer in layers.values() if layer is not None), default=-1)
-        said = self._config.get(part.feature_layer or "", part.feature_default)
+        said = self._config.get(part.feature_layer or "")
         # Hidden states are counted from the embeddings on: number n is what layer n - 1 gives.
         states = [state if state >= 0 else depth + 1 + state for state in _whole_numbers(said)]
         for name, layer in layers.items():
-            is_behind = own.canonical(name).rpartition(".")[0] in part.behind
-            if states and (is_behind or (layer is not None and layer >= max(states))):
+            module = own.canonical(name).partition(".")[0]
+            if module in part.unused:
+                yield name, f"features from before its {module}"
+            elif states and (module in part.behind or (layer is not None and layer >= max(states))):
                 yield name, f"{part.feature_layer} {said}"
 
     def around(self, names: Iterable[str], alone: Architecture, others: Iterable[str]) -> Composite:

@@ -176,11 +176,12 @@ class ModelPart:
         What loaders take for each other in front of its modules: names as transformers 4 and 5 have them.
     role
         The role of its matrices and biases, for a part without layers.
-    feature_layer, feature_default
-        The entry of config.json that says which of its hidden states are used, and what is used where it is
-        absent. Layers behind that one get no gradient, and neither do the modules in `behind`.
-    behind
-        Modules that such an entry leaves without a gradient wherever it points.
+    feature_layer
+        The entry of config.json that says which of its hidden states are used: layers behind that one get no
+        gradient, and neither do the modules in `behind`.
+    behind, unused
+        Modules that such an entry leaves without a gradient wherever it points, and those that the whole
+        model never uses.
     """
 
     name: str
@@ -190,8 +191,8 @@ class ModelPart:
     paths: tuple[str, ...] = ()
     role: str | None = None
     feature_layer: str | None = None
-    feature_default: int = -1
     behind: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

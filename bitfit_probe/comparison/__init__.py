@@ -12,11 +12,12 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.comparison.adapter import facts
 from bitfit_probe.comparison.coverage import coverage
 from bitfit_probe.comparison.lowrank import is_low_rank
+from bitfit_probe.comparison.model_parts import model_parts, without_gradient
 from bitfit_probe.comparison.stream import Measured, Progress, measure
 from bitfit_probe.comparison.updates import update_delta, update_row
 from bitfit_probe.comparison.verdict import judge, judge_adapters, summarise
 from bitfit_probe.errors import shown
-from bitfit_probe.records import CheckpointInfo, Comparison, RoleDelta, TensorDelta, Verdict
+from bitfit_probe.records import CheckpointInfo, Comparison, RoleDelta, TensorDelta, UpdateDelta, Verdict
 
 __all__ = ["Progress", "compare", "side"]
 
@@ -53,24 +54,21 @@ def compare(
         A file changed meanwhile.
     """
     alignment = align(base, tuned)
-    updates = {id(pair): update_delta(pair) for pair in alignment.pairs if pair.update and not biases_only}
-
-    def only(pair: TensorPair) -> bool:
-        return pair.update is None and (pair.info.kind == "bias" or not biases_only)
-
-    measured = measure(alignment.pairs, only=only, trust_checksums=trust_checksums, progress=progress)
-    rows = tuple(
-        update_row(item.pair, updates[id(item.pair)]) if id(item.pair) in updates else _row(item)
-        for item in measured
-    )
+    measured, rows, updates = _rows(alignment, biases_only, trust_checksums, progress)
     leftovers = alignment.unmatched_base, alignment.unmatched_tuned
+    still = without_gradient(alignment, rows)
+
+    def low_rank(some: Sequence[TensorDelta]) -> bool:
+        return _low_rank(measured, rows, {row.name for row in some})
+
     adapter = tuned.adapter
     verdict: Verdict = "adapter"
     offenders: tuple[str, ...] = ()
     if base.adapter:
         verdict = judge_adapters(rows, *leftovers)
     elif not adapter:
-        verdict, offenders = judge(rows, *leftovers, lambda: _low_rank(measured, rows))
+        live = tuple(row for row in rows if row.name not in still)
+        verdict, offenders = judge(live, *leftovers, lambda: low_rank(live))
     summary = summarise(rows, *leftovers, offenders)
     if adapter and not base.adapter:  # its rows are computed in a type that no file has
         summary = replace(summary, retyped=())
@@ -90,10 +88,28 @@ def compare(
             key_bias_cancels=alignment.architecture.key_bias_cancels,
             adapter=facts(adapter) if adapter else None,
             base_adapter=facts(base.adapter) if base.adapter else None,
-            updates=tuple(updates.values()),
+            updates=updates,
+            model_parts=model_parts(alignment, rows, still, None if adapter or base.adapter else low_rank),
         ),
         alignment,
     )
+
+
+def _rows(
+    alignment: Alignment, biases_only: bool, trust_checksums: bool, progress: Progress | None
+) -> tuple[Sequence[Measured], tuple[TensorDelta, ...], tuple[UpdateDelta, ...]]:
+    """What was measured of each pair, its row, and the updates of two adapters."""
+    updates = {id(pair): update_delta(pair) for pair in alignment.pairs if pair.update and not biases_only}
+
+    def only(pair: TensorPair) -> bool:
+        return pair.update is None and (pair.info.kind == "bias" or not biases_only)
+
+    measured = measure(alignment.pairs, only=only, trust_checksums=trust_checksums, progress=progress)
+    rows = tuple(
+        update_row(item.pair, updates[id(item.pair)]) if id(item.pair) in updates else _row(item)
+        for item in measured
+    )
+    return measured, rows, tuple(updates.values())
 
 
 def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> CheckpointInfo:
@@ -116,11 +132,13 @@ def side(checkpoint: Checkpoint, alignment: Alignment, *, tuned_side: bool) -> C
     )
 
 
-def _low_rank(measured: Sequence[Measured], rows: Sequence[TensorDelta]) -> bool:
+def _low_rank(measured: Sequence[Measured], rows: Sequence[TensorDelta], names: set[str]) -> bool:
+    """Whether the matrices among `names` that moved did so by changes of low rank; a few are looked at."""
     moved = [
         item.pair
         for item, row in zip(measured, rows, strict=True)
         if row.moved and row.info.kind == "weight" and len(row.shape) >= 2 and row.l2_delta is not None
+        if row.name in names
     ]
     picks: list[TensorPair] = moved[:: max(len(moved) // _RANK_SAMPLES, 1)][:_RANK_SAMPLES]
     return bool(picks) and all(is_low_rank(pair) for pair in picks)

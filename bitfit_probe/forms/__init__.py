@@ -34,7 +34,7 @@ def forms_of(alignment: Alignment, comparison: Comparison, others: Sequence[Alig
     around = Surroundings(alignment.pairs, comparison.tensors, others)
     both = zip(alignment.pairs, comparison.tensors, strict=True)
     rows = tuple(_form(pair, row, around) for pair, row in both)
-    return Forms(rows, grouped(comparison.tensors, rows))
+    return Forms(rows, grouped(comparison.tensors, rows, by_part=bool(comparison.model_parts)))
 
 
 def forms_of_pair(pair: Pair, others: Sequence[Pair] = ()) -> Forms:

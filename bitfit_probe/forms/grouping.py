@@ -27,13 +27,22 @@ _OWN = (
 )
 
 
-def grouped(rows: Sequence[TensorDelta], forms: Sequence[Form | None]) -> tuple[FormGroup, ...]:
-    """Groups, those that no training gives first, the larger ones before the smaller."""
-    found: dict[Hashable, list[tuple[TensorDelta, Form]]] = {}
+def grouped(
+    rows: Sequence[TensorDelta], forms: Sequence[Form | None], *, by_part: bool = False
+) -> tuple[FormGroup, ...]:
+    """Groups, those that no training gives first, the larger ones before the smaller.
+
+    Parameters
+    ----------
+    by_part
+        Keep the parts of a model that has several apart.
+    """
+    found: dict[tuple[str | None, Hashable], list[tuple[TensorDelta, Form]]] = {}
     for row, form in zip(rows, forms, strict=True):
         if form is not None and row.parameters:
-            found.setdefault(_key(form), []).append((row, form))
-    return tuple(sorted(map(_group, found.values()), key=_order))
+            part = row.info.stack if by_part else None
+            found.setdefault((part, _key(form)), []).append((row, form))
+    return tuple(sorted((_group(key[0], members) for key, members in found.items()), key=_order))
 
 
 def _key(form: Form) -> Hashable:
@@ -48,13 +57,14 @@ def _rough(name: str, value: object) -> object:
     return f"{value - 1:.1e}" if name == "factor" else f"{value:.1e}"
 
 
-def _group(members: list[tuple[TensorDelta, Form]]) -> FormGroup:
+def _group(part: str | None, members: list[tuple[TensorDelta, Form]]) -> FormGroup:
     rows = [row for row, _ in members]
     return FormGroup(
         form=max((form for _, form in members), key=lambda form: form.residual),
         tensors=tuple(f"{row.name}[{row.part}]" if row.part else row.name for row in rows),
         kinds=dict(Counter(row.info.kind for row in rows)),
         roles=tuple(dict.fromkeys(row.info.role for row in rows if row.info.role is not None)),
+        part=part,
     )
 
 

@@ -32,7 +32,10 @@ def is_cancelled(comparison: Comparison, row: TensorDelta) -> bool:
     True for key biases of architectures with plain dot-product attention; rotary positions (GPT-NeoX, Phi,
     Qwen2) and DeBERTa's disentangled attention make the key bias count.
     """
-    return comparison.key_bias_cancels is True and row.info.role in _KEYS
+    if row.info.role not in _KEYS:
+        return False
+    own = (part.key_bias_cancels for part in comparison.model_parts if part.name == row.info.stack)
+    return next(own, comparison.key_bias_cancels) is True
 
 
 def tensor_label(row: TensorDelta) -> str:

@@ -20,6 +20,7 @@ from bitfit_probe.records.diff import (
 )
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope
+from bitfit_probe.records.model_parts import ModelPart
 from bitfit_probe.records.promises import Promise, Promises
 from bitfit_probe.records.severity import Severity
 from bitfit_probe.records.tensors import Kind, Part, TensorInfo
@@ -37,6 +38,7 @@ __all__ = [
     "Finding",
     "JudgedBy",
     "Kind",
+    "ModelPart",
     "NotChecked",
     "Part",
     "Promise",

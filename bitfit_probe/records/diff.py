@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bitfit_probe.records.coverage import Coverage
+from bitfit_probe.records.model_parts import ModelPart, Verdict
 from bitfit_probe.records.tensors import TensorInfo
 from bitfit_probe.records.updates import UpdateDelta
 
@@ -30,20 +31,6 @@ __all__ = [
 #: How a tensor was judged: its bytes were compared; its container claims an equal checksum; the tuned file
 #: (an adapter, a file of biases) leaves it out, so that it is the base's own; not at all.
 JudgedBy = Literal["compared", "checksum", "not-in-file", "not-checked"]
-
-#: What a tuned checkpoint is, seen from its base.
-Verdict = Literal[
-    "identical",
-    "rounding-only",
-    "bitfit",
-    "bitfit+norm",
-    "head-only",
-    "partial",
-    "full",
-    "merged-lora",
-    "adapter",
-    "incomparable",
-]
 
 
 @dataclass(frozen=True)
@@ -330,6 +317,7 @@ class Comparison:
     adapter: AdapterFacts | None = None
     base_adapter: AdapterFacts | None = None
     updates: tuple[UpdateDelta, ...] = ()
+    model_parts: tuple[ModelPart, ...] = ()
 
 
 @dataclass(frozen=True)

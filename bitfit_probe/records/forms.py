@@ -54,12 +54,15 @@ class FormGroup:
         How many there are of each kind (``weight``, ``bias``, …).
     roles
         Their different roles, in the order in which they are met.
+    part
+        The part of the model that they are in, where it has several.
     """
 
     form: Form
     tensors: tuple[str, ...]
     kinds: Mapping[str, int]
     roles: tuple[str, ...]
+    part: str | None = None
 
     @property
     def subject(self) -> str:

@@ -125,6 +125,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
             adapter=comparison.adapter and asdict(comparison.adapter),
             base_adapter=comparison.base_adapter and asdict(comparison.base_adapter),
             updates=[_update(row) for row in comparison.updates],
+            model_parts=[asdict(part) for part in comparison.model_parts],
         ),
     }
 

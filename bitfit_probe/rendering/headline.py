@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.rendering.adapters import adapter_on_base, two_adapters
+from bitfit_probe.rendering.model_parts import missing_parts, moved_parts, still_parts
 from bitfit_probe.rendering.words import grid_name, join_names, percent, plural, printable
 
 __all__ = ["headline"]
@@ -20,7 +21,8 @@ def headline(comparison: Comparison) -> str:
     head = _HEADS.get(comparison.summary.head, "")
     if comparison.verdict == "head-only":
         head = ""
-    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}.{_warning(comparison)}"
+    parts = "".join(f"; {text}" for text in (*moved_parts(comparison), *still_parts(comparison)))
+    return f"{_limited(sentence, comparison)}{head}{_left(comparison)}{parts}.{_warning(comparison)}"
 
 
 def _warning(comparison: Comparison) -> str:
@@ -43,7 +45,8 @@ def _limited(sentence: str, comparison: Comparison) -> str:
         return sentence
     # A first word that is a name (BitFit) keeps its capital.
     start = sentence if sentence.startswith("BitFit") else sentence[0].lower() + sentence[1:]
-    return f"Of what could be compared ({percent(found.share)} of the base's parameters), {start}"
+    share = f"{percent(found.share)} of the base's parameters"
+    return f"Of {missing_parts(comparison) or f'what could be compared ({share})'}, {start}"
 
 
 def _left(comparison: Comparison) -> str:

@@ -37,6 +37,7 @@ from bitfit_probe.rendering.subjects.findings import (
 from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_chart, likeness_table, likeness_words
 from bitfit_probe.rendering.subjects.methods import calibration
+from bitfit_probe.rendering.subjects.model_parts import parts_table
 from bitfit_probe.rendering.subjects.movement import (
     heat_map,
     judged,
@@ -249,7 +250,8 @@ def _ranking_caption(by: str, reverted: bool) -> str:
 
 
 def _forms(report: Report) -> Section:
-    def say(_: int, __: Comparison, measured: Measured) -> Iterator[Block]:
+    def say(number: int, comparison: Comparison, measured: Measured) -> Iterator[Block]:
+        yield from parts_table(f"parts-{number}", comparison)
         if measured.forms is not None:
             yield forms_block(measured.forms)
 

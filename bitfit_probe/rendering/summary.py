@@ -10,6 +10,7 @@ from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.blocks import Block, Document, Facts, Text
 from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_table, likeness_words
+from bitfit_probe.rendering.subjects.model_parts import parts_table
 from bitfit_probe.rendering.subjects.movement import (
     beside_layers,
     heat_map,
@@ -55,6 +56,7 @@ def _comparison(comparison: Comparison, measured: Measured, top: int, by: By | N
     yield verdict(comparison)
     if measured.adequacy is not None and measured.adequacy.state != "untrained":  # the verdict has said that
         yield adequacy_text(measured.adequacy)
+    yield from parts_table("parts", comparison)
     if measured.forms is not None and by is None:
         yield forms_block(measured.forms)
     if comparison.updates and top > 0:

@@ -15,6 +15,7 @@ __all__ = [
     "in_bytes",
     "in_thousands",
     "join_names",
+    "part_name",
     "percent",
     "plural",
     "printable",
@@ -105,6 +106,15 @@ def format_number(value: float | int | str | bool | None, form: str = "#.3g") ->
     if isinstance(value, int):
         return f"{value:,}"
     return value if isinstance(value, str) else format(value, form).rstrip(".")
+
+
+def part_name(stack: str) -> str:
+    """How a part of a model, or a stack of layers, is called in a sentence.
+
+    >>> part_name("vision_tower")
+    'vision tower'
+    """
+    return stack.replace("_", " ")
 
 
 def format_interval(bounds: tuple[float, float] | None, form: str = "#.3g") -> str:

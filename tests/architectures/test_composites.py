@@ -89,11 +89,22 @@ def test_the_features_of_an_inner_layer_leave_what_is_behind_it_without_gradient
     assert set(still.values()) == {"vision_feature_layer -2"}
 
 
-@pytest.mark.parametrize(("layer", "count"), [(-1, 2), (0, 34), (1, 18), (2, 2), ([0, -1], 2), ("x", 0)])
+@pytest.mark.parametrize(
+    ("layer", "count"), [(-1, 2), (0, 34), (1, 18), (2, 2), ([0, -1], 2), ("x", 0), (None, 0)]
+)
 def test_other_feature_layers(layer, count):
     names, _ = llava()
     known = found(names, names.file, config=names.config | {"vision_feature_layer": layer})
     assert len(known.without_gradient(names.file)) == count
+
+
+def test_a_pooling_head_that_nothing_reads():
+    """Gemma 3 takes SigLIP's last hidden state; the head behind it has no part in any loss."""
+    at = next(index for index, row in enumerate(ROWS) if row.cls.startswith("Gemma3"))
+    names = composites.names_of(at)
+    still = found(names, names.file).without_gradient(names.file)
+    assert set(still) == {name for name in names.file if "vision_tower.head." in name}
+    assert set(still.values()) == {"features from before its head"}
 
 
 def test_one_model_alone_is_a_part_of_the_larger_one():

@@ -82,7 +82,7 @@ def test_config_that_says_nothing_leaves_it_to_the_names():
 
 def test_nested_text_config_is_asked():
     names = under("model.language_model.", LLAMA)
-    config = {"model_type": "llava", "text_config": {"model_type": "llama"}}
+    config = {"model_type": "two_towers", "text_config": {"model_type": "llama"}}
     known = recognise(names, config)
     assert (known.family, known.known_from) == ("llama", "config")
     assert known.prefix == "model.language_model."

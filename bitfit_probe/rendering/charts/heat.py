@@ -19,6 +19,7 @@ from bitfit_probe.rendering.heatmap import (
     scaled,
     units,
 )
+from bitfit_probe.rendering.words import part_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def _panel(
         at = 0.0
         for grid in found:
             if named:
-                canvas.text(0, at, str(grid.stack or "layers"), weight="bold")
+                canvas.text(0, at, part_name(grid.stack or "layers"), weight="bold")
                 at += _STACK
             for number, block in enumerate(grid.blocks(_MOST)):
                 last = number == len(grid.blocks(_MOST)) - 1
@@ -106,7 +107,7 @@ def _words(found: Sequence[Grid], what: str, power: int) -> str:
     for grid in found:
         means = ((role, grid.mean(role)) for role in grid.roles)
         cells = ", ".join(f"{role} {mean / 10.0**power:.2f}" for role, mean in means if mean is not None)
-        rows.append(f"{grid.stack + ': ' if grid.stack else ''}{cells}")
+        rows.append(f"{part_name(grid.stack) + ': ' if grid.stack else ''}{cells}")
     layers = max(len(grid.layers) for grid in found)
     unit = f" {units(power)}" if power else ""
     return f"Heat map of {what} by role over {layers} layers; row means{unit}: {'; '.join(rows)}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bitfit_probe.records.forms import USUAL, FormGroup, Forms
 from bitfit_probe.rendering.document.blocks import Facts
-from bitfit_probe.rendering.words import join_names, percent, plural
+from bitfit_probe.rendering.words import join_names, part_name, percent, plural
 
 __all__ = ["forms_block"]
 
@@ -29,6 +29,8 @@ def _fact(group: FormGroup) -> tuple[str, str]:
 
 def _pieces(group: FormGroup) -> Iterator[str]:
     form = group.form
+    if group.part:
+        yield f"{part_name(group.part)}: "
     yield group.subject
     if form.says != form.name:
         yield f": {form.says}"

@@ -23,7 +23,7 @@ from bitfit_probe.rendering.heatmap import (
 )
 from bitfit_probe.rendering.roles import role_legend
 from bitfit_probe.rendering.subjects.tables import columns_of, cut_table, shape_text
-from bitfit_probe.rendering.words import format_number, join_names, percent, plural
+from bitfit_probe.rendering.words import format_number, join_names, part_name, percent, plural
 
 if TYPE_CHECKING:
     from bitfit_probe.rendering.charts import Panel
@@ -138,7 +138,7 @@ def _layer_tables(key: str, roles: Sequence[RoleDelta], of: str, peak: float | N
     unit = f", {units(power)}" if power else ""
     rest = "" if all(role.moved for role in roles) else " (· did not move)"
     for at, grid in enumerate(grids(roles)):
-        stack = f"{grid.stack.capitalize()}: " if grid.stack else ""
+        stack = f"{part_name(grid.stack).capitalize()}: " if grid.stack else ""
         yield _grid_table(f"{key}-{at}", grid, power, f"{stack}{what}{unit}{rest}")
 
 
@@ -155,7 +155,7 @@ def beside_layers(roles: Sequence[RoleDelta]) -> Iterator[Text]:
     """Roles that belong to no layer."""
     power = power_of_ten(peak_of(roles))
     cells = [
-        f"{role.stack} {role.role} {scaled(role, power)}"
+        f"{part_name(role.stack)} {role.role} {scaled(role, power)}"
         if role.stack
         else f"{role.role} {scaled(role, power)}"
         for role in outside(roles)
@@ -198,7 +198,7 @@ def _tensor(row: TensorDelta) -> tuple[str, ...]:
     moved = {None: "not checked", True: "yes", False: "no"}[row.moved]
     if row.moved is False and row.identical is False:
         moved = "rounding only"
-    stack = f"{row.info.stack} " if row.info.stack else ""
+    stack = f"{part_name(row.info.stack)} " if row.info.stack else ""
     return (
         row.name + (f" [{row.part}]" if row.part else ""),
         *figures_of(row, _FIGURES),
