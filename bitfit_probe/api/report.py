@@ -155,12 +155,12 @@ def _measured(
 ) -> Measured:
     from bitfit_probe.forms import forms_of_pair
     from bitfit_probe.measures.ranking import rank
-    from bitfit_probe.measures.training_sufficiency import adequacy
+    from bitfit_probe.measures.training_sufficiency import adequacy_of
 
     rankings = tuple(rank(pair.comparison, each, paper=options.paper) for each in options.by)
     of_a_model = pair.base.adapter is None
-    enough = adequacy(pair.comparison, pair.trainer_state) if of_a_model else None
     forms = forms_of_pair(pair, pairs) if of_a_model else None
+    enough = adequacy_of(pair) if of_a_model else None
     if not options.spectra:
         return Measured(rankings, enough, forms=forms)
     from bitfit_probe.measures.spectra import left_out, spectra

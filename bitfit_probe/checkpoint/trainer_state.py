@@ -35,6 +35,8 @@ class TrainerState:
         Training losses by step, NaN and infinities among them.
     rates
         Learning rates by step, as they were logged.
+    gradient_norms
+        Norms of the gradient by step, NaN and infinities among them.
     eval_losses, eval_accuracies
         Evaluations by step, finite ones only.
     best_checkpoint
@@ -46,6 +48,7 @@ class TrainerState:
     steps: int | None = None
     losses: Series = ()
     rates: Series = ()
+    gradient_norms: Series = ()
     eval_losses: Series = ()
     eval_accuracies: Series = ()
     best_checkpoint: str | None = None
@@ -63,6 +66,7 @@ class TrainerState:
             steps=steps if _is_count(steps) else None,
             losses=_series(entries, "loss"),
             rates=_series(entries, "learning_rate"),
+            gradient_norms=_series(entries, "grad_norm"),
             eval_losses=finite(_series(entries, "eval_loss")),
             eval_accuracies=finite(_series(entries, "eval_accuracy")),
             best_checkpoint=_folder_name(best) if isinstance(best, str) else None,

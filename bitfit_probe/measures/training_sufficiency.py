@@ -7,15 +7,20 @@ so max|Δ| tells the least sum of learning rates that it took. Other optimisers 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from bitfit_probe.checkpoint.trainer_state import TrainerState
+from bitfit_probe.forms import forms_of_pair
+from bitfit_probe.measures.run_log import doubts, first_and_last
+from bitfit_probe.measures.siblings import siblings_of
+from bitfit_probe.pair import Pair
 from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records.forms import NOT_OF_TRAINING
 from bitfit_probe.records.measures import Adequacy, State
 
-__all__ = ["LIMITS", "Limits", "adequacy", "said_lr_times_steps"]
+__all__ = ["LIMITS", "Limits", "adequacy", "adequacy_of", "said_lr_times_steps"]
 
 Answer = tuple[State, tuple[str, ...]]
 
@@ -32,12 +37,16 @@ class Limits:
         The most that max|Δ| exceeds the sum of learning rates by, with Adam.
     least_bias_lr_steps, least_full_lr_steps
         The least lr × steps for a run that trains biases (and norms) only, and for others.
+    least_lora_change
+        The least max|Δ| of a LoRA.
     least_share_of_said, most_share_of_said
         The least and most share of the logged sum of learning rates that the fastest element moves.
     decayed_cosine
         From which cosine between Δ and −b on it was decay that moved the biases.
     most_max_abs_delta, most_loss_growth
         From which max|Δ|, or ratio of last to first loss, on it went wrong.
+    most_typical_delta, most_typical_growth
+        From which root mean square of all changes on, and how many times that of the base, it went wrong.
     """
 
     # AdamW at a constant rate moves the fastest element 1.0–1.3 × lr × steps while its gradient keeps its
@@ -60,6 +69,13 @@ class Limits:
     decayed_cosine: float = 0.98
     # No published bias or weight of a healthy model moved so far; a convention.
     most_max_abs_delta: float = 100.0
+    # A merged LoRA moves a matrix by a product of two small factors: ten times less than the weights of full
+    # fine-tuning. Those of benchmarks/healthy.py have 0.068 to 1.3.
+    least_lora_change: float = 1e-4
+    # Activations behind a norm have a variance of about 1, which a shift of 1 in every unit drowns. The
+    # embedded sample has 0.17, 1.1 times its base; runs at ten times its rate stay below 1. A convention.
+    most_typical_delta: float = 1.0
+    most_typical_growth: float = 5.0
     # A training loss that ends above twice its start; a convention.
     most_loss_growth: float = 2.0
 
@@ -77,12 +93,49 @@ class _Figures:
     lr_steps: float | None
     said: float | None
     decay_cosine: float | None
-    losses: tuple[float, ...]
+    typical: tuple[float, float] | None
+    log: TrainerState
     nonfinite: bool
+    doubts: tuple[str, ...]
+
+
+def adequacy_of(pair: Pair) -> Adequacy:
+    """The one judgement of a pair: by movement, log, forms and siblings; worked out once."""
+
+    def judge() -> Adequacy:
+        against = (*_siblings_against(pair), *_forms_against(pair))
+        return adequacy(pair.comparison, pair.trainer_state, against=against)
+
+    return pair.once("adequacy", judge)
+
+
+def _siblings_against(pair: Pair) -> Iterator[str]:
+    """What stands out so that it can't be called healthy, unless a setting explains it."""
+    few = pair.comparison.verdict in _BIASES_ONLY
+    for apart in siblings_of(pair):
+        if apart.explained or apart.how in ("kind at rest", "near"):
+            continue
+        if apart.how == "layers at rest":
+            lower = apart.layers == tuple(range(len(apart.layers)))
+            if few or not lower or len(apart.layers) >= apart.siblings:
+                yield f"nothing moved in {len(apart.layers)} of {len(apart.layers) + apart.siblings} layers"
+        elif apart.how != "at rest" or not apart.is_expert:
+            yield f"'{apart.tensors[0]}' is {apart.how} beside its siblings".replace("is far", "ran far")
+
+
+def _forms_against(pair: Pair) -> Iterator[str]:
+    """Forms that no training gives."""
+    for group in forms_of_pair(pair).groups:
+        if group.form.name in NOT_OF_TRAINING and not group.kinds.keys() <= {"head", "buffer"}:
+            yield f"{group.subject}: {group.form.says}"
 
 
 def adequacy(
-    comparison: Comparison, trainer_state: TrainerState | None, *, limits: Limits = LIMITS
+    comparison: Comparison,
+    trainer_state: TrainerState | None,
+    *,
+    against: Sequence[str] = (),
+    limits: Limits = LIMITS,
 ) -> Adequacy:
     """Tell from the change itself, and from trainer_state.json where there is one, whether it trained enough.
 
@@ -92,6 +145,8 @@ def adequacy(
         What was compared.
     trainer_state
         The log of the run; None where there is none.
+    against
+        What else speaks against a healthy run.
     limits
         What counts as too little or too much.
     """
@@ -106,8 +161,10 @@ def adequacy(
         lr_steps=None if peak is None else peak / limits.adam_factor,
         said=None if trainer_state is None else said_lr_times_steps(trainer_state),
         decay_cosine=_decay_cosine([row for row in moved if row.info.kind == "bias"]),
-        losses=() if trainer_state is None else tuple(loss for _, loss in trainer_state.losses),
+        typical=_typical(moved),
+        log=trainer_state or TrainerState(),
         nonfinite=any((row.nonfinite_tuned or 0) > (row.nonfinite_base or 0) for row in moved),
+        doubts=(*doubts(trainer_state or TrainerState()), *against),
     )
     state, reasons = _judge(figures, limits)
     return Adequacy(
@@ -118,6 +175,17 @@ def adequacy(
         reasons=reasons,
         decay_cosine=figures.decay_cosine,
     )
+
+
+def _typical(rows: Sequence[TensorDelta]) -> tuple[float, float] | None:
+    """Root mean squares of Δ and of b over all that moved; None where a norm is not known."""
+    norms = [(row.l2_delta, row.base_l2) for row in rows]
+    known = [(delta, base) for delta, base in norms if delta is not None and base is not None]
+    size = sum(row.parameters for row in rows)
+    if not known or len(known) < len(norms):
+        return None
+    delta, base = (math.hypot(*side) / math.sqrt(size) for side in zip(*known, strict=True))
+    return delta, base
 
 
 def _decay_cosine(rows: Sequence[TensorDelta]) -> float | None:
@@ -166,7 +234,7 @@ def _extended(near: tuple[float, float], far: tuple[float, float], step: float) 
 
 
 def _judge(figures: _Figures, limits: Limits) -> Answer:
-    for ask in (_nothing, _blown_up, _no_adam, _decayed, _too_little, _too_far):
+    for ask in (_nothing, _blown_up, _no_adam, _decayed, _impossible, _too_little, _doubtful):
         answer = ask(figures, limits)
         if answer is not None:
             return answer
@@ -190,28 +258,27 @@ def _blown_up(figures: _Figures, limits: Limits) -> Answer | None:
         reasons.append("values became NaN or infinite")
     if figures.peak and figures.peak > limits.most_max_abs_delta:
         reasons.append(f"max|Δ| {figures.peak:.2g}")
-    if figures.losses and not math.isfinite(figures.losses[-1]):
+    if figures.typical is not None:
+        delta, base = figures.typical
+        if delta > max(limits.most_typical_delta, limits.most_typical_growth * base):
+            reasons.append(f"what moved did so by {delta:.2g} in the mean square, from {base:.2g}")
+    losses = [loss for _, loss in figures.log.losses]
+    if losses and not math.isfinite(losses[-1]):
         reasons.append("the logged loss ended as NaN or infinite")
-    elif figures.losses:
-        first, last = _mean(figures.losses[: _tenth(figures)]), _mean(figures.losses[-_tenth(figures) :])
-        if last > limits.most_loss_growth * first > 0:
-            reasons.append(f"the logged loss went from {first:.3g} to {last:.3g}")
+    elif (found := first_and_last(losses)) is not None and found[1] > limits.most_loss_growth * found[0] > 0:
+        reasons.append(f"the logged loss went from {found[0]:.3g} to {found[1]:.3g}")
     return ("blown-up", tuple(reasons)) if reasons else None
-
-
-def _tenth(figures: _Figures) -> int:
-    """A tenth of the logged losses, since that of a single step says little."""
-    return max(len(figures.losses) // 10, 1)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _no_adam(figures: _Figures, limits: Limits) -> Answer | None:
     if figures.unrelated:
         return "inconclusive", ("too little of the base is left for the change to tell steps",)
-    if figures.verdict in ("merged-lora", "adapter", "incomparable"):
+    lora = figures.verdict in ("merged-lora", "adapter")
+    if lora and figures.peak is not None and figures.peak < limits.least_lora_change:
+        return "under-trained", (
+            f"max|Δ| {figures.peak:.2g}, where {limits.least_lora_change:.2g} is little",
+        )
+    if lora or figures.verdict == "incomparable":
         return "inconclusive", ("a product of factors, or too little to compare: its size tells no steps",)
     return None
 
@@ -237,10 +304,16 @@ def _too_little(figures: _Figures, limits: Limits) -> Answer | None:
     return ("under-trained", tuple(reasons)) if reasons else None
 
 
-def _too_far(figures: _Figures, limits: Limits) -> Answer | None:
+def _impossible(figures: _Figures, limits: Limits) -> Answer | None:
     said, peak = figures.said, figures.peak or 0.0
+    if figures.log.steps == 0:
+        return "impossible", ("with this log: it counts no step, and yet it moved",)
     if said is not None and peak > limits.most_share_of_said * said:
-        return "inconclusive", (
-            f"max|Δ| {peak:.2g}, further than Adam goes with the lr × steps {said:.2g} logged",
+        return "impossible", (
+            f"with this log: max|Δ| {peak:.2g}, further than Adam goes with the lr × steps {said:.2g} logged",
         )
     return None
+
+
+def _doubtful(figures: _Figures, limits: Limits) -> Answer | None:
+    return ("inconclusive", figures.doubts) if figures.doubts else None

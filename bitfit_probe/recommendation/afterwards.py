@@ -12,6 +12,7 @@ from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.measures.ranking import rank
 from bitfit_probe.measures.scoring import score
 from bitfit_probe.measures.spectra import spectra
+from bitfit_probe.measures.training_sufficiency import adequacy_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence
 from bitfit_probe.records.measures import Spectrum
@@ -42,7 +43,7 @@ def look(pair: Pair, data: TaskData) -> Look:
     path = str(pair.path)
     if not pair.compared:
         return Look(path)
-    evidence = [_moved(path, pair)]
+    evidence = [_moved(path, pair), _enough(path, pair)]
     value = None
     try:
         each = np.asarray(score(pair.live("tuned"), data))
@@ -69,6 +70,12 @@ def steps_taken(pair: Pair) -> int | None:
 def middle_rank(spectra: Sequence[Spectrum]) -> float | None:
     """The median of the matrices' effective ranks; None without any."""
     return float(np.median([item.effective_rank for item in spectra])) if spectra else None
+
+
+def _enough(path: str, pair: Pair) -> Evidence:
+    """Whether it was trained enough, and why."""
+    found = adequacy_of(pair)
+    return Evidence("trained_enough", found.state, "", None, path, "; ".join(found.reasons))
 
 
 def _moved(path: str, pair: Pair) -> Evidence:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["USUAL", "Form", "FormGroup", "Forms", "Value"]
+__all__ = ["NOT_OF_TRAINING", "USUAL", "Form", "FormGroup", "Forms", "Value"]
 
 #: Names of the forms that training and saving leave behind, those that say most first; every other one stands
 #: before them.
 USUAL = ("adapter", "trained", "rank", "rounding", "at rest")
+
+#: Names of the forms that no training gives. A factor is decay's, lines of their own factor are IA3's, a few
+#: rows are those of seen words, and a blend is an average.
+NOT_OF_TRAINING = (
+    "permuted",
+    "transposed",
+    "another tensor",
+    "redrawn",
+    "unrelated",
+    "constant value",
+    "constant shift",
+    "clipped",
+    "coarse grid",
+)
 
 #: A form's parameter: a number, words, or positions.
 Value = float | int | str | tuple[int, ...] | tuple[tuple[int, ...], ...]

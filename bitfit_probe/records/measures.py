@@ -29,7 +29,7 @@ __all__ = [
 By = Literal["role", "layer", "role-layer", "tensor"]
 
 #: What a run's length comes to.
-State = Literal["untrained", "under-trained", "healthy", "blown-up", "decayed", "inconclusive"]
+State = Literal["untrained", "under-trained", "healthy", "blown-up", "decayed", "impossible", "inconclusive"]
 
 #: How the steps of several checkpoints are known.
 StepsFrom = Literal["trainer_state.json", "folder names", "order given"]
@@ -311,7 +311,8 @@ class Adequacy:
     said_lr_times_steps
         Sum of the learning rate over the steps by trainer_state.json; None where there is none.
     state
-        ``untrained``, ``under-trained``, ``healthy``, ``blown-up``, ``decayed`` or ``inconclusive``.
+        ``untrained``, ``under-trained``, ``healthy``, ``blown-up``, ``decayed``, ``impossible`` (with this
+        log) or ``inconclusive``.
     reasons
         The figures behind `state`, in words.
     decay_cosine

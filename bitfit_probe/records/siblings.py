@@ -45,3 +45,8 @@ class Apart:
     figure: float | None = None
     usual: float | None = None
     explained: str | None = None
+
+    @property
+    def is_expert(self) -> bool:
+        """Whether it is one of several experts, of which some may get no token."""
+        return "experts." in (self.kind or "")

@@ -158,7 +158,7 @@ def everything(base):
         (0.0003, everything, None, "under-trained", "is little"),
         (0.012, biases, said(0.008), "under-trained", "logged, where"),
         (0.03, biases, said(5.0), "under-trained", "in spite of"),  # steps skipped, gradients erased
-        (0.3, biases, said(0.011), "inconclusive", "further than Adam"),
+        (0.3, biases, said(0.011), "impossible", "further than Adam"),
         (300.0, biases, None, "blown-up", "max|Δ|"),
         (0.3, biases, said(0.5, losses=(1.0, math.nan)), "blown-up", "NaN"),
         (0.3, biases, said(0.5, losses=(1.0, 7.0)), "blown-up", "from 1 to 7"),

@@ -9,7 +9,6 @@ from support.checking import codes, only, run_rules
 from support.pairs import bitfit, log, shifted, write_pair
 
 from bitfit_probe.measures.training_sufficiency import LIMITS
-from bitfit_probe.rules.training.too_small import LEAST_FOR_ALL, LEAST_FOR_BIASES
 
 HEALTHY_LOG = log([1e-3, 5e-4, 0.0])
 
@@ -55,10 +54,14 @@ def test_logged_steps_without_effect(tmp_path):
     assert said(*paths, "BP204")["global_step"] == 30
 
 
-@pytest.mark.parametrize("state_of_trainer", [log([0.0, 0.0]), log([1e-3]) | {"global_step": 0}, {}])
-def test_without_steps_or_a_rate_it_is_just_the_base(tmp_path, state_of_trainer):
+@pytest.mark.parametrize(
+    ("state_of_trainer", "more"),
+    [(log([0.0, 0.0]), ["BP213"]), (log([1e-3]) | {"global_step": 0}, []), ({}, [])],
+)
+def test_without_steps_or_a_rate_it_is_just_the_base(tmp_path, state_of_trainer, more):
     base = state("bert-mlm")
-    assert codes(*write_pair(tmp_path, base, base, trainer_state__json=state_of_trainer)) == ["BP201"]
+    found = codes(*write_pair(tmp_path, base, base, trainer_state__json=state_of_trainer))
+    assert found == ["BP201", *more]
 
 
 def test_steps_without_effect_behind_a_cast(tmp_path):
@@ -110,18 +113,18 @@ def test_only_the_head(tmp_path):
 @pytest.mark.parametrize(("share", "found"), [(0.9, True), (1.1, False)])
 def test_small_steps_of_biases(tmp_path, share, found):
     base = state("bert-mlm")
-    tuned = shifted(base, share * LEAST_FOR_BIASES, *biases(base))
+    tuned = shifted(base, share * LIMITS.least_bias_lr_steps, *biases(base))
     paths = write_pair(tmp_path, base, tuned)
     assert ("BP203" in codes(*paths)) is found
     if found:
-        least = share * LEAST_FOR_BIASES / LIMITS.adam_factor
+        least = share * LIMITS.least_bias_lr_steps / LIMITS.adam_factor
         assert said(*paths, "BP203")["lr_times_steps"] == pytest.approx(least, rel=1e-4)
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.9, True), (1.1, False)])
 def test_small_steps_of_everything(tmp_path, share, found):
     base = state("bert-mlm")
-    tuned = shifted(base, share * LEAST_FOR_ALL, *base)
+    tuned = shifted(base, share * LIMITS.least_full_lr_steps, *base)
     assert ("BP203" in codes(*write_pair(tmp_path, base, tuned))) is found
 
 
@@ -199,7 +202,7 @@ def with_checkpoints(folder, *, root, best):
     """A run with two checkpoint folders; `root` says which one's weights stand at the top."""
     base, last = bitfit()
     weights = {10: move(last, *biases(base), by=0.02), 20: last}
-    state_of_trainer = log([1e-3, 0.0], best_model_checkpoint=f"/elsewhere/out/checkpoint-{best}")
+    state_of_trainer = log([2e-2, 0.0], best_model_checkpoint=f"/elsewhere/out/checkpoint-{best}")
     paths = write_pair(folder, base, weights[root], trainer_state__json=state_of_trainer)
     for step, tensors in weights.items():
         write_pair(paths[1] / f"checkpoint-{step}-pair", base, tensors)

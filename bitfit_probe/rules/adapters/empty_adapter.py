@@ -25,7 +25,7 @@ _NEVER_ADAPTED = (
     "adapter-empty",
     "error",
     needs=("comparison", "adapter"),
-    explains=("BP203", "BP501", "BP503", "BP505", "BP506", "BP401", "BP709"),
+    explains=("BP203", "BP310", "BP501", "BP503", "BP505", "BP506", "BP401", "BP709"),
     catalogue=(2,),
 )
 def empty_adapter(pair: Pair, this: Rule) -> Iterator[Finding]:

@@ -19,7 +19,13 @@ __all__ = ["wrong_base"]
 FEW = 0.2
 
 
-@rule("BP107", "wrong-base", "error", explains=("BP301", "BP512", "BP602"), catalogue=(32,))
+@rule(
+    "BP107",
+    "wrong-base",
+    "error",
+    explains=("BP211", "BP212", "BP301", "BP310", "BP512", "BP602"),
+    catalogue=(32,),
+)
 def wrong_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Another base than the one that it was tuned from, or a vocabulary that was cut.
 

@@ -23,7 +23,13 @@ FLOAT16_MAX = 65504.0
 _FINER = ("float64", "float32", "bfloat16")
 
 
-@rule("BP307", "beyond-float16", "error", explains=("BP306", "BP308", "BP309"), catalogue=(47,))
+@rule(
+    "BP307",
+    "beyond-float16",
+    "error",
+    explains=("BP211", "BP306", "BP308", "BP309", "BP310"),
+    catalogue=(47,),
+)
 def beyond_float16(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Weights are larger than float16 can hold, or became infinite in it.
 

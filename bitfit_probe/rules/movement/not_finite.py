@@ -17,7 +17,7 @@ __all__ = ["not_finite"]
 _MOST = 1 << 20
 
 
-@rule("BP306", "not-finite", "error", explains=("BP303", "BP308", "BP309"), catalogue=(46,))
+@rule("BP306", "not-finite", "error", explains=("BP211", "BP303", "BP308", "BP309", "BP310"), catalogue=(46,))
 def not_finite(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Weights are NaN or infinite.
 

@@ -82,8 +82,8 @@ def _distance(apart: Apart) -> float:
 def _severity(apart: Apart, pair: Pair) -> Severity:
     if apart.explained or apart.how in ("kind at rest", "near"):
         return "info"
-    if apart.how == "at rest" and apart.kind and ".experts." in f".{apart.kind}":
-        return "info"  # one that no token was sent to
+    if apart.how == "at rest" and apart.is_expert:
+        return "info"  # no token may have been sent to it
     lower = apart.layers == tuple(range(len(apart.layers)))
     meant = pair.comparison.verdict not in ("bitfit", "bitfit+norm")
     return "info" if apart.how == "layers at rest" and lower and meant else "warning"

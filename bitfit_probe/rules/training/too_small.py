@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bitfit_probe.measures.training_sufficiency import LIMITS
+from bitfit_probe.measures.training_sufficiency import LIMITS, adequacy_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
@@ -13,14 +13,6 @@ from bitfit_probe.rules.run_logs import trainer_state
 from bitfit_probe.wording import format_number
 
 __all__ = ["too_small"]
-
-#: For biases and for all parameters the limits are those of `diff`'s line on training. The short BitFit runs
-#: of benchmarks/healthy.py have 0.096 to 0.39, the embedded sample 2.3; full ones 0.0017 (32 steps) to 0.058,
-#: the rxnfp fine-tunes 0.15 and 0.40.
-LEAST_FOR_BIASES, LEAST_FOR_ALL = LIMITS.least_bias_lr_steps, LIMITS.least_full_lr_steps
-#: A merged LoRA moves a matrix by a product of two small factors: ten times less. Those of
-#: benchmarks/healthy.py have 0.068 to 1.3.
-LEAST_FOR_LORA = 1e-4
 
 
 @rule("BP203", "step-too-small", "warning", catalogue=(6,))
@@ -40,7 +32,8 @@ def too_small(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     With Adam, the element that moved most moved by about the learning rate times the steps. That largest
     change outside the head is below 0.01 where biases (and norms) were trained, below 0.001 where all were,
-    below 0.0001 for a merged LoRA. trainer_state.json, where it is there, is quoted beside it.
+    below 0.0001 for a merged LoRA; or it, or the logged rates, are far below what the other says. It is
+    `diff`'s line on training.
 
     What to do
     ----------
@@ -51,33 +44,34 @@ def too_small(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     benzakenelad/BitFit#3, deepset-ai/FARM#46; Ben Zaken et al. 2022, arXiv 2106.10199
     """
-    verdict = pair.comparison.verdict
-    least = {
-        "bitfit": LEAST_FOR_BIASES,
-        "bitfit+norm": LEAST_FOR_BIASES,
-        "partial": LEAST_FOR_ALL,
-        "full": LEAST_FOR_ALL,
-        "merged-lora": LEAST_FOR_LORA,
-        "adapter": LEAST_FOR_LORA,
-    }.get(verdict)
+    found = adequacy_of(pair)
     largest = peak(moved(body(pair)))
-    if least is None or not largest or largest >= least:
+    if found.state != "under-trained" or not largest:
         return
-    steps, rate = trainer_state(pair).steps, trainer_state(pair).highest_rate
+    log = trainer_state(pair)
     evidence = [
         Evidence("max_abs_delta", largest, about="everything outside the head"),
         Evidence("lr_times_steps", largest / LIMITS.adam_factor, reading="at least, with Adam"),
     ]
     said = ""
-    if rate is not None and steps is not None:
-        evidence.append(Evidence("learning_rate", rate, about="the log's highest"))
-        evidence.append(Evidence("global_step", steps, "steps", source="trainer_state.json"))
-        said = f"; the log says {steps:,} steps at up to {format_number(rate)}"
-    yield this.finding(
-        f"It hardly trained: nothing outside the head moved by more than {format_number(largest)} (a sound "
-        f"{_named(verdict)} run moves by at least {format_number(least)}){said}.",
-        evidence=tuple(evidence),
+    if log.highest_rate is not None and log.steps is not None:
+        evidence.append(Evidence("learning_rate", log.highest_rate, about="the log's highest"))
+        evidence.append(Evidence("global_step", log.steps, "steps", source="trainer_state.json"))
+        said = f"; the log says {log.steps:,} steps at up to {format_number(log.highest_rate)}"
+    least = _least(pair.comparison.verdict)
+    why = (
+        f"nothing outside the head moved by more than {format_number(largest)} (a sound "
+        f"{_named(pair.comparison.verdict)} run moves by at least {format_number(least)})"
+        if largest < least
+        else "; ".join(found.reasons)
     )
+    yield this.finding(f"It hardly trained: {why}{said}.", evidence=tuple(evidence))
+
+
+def _least(verdict: str) -> float:
+    if verdict in ("merged-lora", "adapter"):
+        return LIMITS.least_lora_change
+    return LIMITS.least_bias_lr_steps if verdict.startswith("bitfit") else LIMITS.least_full_lr_steps
 
 
 def _named(verdict: str) -> str:
