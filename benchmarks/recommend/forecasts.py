@@ -20,8 +20,7 @@ from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.page import paragraph
 from benchmarks.recommend.plan import Cell
 from benchmarks.recommend.remedies import TABLE as REMEDIES
-from benchmarks.recommend.samples import Case, cases, measured, read
-from bitfit_probe.recommendation.fitting import Sample
+from benchmarks.recommend.samples import Case, Sample, cases, measured, read
 from bitfit_probe.records.recommendation import METHODS
 
 PAGE = Path(__file__).parents[2] / "docs" / "forecasts.md"
@@ -122,7 +121,7 @@ def gains(samples: Sequence[Sample], evidence: Mapping[Cell, Mapping[str, float]
                 f[f"error_{_REACH[worse]}"] - f[f"error_{_REACH[better]}"] for f in found
             ],
             "linear probe": [-f["linear_probe"] for f in found],
-            "examples": [sample.values["log2_examples"] for sample in samples],
+            "examples": [np.log2(sample.size) for sample in samples],
         }
         for title, values in foreseen.items():
             one = np.array(values)

@@ -1,21 +1,18 @@
-"""Finished runs and measured cells as samples: each method at its best rate, and what was known before."""
+"""Finished runs and measured cells as samples: each method at its best rate."""
 
 from __future__ import annotations
 
 import base64
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.recommend.plan import Cell, Run, budget_of
-from bitfit_probe.recommendation.fitting import Sample
-from bitfit_probe.recommendation.meta_features import features
 from bitfit_probe.records.recommendation import METHODS
 
 if TYPE_CHECKING:
@@ -27,13 +24,14 @@ __all__ = [
     "RUNS",
     "Case",
     "Lengthened",
+    "Sample",
     "append",
     "at_budget",
+    "bits",
     "cases",
     "cell_of",
     "lengthened",
     "measured",
-    "published",
     "read",
     "run_of",
 ]
@@ -77,6 +75,17 @@ def at_budget(row: dict[str, str]) -> bool:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A cell, and the accuracy of each method at its best rate, as a share."""
+
+    model: str
+    task: str
+    size: int
+    seed: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Case:
     """All seeds of a model, task and size.
 
@@ -86,8 +95,6 @@ class Case:
         One a seed.
     right
         By method: which test examples were right, the seeds one after the other.
-    trained
-        By method: how many parameters were trained.
     """
 
     model: str
@@ -95,7 +102,6 @@ class Case:
     size: int
     samples: tuple[Sample, ...]
     right: dict[str, npt.NDArray[np.float64]]
-    trained: dict[str, int]
 
     def score(self, method: str) -> float:
         """Mean accuracy over the seeds, as a share."""
@@ -147,16 +153,10 @@ def _case(
         return None
     samples = []
     for seed in full:
-        values = evidence[Cell(model, task, size, seed)]
         scores = {method: float(row["accuracy"]) for method, row in by_seed[seed].items()}
-        parameters = int(by_seed[seed]["full"]["trained"])
-        found = features(values, size, int(values["classes"])) | {
-            "log2_parameters": float(np.log2(parameters))
-        }
-        samples.append(Sample(model, task, size, seed, found, scores))
-    right = {m: np.concatenate([_bits(by_seed[seed][m]) for seed in full]) for m in METHODS}
-    trained = {m: int(by_seed[full[0]][m]["trained"]) for m in METHODS}
-    return Case(model, task, size, tuple(samples), right, trained)
+        samples.append(Sample(model, task, size, seed, scores))
+    right = {m: np.concatenate([bits(by_seed[seed][m]) for seed in full]) for m in METHODS}
+    return Case(model, task, size, tuple(samples), right)
 
 
 def _best_rate(rows: list[dict[str, str]], method: str) -> float | None:
@@ -170,7 +170,7 @@ def _best_rate(rows: list[dict[str, str]], method: str) -> float | None:
     return max(everywhere, key=lambda rate: everywhere[rate], default=None)
 
 
-def _bits(row: dict[str, str]) -> npt.NDArray[np.float64]:
+def bits(row: dict[str, str]) -> npt.NDArray[np.float64]:
     packed = np.frombuffer(base64.b64decode(row["correct"]), np.uint8)
     return np.unpackbits(packed, count=int(row["tested"])).astype(float)
 
@@ -215,12 +215,3 @@ def lengthened() -> list[Lengthened]:
         for cell, found in scores.items()
         if set(found) == set(METHODS)
     ]
-
-
-def published() -> Iterator[Sample]:
-    """The published comparisons, each paper standing for a task, in points of their own metrics."""
-    text = resources.files("bitfit_probe.recommendation").joinpath("published.csv").read_text("utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        values = {"log2_examples": float(np.log2(float(row["examples"])))}
-        scores = {method: float(row[method]) / 100 for method in METHODS}
-        yield Sample(row["model"], row["source"], int(row["examples"]), 0, values, scores)

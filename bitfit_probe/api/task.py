@@ -88,8 +88,8 @@ def recommend(
     options
         What is measured, whether the methods are tried, and what a cheaper one may lose.
     progress
-        Told what is being done (the stages of `distance`, ``tuned``, ``trial``), and the part of it done and
-        to do.
+        Told what is being done (the stages of `distance`, ``tuned``, ``trial: …``), and the part of it done
+        and to do.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def recommend(
     runs = _trial(model, read, options, progress)
     known, evidence = _known(pairs, read.sample(options.examples, options.seed), runs, progress)
     return Recommended(
-        recommendation(base, read, measured, margin=options.margin, known=known),
+        recommendation(base, read, measured, options=options, known=known),
         measured,
         evidence,
         runs,
@@ -178,8 +178,11 @@ def _trial(
     from bitfit_probe.recommendation.trial import run_trial
     from bitfit_probe.records.options import TrialOptions
 
-    tell = None if progress is None else lambda done, total: progress("trial", int(done), int(total))
-    asked = TrialOptions(options.trial, seed=options.seed, work_dir=options.work_dir)
+    def tell(doing: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"trial: {doing}", done, total)
+
+    asked = TrialOptions(options.trial, price=options.price, seed=options.seed, work_dir=options.work_dir)
     return run_trial(model, data, asked, progress=tell)
 
 

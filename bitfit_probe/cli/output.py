@@ -95,7 +95,7 @@ class ProgressBars:
     Parameters
     ----------
     labels
-        What to call each stage.
+        What to call each stage. A stage ``name: what`` is called as ``name`` is, with what it is about.
     """
 
     def __init__(self, labels: Mapping[str, str], *, quiet: bool) -> None:
@@ -107,11 +107,13 @@ class ProgressBars:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that the part `done` of `total` of a stage is done."""
-        if stage not in self._labels:
+        name, _, about = stage.partition(": ")
+        if name not in self._labels:
             return
         if stage != self._stage:
             self._bar.__exit__()
-            self._stage, self._bar = stage, ProgressBar(self._labels[stage], quiet=self._quiet)
+            label = f"{self._labels[name]} {about}".rstrip()
+            self._stage, self._bar = stage, ProgressBar(label, quiet=self._quiet)
         self._bar(done, total)
 
     def __exit__(self, *problem: object) -> None:

@@ -32,7 +32,7 @@ __all__ = ["recommend"]
     "--trial",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MINUTES",
-    help="Settle it by short runs of BitFit, LoRA and full fine-tuning on the examples.",
+    help="Settle it by short runs on the examples; full fine-tuning is among them below a price of 0.5.",
 )
 @click.option(
     "--work-dir",
@@ -40,11 +40,16 @@ __all__ = ["recommend"]
     help="Keep the trial's runs in this directory, to go on with where it was interrupted.",
 )
 @click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="Points that a tenfold saving of stored parameters is worth.",
+)
+@click.option(
     "--margin",
     type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Points that a cheaper method may lose.",
+    help="The price said otherwise: points that BitFit may lose against LoRA.",
 )
 @measuring_options
 def recommend(
@@ -54,7 +59,8 @@ def recommend(
     tuned: tuple[Path, ...],
     trial: float | None,
     work_dir: Path | None,
-    margin: float,
+    price: float,
+    margin: float | None,
     reference: Path | Literal[False] | None,
     examples: int,
     seed: int,
@@ -62,10 +68,10 @@ def recommend(
     out: Path | None,
     quiet: bool,
 ) -> None:
-    """Say whether BitFit, LoRA or full fine-tuning is the cheapest method that will do for a task.
+    """Say which of BitFit, LoRA and full fine-tuning to take for a task, given what parameters cost you.
 
-    MODEL is a model directory with its tokenizer. Without --trial nothing is trained. The answer may be
-    that it is undecided; what speaks for and against it, and what would change it, is printed with it.
+    MODEL is a model directory with its tokenizer. Without --trial nothing is trained. What speaks for and
+    against the answer, and what would change it, is printed with it.
     """
     if work_dir is not None and trial is None:
         raise click.UsageError("--work-dir needs --trial")
@@ -76,7 +82,7 @@ def recommend(
     from bitfit_probe.rendering import recommended_to_text
     from bitfit_probe.rendering.recommend_json import recommended_to_json
 
-    options = RecommendOptions(reference, examples, seed, trial, work_dir, margin)
+    options = RecommendOptions(reference, examples, seed, trial, work_dir, price, margin)
     with (
         ProgressBars({"reach": "measuring", "trial": "trying"}, quiet=quiet) as progress,
         contextlib.redirect_stdout(sys.stderr),  # what libraries underneath have to say is no result

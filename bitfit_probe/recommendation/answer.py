@@ -1,23 +1,30 @@
-"""Evidence, findings and the rule, put together into a recommendation."""
+"""Evidence, findings and the price of parameters, put together into a recommendation."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import cast
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.inference.purpose import is_causal
 from bitfit_probe.recommendation.advice import RANK, advise
+from bitfit_probe.recommendation.calibration import Calibration, shipped
 from bitfit_probe.recommendation.costs import costs
-from bitfit_probe.recommendation.decide import PRIOR, choose, outlook
 from bitfit_probe.recommendation.known import Known
-from bitfit_probe.recommendation.meta_features import features_of
-from bitfit_probe.recommendation.reasons import against, because, would_change
-from bitfit_probe.recommendation.rule import Shipped, shipped
+from bitfit_probe.recommendation.outlook import (
+    Outlook,
+    choose,
+    expected_of,
+    margin_price,
+    outlooks,
+    price_table,
+)
+from bitfit_probe.recommendation.reasons import Grounds, against, because, would_change
 from bitfit_probe.records import Check
 from bitfit_probe.records.distance import Distance
-from bitfit_probe.records.recommendation import Cost, Recommendation
+from bitfit_probe.records.options import RecommendOptions
+from bitfit_probe.records.recommendation import Answer, Recommendation
 from bitfit_probe.tuning.options import FEW_STEPS
 
 __all__ = ["recommendation"]
@@ -31,11 +38,14 @@ def recommendation(
     data: TaskData,
     distance: Distance,
     *,
-    margin: float = 1.0,
+    options: RecommendOptions | None = None,
     known: Known | None = None,
-    by: Shipped | None = None,
+    by: Calibration | None = None,
 ) -> Recommendation:
     """Say which method to take.
+
+    Nothing that can be measured without training tells the methods apart (docs/validation.md), so without a
+    trial the price of parameters decides between what methods are worth on average.
 
     Parameters
     ----------
@@ -45,72 +55,63 @@ def recommendation(
         All examples there are to train on.
     distance
         What was measured of them.
-    margin
-        Points that a cheaper method may lose.
+    options
+        The price of parameters.
     known
         Trials, findings and tuned checkpoints.
     by
-        The rule; the one that ships where not given.
+        What the runs say; what ships where not given.
     """
-    known, by = known or Known(), by or shipped()
-    price = costs(checkpoint, distance.classes, RANK)
-    methods = tuple(cost.method for cost in price)
-    values = features_of(distance, len(data)) | _size(price)
-    outside = tuple(_outside(by, values, checkpoint, distance))
-    outlooks = outlook(by.rule, values, methods, margin, outside=outside, trial=known.trial)
-    tried = any(item.expected.basis == "trial" for item in outlooks)
-    trial = known.trial if tried else None
-    answer = choose({item.expected.method: item.within for item in outlooks})
-    method = PRIOR if answer == "undecided" else answer
-    result = trial.of(method) if trial is not None else None
+    options, known, by = options or RecommendOptions(), known or Known(), by or shipped()
+    cost = costs(checkpoint, distance.classes, RANK)
+    trained = {item.method: item.trainable for item in cost}
+    price = options.price
+    if options.margin is not None:
+        price = margin_price(options.margin, trained) or price
+    sizes = {"parameters": trained.get("full", 0), "classes": distance.classes, "examples": len(data)}
+    outside = tuple(_outside(checkpoint, distance, sizes, by))
+    found = outlooks(tuple(trained), by, known.trial, outside=bool(outside))
+    grounds = Grounds(found, trained, price, distance, known.trial, by, outside, len(data))
+    method = cast("Answer", choose(found, trained, price))
+    answer: Answer = "undecided" if grounds.nothing_learned else method
+    result = known.trial.of(method) if known.trial is not None else None
     rate = result.rate if result is not None else None
     advice = advise(method, checkpoint, data, distance, known=known, rate=rate)
     return Recommendation(
         method=answer,
-        # How often trials are right has not been measured; the rule's validation says nothing of them.
-        calibrated=by.calibrated and not outside and trial is None,
-        margin=margin,
-        expected=tuple(item.expected for item in outlooks),
-        because=(
-            *_absent(methods),
-            *because(answer, outlooks, distance, margin, trial),
-            *_after(known, distance),
-        ),
-        against=tuple(against(answer, outlooks, outside, distance, known.trial)),
-        would_change=tuple(would_change(answer, outlooks, margin, known.trial, outside)),
+        calibrated=_calibrated(by, found, known, outside),
+        price=price,
+        margin=options.margin,
+        prices=price_table(found, trained),
+        expected=expected_of(found),
+        because=(*_absent(tuple(trained)), *because(answer, grounds), *_after(known, distance)),
+        against=tuple(against(answer, grounds)),
+        would_change=tuple(would_change(answer, grounds)),
         advice=advice,
-        costs=costs(checkpoint, distance.classes, advice.lora.rank) if advice.lora else price,
+        costs=costs(checkpoint, distance.classes, advice.lora.rank) if advice.lora else cost,
         first=(*_mend(known.check), *_train_longer(known.steps or {})),
     )
 
 
-def _size(price: tuple[Cost, ...]) -> dict[str, float]:
-    full = next((cost.trainable for cost in price if cost.method == "full"), 0)
-    return {"log2_parameters": math.log2(full)} if full else {}
-
-
-#: How a value outside the range of the cells is said: what it is, and how to write it and the range.
-_SPOKEN: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "log2_examples": ("{} examples", lambda value: f"{2**value:,.0f}"),
-    "log2_classes": ("{} classes", lambda value: f"{2**value:,.0f}"),
-    "log2_parameters": ("{} million parameters", lambda value: f"{2**value / 1e6:,.1f}"),
-    "skill": ("a linear probe {} of the way from guessing to always right", lambda value: f"{value:.0%}"),
-}
+def _calibrated(by: Calibration, found: tuple[Outlook, ...], known: Known, outside: tuple[str, ...]) -> bool:
+    """Whether answers of trials with so many examples held out, on tasks like this one, passed."""
+    trial = known.trial
+    if trial is None or outside or any(item.basis != "trial" for item in found if item.method != "full"):
+        return False
+    return by.passed[by.nearest(trial.held_out)]
 
 
 def _outside(
-    by: Shipped, values: Mapping[str, float], checkpoint: Checkpoint, distance: Distance
+    checkpoint: Checkpoint, distance: Distance, sizes: Mapping[str, int], by: Calibration
 ) -> Iterator[str]:
-    """In which ways the task is unlike all that the rule was fitted to."""
+    """In which ways model and task are unlike all that was run."""
     if is_causal(checkpoint.config):
-        yield "the model is a decoder, and the rule was fitted to encoders"
+        yield "the model is a decoder, and the runs are of encoders"
     if not distance.classes:
-        yield "the task is a quantity, and the rule was fitted to classes"
-    for name, (low, high) in by.rule.outside(values).items():
-        if name in _SPOKEN:
-            sentence, spell = _SPOKEN[name]
-            spoken = sentence.format(spell(values[name]))
-            yield f"{spoken}, where the rule was fitted to {spell(low)} to {spell(high)}"
+        yield "the task is a quantity, and the runs are of classes"
+    for name, (low, high) in by.ranges.items():
+        if sizes[name] and not low <= sizes[name] <= high:
+            yield f"{sizes[name]:,} {name}, where the runs have {low:,.0f} to {high:,.0f}"
 
 
 def _absent(methods: tuple[str, ...]) -> Iterator[str]:

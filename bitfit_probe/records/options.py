@@ -168,8 +168,10 @@ class RecommendOptions:
         Minutes for short runs of the candidates, whose results take the place of forecasts.
     work_dir
         Directory in which finished runs of a trial are kept, so that an interrupted one goes on.
+    price
+        Points that a tenfold saving of stored parameters is worth.
     margin
-        Points that a cheaper method may lose against the best.
+        The same said otherwise: points that BitFit may lose against LoRA; goes before `price`.
     """
 
     reference: str | Path | Literal[False] | None = None
@@ -177,7 +179,8 @@ class RecommendOptions:
     seed: int = 0
     trial: float | None = None
     work_dir: str | Path | None = None
-    margin: float = 1.0
+    price: float = 0.5
+    margin: float | None = None
 
     @property
     def distance(self) -> DistanceOptions:
@@ -194,7 +197,10 @@ class TrialOptions:
     minutes
         The budget of this call.
     methods
-        Which of ``bitfit``, ``lora`` and ``full``; None takes those that the model can be trained by.
+        Which of ``bitfit``, ``lora`` and ``full``; None takes the first two, as far as the model can be
+        trained by them, and all three where the price is low.
+    price
+        Points that a tenfold saving of stored parameters is worth.
     lora_r
         LoRA's r.
     seed
@@ -205,6 +211,7 @@ class TrialOptions:
 
     minutes: float
     methods: tuple[str, ...] | None = None
+    price: float = 0.5
     lora_r: int = 8
     seed: int = 0
     work_dir: str | Path | None = None

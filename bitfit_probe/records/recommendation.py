@@ -18,6 +18,7 @@ __all__ = [
     "Cost",
     "Expected",
     "LoraAdvice",
+    "Priced",
     "Recommendation",
     "Recommended",
     "Trial",
@@ -30,9 +31,9 @@ Answer = Literal["bitfit", "lora", "full", "undecided"]
 #: What is chosen between, cheapest first, and how each is called.
 METHODS: Mapping[str, str] = {"bitfit": "BitFit", "lora": "LoRA", "full": "full fine-tuning"}
 
-#: Where an expected gap comes from: short runs on the user's own data, a task like those that were run,
-#: between such tasks, or beyond them.
-Basis = Literal["trial", "measured", "interpolated", "out of range"]
+#: Where an expected gap comes from: short runs on the user's own data, runs on other tasks, or published
+#: comparisons, where model or task are unlike those that were run.
+Basis = Literal["trial", "runs", "out of range"]
 
 
 @dataclass(frozen=True)
@@ -134,18 +135,38 @@ class Advice:
 
 
 @dataclass(frozen=True)
+class Priced:
+    """The method that a price of parameters speaks for.
+
+    Attributes
+    ----------
+    price
+        Points that a tenfold saving of stored parameters is worth.
+    method
+        ``bitfit``, ``lora`` or ``full``.
+    """
+
+    price: float
+    method: str
+
+
+@dataclass(frozen=True)
 class Recommendation:
-    """The cheapest method within a margin of the best, or undecided.
+    """The method whose expected score, less the price of its parameters, is highest, or undecided.
 
     Attributes
     ----------
     method
-        The answer.
+        The answer. Undecided where nothing was learned in a trial: then no method is worth choosing.
     calibrated
-        Whether the rule behind it did what it must on held-out tasks (docs/validation.md), and the task is
-        like those. False where a trial decides: how often trials are right has not been measured.
+        Whether such answers did what they must on tasks kept back (docs/validation.md), and the task is like
+        those.
+    price
+        Points that a tenfold saving of stored parameters is worth.
     margin
-        Points that a cheaper method may lose.
+        Points that BitFit may lose against LoRA, where the price was given so; else None.
+    prices
+        The answer for other prices.
     expected
         One a method that this model can be trained by, cheapest first.
     because, against, would_change
@@ -160,7 +181,9 @@ class Recommendation:
 
     method: Answer
     calibrated: bool
-    margin: float
+    price: float
+    margin: float | None
+    prices: tuple[Priced, ...]
     expected: tuple[Expected, ...]
     because: tuple[str, ...]
     against: tuple[str, ...]
@@ -182,21 +205,27 @@ class TrialRun:
     ----------
     method, rate
         What was trained, at which peak learning rate.
+    fold
+        Which part of the examples was held out.
     size, steps
         Training examples and optimizer steps.
     score, loss
         On the examples held out: accuracy (regression: R²) and mean loss; both NaN where the run diverged.
     seconds
         What it took.
+    one_class
+        Whether it gave every example the same class.
     """
 
     method: str
     rate: float
+    fold: int
     size: int
     steps: int
     score: float
     loss: float
     seconds: float
+    one_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,11 +237,15 @@ class TrialResult:
     method, rate
         The method and the best rate tried.
     score, interval
-        Held-out score with the most training examples, and its 80 % bootstrap interval.
+        Score over the examples held out, each by the fold that did not train on it, and its 80 % bootstrap
+        interval.
     gap, gap_interval
-        Points below the best method on the same examples, with the paired 80 % bootstrap interval.
-    extrapolated
-        Score that the learning curve foresees with all examples of the data; None where there is no curve.
+        Points below the best method on the same examples as they were seen, with the paired 80 % bootstrap
+        interval. What is expected of the method is less far from the others (`Expected`): some of what is
+        seen is noise.
+    learned
+        Whether it does better than guessing: the classes' mean recall (regression: R²) lies more than two
+        standard errors above it.
     at_edge
         Whether the best rate was the lowest or highest that was tried.
     """
@@ -223,7 +256,7 @@ class TrialResult:
     interval: tuple[float, float]
     gap: float
     gap_interval: tuple[float, float]
-    extrapolated: float | None
+    learned: bool
     at_edge: bool
 
 
@@ -235,23 +268,23 @@ class Trial:
     ----------
     minutes
         The budget.
-    seconds
-        What was spent.
+    seconds, needed
+        What was spent, and what the whole plan takes.
     trained_on, held_out
-        The most examples that were trained on, and those that judged.
+        Examples that a run was trained on, and those that judged the results, over all folds.
     runs
         Every run, in the order in which they were made.
     results
         One a method that was finished.
     enough
-        Whether the budget sufficed: every candidate did better than a guess, with its best rate inside the
-        sweep and with all training examples.
+        Whether the plan was completed: all folds of every candidate, its best rate inside the sweep.
     notes
         What it was too small for.
     """
 
     minutes: float
     seconds: float
+    needed: float
     trained_on: int
     held_out: int
     runs: tuple[TrialRun, ...]

@@ -95,7 +95,6 @@ _ALL = (
     Measure("score", "score", "", ".3f"),
     # methods
     Measure("gap", "points below", "points", ".1f"),
-    Measure("extrapolated", "with all data", "", ".3f"),
     # what rules saw, where the name spelled out would not do
     Measure("lr_times_steps", "learning rate × steps"),
     Measure("eos_token_id", "id of the end token"),

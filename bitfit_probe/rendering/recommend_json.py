@@ -34,7 +34,9 @@ def _recommendation(found: Recommendation) -> dict[str, Any]:
     return {
         "method": found.method,
         "calibrated": found.calibrated,
+        "price": found.price,
         "margin": found.margin,
+        "prices": [asdict(item) for item in found.prices],
         "expected": {item.method: _without_method(item) for item in found.expected},
         "because": found.because,
         "against": found.against,

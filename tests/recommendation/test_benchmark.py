@@ -13,6 +13,8 @@ import pytest
 
 from benchmarks.recommend import samples
 from benchmarks.recommend.clusters import cluster_interval
+from benchmarks.recommend.heldout import Drawn, Swept, draws, nothing_learned, swept
+from benchmarks.recommend.learned import LEARNED, fared
 from benchmarks.recommend.plan import (
     BUDGETS,
     RATES,
@@ -25,11 +27,9 @@ from benchmarks.recommend.plan import (
     split,
 )
 from benchmarks.recommend.samples import RUNS as TABLE
-from benchmarks.recommend.samples import Case, append, cases, lengthened, read, run_of
-from benchmarks.recommend.validate import CHOSEN, DESIGNS, cheapest, judge
-from benchmarks.recommend.validate import Advised as Said
-from bitfit_probe.recommendation.fitting import Sample, fit
-from bitfit_probe.recommendation.rule import shipped
+from benchmarks.recommend.samples import Case, Sample, append, lengthened, read, run_of
+from benchmarks.recommend.validate import judge, line
+from bitfit_probe.recommendation.calibration import shipped
 from bitfit_probe.records.recommendation import METHODS
 from bitfit_probe.tuning.options import ENOUGH_STEPS
 
@@ -70,14 +70,20 @@ def test_every_accuracy_is_that_of_its_own_answers(rows: list[dict[str, str]]) -
 
 
 def test_what_ships_is_what_the_runs_give() -> None:
-    """The fit again, by the same command's parts: predictions agree on every cell."""
-    samples = [sample for case in cases() for sample in case.samples]
-    again, stored = fit(samples, DESIGNS[CHOSEN]), shipped().rule
-    for sample in samples:
-        for method in METHODS:
-            ours, theirs = again.gaps(sample.values), stored.gaps(sample.values)
-            assert ours.expected(method) == pytest.approx(theirs.expected(method), abs=1e-3)
-    assert shipped().validation["cases"] == len(cases())
+    """The line of 256 held-out examples again, by the same drawings."""
+    cells = [cell for cell in swept() if cell.cell[:3] not in nothing_learned()]
+    drawn = draws(cells, 256)
+    again, stored = line(drawn, "bitfit"), shipped().lines["bitfit"][256]
+    assert (again.intercept, again.slope, again.sd) == pytest.approx(tuple(vars(stored).values()), abs=1e-3)
+    assert shipped().cells == len({item.cell for item in drawn})
+
+
+def test_how_classes_fared_belongs_to_the_runs(rows: list[dict[str, str]]) -> None:
+    table = {run_of(row): row for row in read(LEARNED)}
+    assert set(table) == set(map(run_of, rows))
+    for row in rows:  # one class said of all is right on a class's share, which no recall but one reaches
+        if table[run_of(row)]["one_class"] == "1" and row["task"] not in ("trec", "banking77"):
+            assert float(table[run_of(row)]["mean_recall"]) == pytest.approx(0.5, abs=1e-4)
 
 
 def test_training_sets_are_nested_and_leave_all_others_to_test(tmp_path: Path) -> None:
@@ -170,32 +176,85 @@ def test_the_plan_stays_within_what_is_possible() -> None:
 def case(task: str, bitfit: float, lora: float, full: float, *, examples: int = 10_000) -> Case:
     scores = {"bitfit": bitfit, "lora": lora, "full": full}
     right = {m: (np.arange(examples) < s * examples).astype(float) for m, s in scores.items()}
-    sample = Sample("model", task, 256, 0, {}, scores)
-    return Case("model", task, 256, (sample,), right, {"bitfit": 10, "lora": 100, "full": 1000})
-
-
-def test_regret_and_labels_by_hand() -> None:
-    found = [case("a", 0.80, 0.81, 0.82), case("b", 0.70, 0.75, 0.75), case("c", 0.60, 0.60, 0.64)]
-    assert [cheapest(item) for item in found] == ["lora", "lora", "full"]
-    figures = judge([Said(item, "lora") for item in found])
-    assert figures.mean == pytest.approx((1 + 0 + 4) / 3)
-    assert figures.median == pytest.approx(1)
-    assert figures.within == pytest.approx(2 / 3)
-    assert figures.label == pytest.approx(2 / 3)
-    assert figures.trained == 1
-    assert figures.over_lora == (0, 0)
-    cheap = judge([Said(item, "bitfit") for item in found])
-    assert cheap.trained == pytest.approx(0.1)
-    assert cheap.mean == pytest.approx((2 + 5 + 4) / 3)
+    return Case("model", task, 256, (Sample("model", task, 256, 0, scores),), right)
 
 
 def test_a_difference_within_noise_is_a_tie() -> None:
     """With 100 examples 2 points are one standard error and a half; with 10,000 they are far from it."""
-    few, many = case("a", 0.80, 0.80, 0.82, examples=100), case("a", 0.80, 0.80, 0.82)
-    assert few.tied("bitfit")
-    assert not many.tied("bitfit")
-    assert cheapest(few) == "bitfit"
-    assert cheapest(many) == "full"
+    assert case("a", 0.80, 0.80, 0.82, examples=100).tied("bitfit")
+    assert not case("a", 0.80, 0.80, 0.82).tied("bitfit")
+
+
+def test_recalls_by_hand() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    assert fared((labels == 0).astype(float), labels) == (pytest.approx(1 / 3), True)
+    right = np.ones(100)
+    right[:25] = 0  # half of the first class
+    assert fared(right, labels) == (pytest.approx((0.5 + 1 + 1) / 3), False)
+
+
+def cell_of_shares(task: str, tested: int = 2_000, **shares: tuple[float, ...]) -> Swept:
+    """Runs with these shares of right answers, drawn independently."""
+    random = np.random.default_rng(0)
+    right = {
+        method: {
+            10.0**-place: (random.random(tested) < share).astype(float) for place, share in enumerate(of)
+        }
+        for method, of in shares.items()
+    }
+    return Swept(Cell("model", task, 256, 0), right, {"bitfit": 10, "lora": 100, "full": 10_000})
+
+
+def test_drawings_choose_by_the_drawn_and_judge_by_the_others() -> None:
+    """The better rate is 30 points better, so that 500 examples choose it every time."""
+    cell = cell_of_shares("a", bitfit=(0.5, 0.8), lora=(0.8, 0.5), full=(0.5, 0.8))
+    for drawn in draws([cell], 500):
+        for method, rates in cell.right.items():
+            best = max(rates.values(), key=np.mean)
+            whole = 100 * best.mean()
+            assert 0.25 * drawn.seen[method] + 0.75 * drawn.true[method] == pytest.approx(whole)
+    assert draws([cell_of_shares("a", 900, bitfit=(0.5,), lora=(0.5,), full=(0.5,))], 500) == []
+
+
+def drawn(task: str, seen: float, true: float) -> Drawn:
+    """BitFit so many points above LoRA, as seen and in truth; full as good as LoRA."""
+    both = [{"bitfit": 80 + gap, "lora": 80.0, "full": 80.0} for gap in (seen, true)]
+    return Drawn(Cell("model", task, 256, 0), both[0], both[1], both[1])
+
+
+def planted(noise: float) -> list[Drawn]:
+    """True gaps are half of the seen ones and a point below, give or take `noise`."""
+    random = np.random.default_rng(1)
+    return [
+        drawn(f"task {task}", seen, seen / 2 - 1 + noise * random.standard_normal())
+        for task in range(12)
+        for seen in random.normal(0, 4, 60)
+    ]
+
+
+def test_planted_lines_are_found_again() -> None:
+    found = line(planted(0.0), "bitfit")
+    assert (found.intercept, found.slope, found.sd) == pytest.approx((-1.0, 0.5, 0.0), abs=1e-9)
+    found = line(planted(1.5), "bitfit")
+    assert (found.slope, found.sd) == (pytest.approx(0.5, abs=0.05), pytest.approx(1.5, abs=0.1))
+
+
+def test_intervals_and_chances_hold_what_they_say_where_the_noise_is_normal() -> None:
+    many = planted(1.5)
+    trained = {"/".join(map(str, item.cell)): {"bitfit": 10, "lora": 100, "full": 1000} for item in many}
+    figures = judge(many, trained, 256)
+    assert figures.coverage == pytest.approx(0.8, abs=0.04)
+    assert figures.broken == pytest.approx(0.1, abs=0.03)
+    assert figures.brier < 0.8 * figures.base
+    assert figures.right is not None
+    assert figures.right > 0.8
+    # A price so high that BitFit is always taken: its mean true gap, at a tenth of the parameters.
+    mean = np.mean([item.true["bitfit"] - item.true["lora"] for item in many])
+    gain, low, high, share = figures.priced[2.0]
+    assert share < 0.3
+    assert figures.regret["bitfit"] == pytest.approx(np.mean([item.gap("bitfit") for item in many]))
+    assert low <= gain <= high
+    assert gain >= mean
 
 
 def test_whole_tasks_are_drawn() -> None:

@@ -12,6 +12,7 @@ from bitfit_probe.records.recommendation import (
     Cost,
     Expected,
     LoraAdvice,
+    Priced,
     Recommendation,
     Recommended,
     Trial,
@@ -37,9 +38,9 @@ def cost(method: str, trained: int) -> Cost:
 #: Of MiniLM with six classes: 12 layers of 384.
 COSTS = (cost("bitfit", 66_438), cost("lora", 1_332_486), cost("full", 33_362_310))
 EXPECTED = (
-    Expected("bitfit", 0.4, (0.0, 1.1), "interpolated"),
-    Expected("lora", 0.1, (0.0, 0.6), "interpolated"),
-    Expected("full", 0.5, (0.0, 1.4), "interpolated"),
+    Expected("bitfit", 0.4, (0.0, 1.1), "runs"),
+    Expected("lora", 0.1, (0.0, 0.6), "runs"),
+    Expected("full", 0.5, (0.0, 1.4), "runs"),
 )
 ADVICE = Advice(
     "bitfit",
@@ -52,7 +53,9 @@ ADVICE = Advice(
 BITFIT = Recommendation(
     "bitfit",
     False,
-    1.0,
+    0.5,
+    None,
+    (Priced(0.0, "lora"), Priced(0.5, "bitfit"), Priced(2.0, "bitfit")),
     EXPECTED,
     ("A linear probe on the frozen model scores 0.914 [0.88, 0.94]: most of the task is already there.",),
     ("With 4,000 examples and more LoRA won 5 of 8 comparable tasks.",),
@@ -65,9 +68,9 @@ LORA = replace(
     method="lora",
     calibrated=True,
     expected=(
-        Expected("bitfit", 3.1, (1.6, 4.9), "measured"),
-        Expected("lora", 0.0, (0.0, 0.5), "measured"),
-        Expected("full", 0.6, (0.0, 1.4), "measured"),
+        Expected("bitfit", 3.1, (1.6, 4.9), "runs"),
+        Expected("lora", 0.0, (0.0, 0.5), "runs"),
+        Expected("full", 0.6, (0.0, 1.4), "runs"),
     ),
     advice=Advice(
         "lora",
@@ -116,17 +119,18 @@ FULL = replace(
 TRIAL = Trial(
     10.0,
     583.2,
+    900.0,
+    300,
     400,
-    100,
     tuple(
-        TrialRun(method, rate, size, size // 4, 0.8, 0.5, 20.0)
+        TrialRun(method, rate, fold, 300, 100, 0.8, 0.5, 20.0)
         for method, rate in (("bitfit", 3e-3), ("lora", 5e-4), ("full", 5e-5))
-        for size in (100, 400)
+        for fold in range(2)
     ),
     (
-        TrialResult("bitfit", 3e-3, 0.86, (0.82, 0.9), 1.0, (-1.0, 3.0), 0.9, False),
-        TrialResult("lora", 5e-4, 0.87, (0.83, 0.91), 0.0, (0.0, 0.0), 0.915, False),
-        TrialResult("full", 5e-5, 0.85, (0.81, 0.89), 2.0, (0.0, 4.0), None, True),
+        TrialResult("bitfit", 3e-3, 0.86, (0.82, 0.9), 1.0, (-1.0, 3.0), True, False),
+        TrialResult("lora", 5e-4, 0.87, (0.83, 0.91), 0.0, (0.0, 0.0), True, False),
+        TrialResult("full", 5e-5, 0.85, (0.81, 0.89), 2.0, (0.0, 4.0), True, True),
     ),
     False,
     ("Full fine-tuning was best at its lowest rate, so a lower one may be better still.",),

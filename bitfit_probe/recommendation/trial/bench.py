@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -13,9 +13,9 @@ from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.data import TaskData
 from bitfit_probe.inference import longest_text, padding_tokenizer, running
 from bitfit_probe.outputs import scratch_folder
+from bitfit_probe.recommendation.trial.folds import FOLDS, MOST_EXAMPLES, Fold, folds_of
 from bitfit_probe.recommendation.trial.run import Finished, Pace, Step
 from bitfit_probe.recommendation.trial.scores import of_classes, of_quantities
-from bitfit_probe.recommendation.trial.sizes import HELD_OUT, MOST_HELD_OUT, held_out_of, parts_of
 from bitfit_probe.records.recommendation import TrialRun
 from bitfit_probe.tuning.build import build, objective_for
 from bitfit_probe.tuning.encode import encode
@@ -48,7 +48,7 @@ class _Trained(NamedTuple):
 
 @dataclass
 class Bench:
-    """Base and examples of a trial: runs share the held-out ones, and small training sets lie in large.
+    """Base and examples of a trial, in folds that all methods share.
 
     Attributes
     ----------
@@ -63,22 +63,21 @@ class Bench:
     rank: int
     seed: int
     clock: Callable[[], float]
-    _rows: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tokenizer = padding_tokenizer(self.base.folder)
         asked: Objective = "regress" if self.data.task == "regression" else "classify"
         self.objective = objective_for(self.data, self.base, self.tokenizer, asked)
-        self.train, self.held_out = held_out_of(self.data, self.seed)
-        self.parts = parts_of(self.train, self.seed)
+        self.examples = self.data.sample(MOST_EXAMPLES, self.seed)
+        self.labels = np.asarray(self.examples.labels)
+        self.folds = folds_of(self.examples, self.seed)
 
     @property
     def chance(self) -> float:
-        """The held-out score of the most frequent class, or of the mean."""
+        """The score of the most frequent class, or of the mean."""
         if self.objective == "regress":
             return 0.0
-        guess = np.bincount(np.asarray(self.train.labels)).argmax()
-        return float(np.mean(np.asarray(self.held_out.labels) == guess))
+        return float(np.bincount(self.labels).max() / len(self.labels))
 
     def fingerprint(self) -> dict[str, Any]:
         """What two trials must have in common to share runs."""
@@ -87,12 +86,13 @@ class Bench:
             "data": examples_sha256(self.data),
             "seed": self.seed,
             "rank": self.rank,
-            "shape": [_LEAST_STEPS, _LEAST_PASSES, _BATCH, HELD_OUT, MOST_HELD_OUT],
+            "shape": [_LEAST_STEPS, _LEAST_PASSES, _BATCH, FOLDS, MOST_EXAMPLES],
         }
 
-    def steps(self, size: int) -> int:
-        """Optimizer steps of a run on so many examples."""
-        return _passes(size) * math.ceil(size / _BATCH)
+    def seconds(self, pace: Pace) -> float:
+        """What a run is expected to take."""
+        train, held_out, _ = self.folds[0]
+        return pace.seconds(_steps(len(train)), len(held_out))
 
     def rehearse(self, method: str, rate: float, tick: Callable[[], None]) -> Pace:
         """Train for a few steps only to see how long they take.
@@ -107,18 +107,22 @@ class Bench:
         NoBiasesError
             BitFit of a model without biases.
         """
-        few = self.train.sample(_REHEARSED * _BATCH, self.seed)
-        options = self._options(method, rate, passes=2)
-        return self._train(options, few, min(len(self.held_out), _REHEARSED_ON), tick).pace
+        fold = self.folds[0]
+        few = fold._replace(
+            train=fold.train.sample(_REHEARSED * _BATCH, self.seed),
+            held_out=fold.held_out.sample(_REHEARSED_ON, self.seed),
+        )
+        return self._train(self._options(method, rate, passes=2), few, tick).pace
 
     def perform(self, step: Step, tick: Callable[[], None]) -> Finished:
         """Train and judge."""
-        options = self._options(step.method, step.rate, _passes(step.size))
-        trained = self._train(options, self.parts[step.size], len(self.held_out), tick)
-        values, loss = self._judge(trained.predictions)
-        score = float(values.mean())
-        steps = self.steps(step.size)
-        run = TrialRun(step.method, step.rate, step.size, steps, score, loss, trained.seconds)
+        fold = self.folds[step.fold]
+        size = len(fold.train)
+        trained = self._train(self._options(step.method, step.rate, _passes(size)), fold, tick)
+        values, loss, one_class = self._judge(trained.predictions, fold)
+        run = TrialRun(
+            *step, size, _steps(size), float(values.mean()), loss, trained.seconds, one_class=one_class
+        )
         return Finished(run, tuple(values.tolist()), trained.pace)
 
     def _options(self, method: str, rate: float, passes: int) -> TuneOptions:
@@ -132,9 +136,7 @@ class Bench:
             seed=self.seed,
         )
 
-    def _train(
-        self, options: TuneOptions, train: TaskData, judged: int, tick: Callable[[], None]
-    ) -> _Trained:
+    def _train(self, options: TuneOptions, fold: Fold, tick: Callable[[], None]) -> _Trained:
         stamps: list[float] = []
 
         def on_step(done: int, total: int) -> None:
@@ -145,8 +147,8 @@ class Bench:
         built = build(self.base, self.data, self.objective, options)
         built.model.config.pad_token_id = self.tokenizer.pad_token_id
         longest = longest_text(built.model, self.tokenizer, options.max_length)
-        task = Task.of(train, None, self.objective, self.tokenizer, options, longest)
-        rows = self._held_out_rows(longest)[:judged]
+        task = Task.of(fold.train, None, self.objective, self.tokenizer, options, longest)
+        rows = encode(fold.held_out, self.tokenizer, self.objective, longest).rows
         with scratch_folder() as scratch:
             trainer = make_trainer(built, task, options, scratch, progress=on_step, keep=False)
             with running(built.model):
@@ -156,25 +158,29 @@ class Bench:
                 trainer.args.train_sampling_strategy = "sequential"
                 predictions = np.asarray(trainer.predict(rows).predictions, np.float64)
         end = self.clock()
-        pace = _pace(stamps, options.passes(len(train)), (end - trained) / judged, end - start, judged)
+        judging = (end - trained) / len(rows)
+        pace = _pace(stamps, options.passes(len(fold.train)), judging, end - start, len(rows))
         return _Trained(predictions, pace, end - start)
 
-    def _held_out_rows(self, longest: int) -> list[dict[str, Any]]:
-        if longest not in self._rows:
-            self._rows[longest] = encode(self.held_out, self.tokenizer, self.objective, longest).rows
-        return self._rows[longest]
+    def _judge(self, predictions: Floats, fold: Fold) -> tuple[Floats, float, bool]:
+        """What each held-out example adds to the score, the mean loss, and whether all got one class.
 
-    def _judge(self, predictions: Floats) -> tuple[Floats, float]:
-        """What each held-out example adds to the score, and the mean loss; both NaN after divergence."""
-        labels = np.asarray(self.held_out.labels)
+        After divergence the numbers are NaN.
+        """
+        labels = np.asarray(fold.held_out.labels)
         if not np.isfinite(predictions).all():
-            return np.full(len(labels), math.nan), math.nan
-        judge = of_quantities if self.objective == "regress" else of_classes
-        return judge(predictions, labels)
+            return np.full(len(labels), math.nan), math.nan, False
+        if self.objective == "regress":
+            return *of_quantities(predictions, labels), False
+        return *of_classes(predictions, labels), len(np.unique(predictions.argmax(1))) == 1
 
 
 def _passes(size: int) -> int:
     return enough_passes(size, _BATCH, _LEAST_STEPS, _LEAST_PASSES)
+
+
+def _steps(size: int) -> int:
+    return _passes(size) * math.ceil(size / _BATCH)
 
 
 def _pace(stamps: list[float], passes: int, example: float, whole: float, judged: int) -> Pace:

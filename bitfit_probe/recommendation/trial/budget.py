@@ -9,8 +9,8 @@ from bitfit_probe.errors import SettingsError
 
 __all__ = ["Budget", "OutOfTime", "Progress"]
 
-#: Called with the seconds done and the budget in seconds.
-Progress = Callable[[float, float], None]
+#: Called with what is being done, the seconds done, and the seconds that the whole is expected to take.
+Progress = Callable[[str, int, int], None]
 
 
 class OutOfTime(Exception):  # noqa: N818 (it is no error)
@@ -26,6 +26,7 @@ class Budget:
         self.minutes = minutes
         self._clock, self._progress = clock, progress
         self._start = clock()
+        self._doing, self._needed = "measuring speed", 60 * minutes
 
     @property
     def spent(self) -> float:
@@ -37,10 +38,15 @@ class Budget:
         """Seconds until it ends; negative after."""
         return 60 * self.minutes - self.spent
 
+    def begin(self, doing: str, needed: float) -> None:
+        """From now on `doing` is under way; the call is expected to take `needed` seconds in all."""
+        self._doing, self._needed = doing, needed
+        self.tick()
+
     def tick(self) -> None:
         """Say how far it is."""
         if self._progress is not None:
-            self._progress(self.spent, 60 * self.minutes)
+            self._progress(self._doing, int(self.spent), max(1, math.ceil(self._needed)))
 
     def tick_or_stop(self) -> None:
         """Say how far it is, and end what is under way at the end of the budget."""

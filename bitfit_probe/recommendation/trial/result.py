@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bitfit_probe.recommendation.trial.bench import Bench
-from bitfit_probe.recommendation.trial.curve import fit_curve
+from bitfit_probe.recommendation.trial.folds import FOLDS
 from bitfit_probe.recommendation.trial.plan import Plan
 from bitfit_probe.recommendation.trial.run import Finished, Step
 from bitfit_probe.records.recommendation import TrialResult, TrialRun
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Outcome", "interval_of", "paired_gap"]
+__all__ = ["Outcome", "above_guessing", "interval_of", "paired_gap"]
 
 _LEVEL = 0.8
-#: An interval of the score that reaches further than this to either side is worth a note: a convention, the
-#: usual margin between methods.
-_POINTS_WORTH_A_NOTE = 1.0
+#: So many standard errors above guessing are no chance.
+_ERRORS = 2.0
+
+
+class _Answered(NamedTuple):
+    """What a method at one rate came to, over the folds that all methods have, example by example."""
+
+    method: str
+    rate: float
+    values: Floats
 
 
 @dataclass(frozen=True)
@@ -41,118 +48,125 @@ class Outcome:
         What was trained on, and what was meant to be run.
     finished
         What was run.
-    not_begun
-        The run that did not fit into the budget any more.
     """
 
     bench: Bench
     plan: Plan
     finished: Sequence[Finished]
-    not_begun: Step | None
+
+    @property
+    def runs(self) -> list[TrialRun]:
+        """All runs."""
+        return [item.run for item in self.finished]
+
+    @cached_property
+    def chosen(self) -> dict[str, float]:
+        """By method: its best rate."""
+        found = {method: self.plan.best(self.runs, method) for method in self.plan.methods}
+        return {method: rate for method, rate in found.items() if rate is not None}
+
+    @cached_property
+    def folds(self) -> tuple[int, ...]:
+        """The folds that every method has finished at its best rate."""
+        done = {item.step for item in self.finished if math.isfinite(item.run.score)}
+        return tuple(
+            fold
+            for fold in range(FOLDS)
+            if self.chosen and all((method, rate, fold) in done for method, rate in self.chosen.items())
+        )
+
+    @property
+    def places(self) -> list[int]:
+        """Which of the examples were held out in these folds, fold by fold."""
+        return [place for fold in self.folds for place in self.bench.folds[fold].places]
 
     @cached_property
     def results(self) -> tuple[TrialResult, ...]:
-        """One a method that has a run, all from the largest number of examples that all have in common."""
-        if not self._compared:
+        """One a method that has a run, all over the same folds."""
+        if not self.folds:
             return ()
-        best = max(self._compared.values(), key=lambda item: item.run.score)
-        return tuple(self._result(item, best) for item in self._compared.values())
+        by_step = {item.step: item.values for item in self.finished}
+        answered = [
+            _Answered(
+                method, rate, np.concatenate([by_step[Step(method, rate, fold)] for fold in self.folds])
+            )
+            for method, rate in self.chosen.items()
+        ]
+        best = max(answered, key=lambda item: float(item.values.mean()))
+        return tuple(self._result(item, best) for item in answered)
 
     @property
     def enough(self) -> bool:
-        """Whether each method learned, its best rate inside those tried, from all there is to train on."""
-        found = [item.method for item in self.results if not item.at_edge and item.score > self.plan.chance]
-        return found == list(self.plan.methods) and self._level == self.plan.sizes[0]
+        """Whether the plan was completed with every best rate inside its sweep."""
+        complete = self.plan.next(self.runs) is None and len(self.chosen) == len(self.plan.methods)
+        return complete and not any(result.at_edge for result in self.results)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the trial was too small for."""
-        return (*self._on_methods(), *self._on_examples())
+        """What the runs were too few for."""
+        return tuple(self._notes())
 
-    @cached_property
-    def _best(self) -> dict[str, TrialRun]:
-        """The best run of each method's sweep, of those that did not diverge."""
-        found = {method: self.plan.best(self._runs, method) for method in self.plan.methods}
-        return {method: run for method, run in found.items() if run and math.isfinite(run.score)}
-
-    @cached_property
-    def _level(self) -> int:
-        """The most examples that every method was trained on at its best rate."""
-        return next(
-            size for size in self.plan.sizes if all(self._at(run, size) for run in self._best.values())
-        )
-
-    @cached_property
-    def _compared(self) -> dict[str, Finished]:
-        found = {method: self._at(run, self._level) for method, run in self._best.items()}
-        return {method: item for method, item in found.items() if item is not None}
-
-    def _at(self, run: TrialRun, size: int) -> Finished | None:
-        """The run of the same method and rate on so many examples, unless it diverged."""
-        wanted = Step(run.method, run.rate, size)
-        return next(
-            (item for item in self.finished if item.step == wanted and math.isfinite(item.run.score)), None
-        )
-
-    @property
-    def _runs(self) -> list[TrialRun]:
-        return [item.run for item in self.finished]
-
-    def _result(self, item: Finished, best: Finished) -> TrialResult:
-        run, seed = item.run, self.bench.seed
+    def _result(self, item: _Answered, best: _Answered) -> TrialResult:
+        seed = self.bench.seed
         gap, around = 0.0, (0.0, 0.0)
         if item is not best:
-            gap, around = paired_gap(np.array(best.values), np.array(item.values), seed)
+            gap, around = paired_gap(best.values, item.values, seed)
+        labels = None if self.bench.objective == "regress" else self.bench.labels[self.places]
         return TrialResult(
-            method=run.method,
-            rate=run.rate,
-            score=run.score,
-            interval=interval_of(np.array(item.values), seed),
+            method=item.method,
+            rate=item.rate,
+            score=float(item.values.mean()),
+            interval=interval_of(item.values, seed),
             gap=gap,
             gap_interval=around,
-            extrapolated=self._extrapolated(run),
-            at_edge=beyond(self.plan.rates(self._runs, run.method), run.rate) is not None,
+            learned=above_guessing(item.values, labels),
+            at_edge=beyond(self.plan.rates(self.runs, item.method), item.rate) is not None,
         )
 
-    def _extrapolated(self, run: TrialRun) -> float | None:
-        found = [self._at(run, size) for size in self.plan.sizes]
-        curve = fit_curve({item.run.size: 1 - item.run.score for item in found if item is not None})
-        return None if curve is None else 1 - curve.error(len(self.bench.data))
-
-    def _on_methods(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         for method in self.plan.methods:
-            rates = self.plan.rates(self._runs, method)
+            rates = self.plan.rates(self.runs, method)
             if not rates:
                 yield f"the budget ended before {method} was trained"
-            elif method not in self._best:
+            elif method not in self.chosen:
                 yield f"every run of {method} diverged, at rates down to {min(rates):g}"
             elif len(rates) == 1:
                 yield f"the budget ended before {method} was tried at more than one rate"
         for result in self.results:
-            rates = self.plan.rates(self._runs, result.method)
+            rates = self.plan.rates(self.runs, result.method)
             if result.at_edge and len(rates) > 1:
                 edge = "highest" if result.rate == max(rates) else "lowest"
                 yield f"the best rate of {result.method}, {result.rate:g}, is the {edge} that was tried"
-            if result.score <= self.plan.chance:
-                yield f"{result.method} learned nothing: guessing gives {self.plan.chance:.3f} as well"
+            if not result.learned:
+                yield f"{result.method} learned nothing: guessing is as good"
+        if self.results and len(self.folds) < FOLDS:
+            yield f"the methods are compared on {len(self.folds)} of {FOLDS} folds"
 
-    def _on_examples(self) -> Iterator[str]:
-        most = self.plan.sizes[0]
-        if self.results and self._level < most:
-            yield f"not all methods were trained on all {most} examples; they are compared on {self._level}"
-        if self.not_begun is not None and self.finished:
-            method, rate, size = self.not_begun
-            yield f"the run that did not fit any more was {method} at {rate:g} on {size} examples"
-        if self.results:
-            yield from self._on_held_out()
 
-    def _on_held_out(self) -> Iterator[str]:
-        best = min(self.results, key=lambda result: result.gap)
-        points = 100 * (best.interval[1] - best.interval[0]) / 2
-        if points > _POINTS_WORTH_A_NOTE:
-            what = "an accuracy" if self.bench.objective == "classify" else "R² × 100"
-            count = len(self.bench.held_out)
-            yield f"{count} held-out examples: {what} is known to ± {points:.1f} points (80 %)"
+def above_guessing(values: Floats, labels: npt.NDArray[np.int64] | None) -> bool:
+    """Whether answers are better than a guess by more than two standard errors.
+
+    Parameters
+    ----------
+    values
+        1 where the class was right and 0 where not; for a regression shares of R².
+    labels
+        The right classes, whose mean recall is held against one over their number; None for a regression.
+
+    Examples
+    --------
+    One class said of all is right on nine of ten here, and no better than guessing.
+
+    >>> labels = np.repeat([0, 1], [90, 10])
+    >>> above_guessing((labels == 0).astype(float), labels)
+    False
+    """
+    if labels is None:
+        return bool(values.mean() > _ERRORS * values.std() / len(values) ** 0.5)
+    groups = [values[labels == label] for label in np.unique(labels)]
+    recall = np.mean([group.mean() for group in groups])
+    variance = sum(group.var() / len(group) for group in groups) / len(groups) ** 2
+    return bool(recall - 1 / len(groups) > _ERRORS * variance**0.5)
 
 
 def interval_of(values: Floats, seed: int) -> tuple[float, float]:

@@ -11,16 +11,16 @@ __all__ = ["Finished", "Pace", "Step"]
 
 
 class Step(NamedTuple):
-    """A run by what it is: a method, a peak learning rate and a number of training examples."""
+    """A run by what it is: a method, a peak learning rate and the fold that judges."""
 
     method: str
     rate: float
-    size: int
+    fold: int
 
     @classmethod
     def of(cls, run: TrialRun) -> Step:
         """The step that a run was."""
-        return cls(run.method, run.rate, run.size)
+        return cls(run.method, run.rate, run.fold)
 
 
 class Pace(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +15,17 @@ from bitfit_probe.inference import quietly
 from bitfit_probe.recommendation.trial.bench import Bench
 from bitfit_probe.recommendation.trial.budget import Budget, OutOfTime, Progress
 from bitfit_probe.recommendation.trial.journal import Journal
-from bitfit_probe.recommendation.trial.plan import Plan, middle_rate, sweep_size
+from bitfit_probe.recommendation.trial.plan import Plan, middle_rate
 from bitfit_probe.recommendation.trial.result import Outcome
-from bitfit_probe.recommendation.trial.run import Finished, Pace, Step
+from bitfit_probe.recommendation.trial.run import Finished, Pace
 from bitfit_probe.records.options import TrialOptions
 from bitfit_probe.records.recommendation import METHODS, Trial, TrialRun
 
-__all__ = ["run_trial"]
+__all__ = ["Session", "run_trial"]
 
+#: Full fine-tuning stores some fifty times LoRA's parameters and gains less than a point
+#: (docs/validation.md): it is tried where a tenfold saving is worth less than half a point.
+FULL_BELOW = 0.5
 #: A run is begun where this many times its expected time is left.
 _CAUTION = 1.1
 
@@ -34,13 +38,14 @@ def run_trial(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trial:
-    """Train `model` briefly by each method, and compare them on the same held-out examples.
+    """Train `model` briefly by each method, and compare them on examples that were held out.
 
-    A quarter of the examples is held out. Every method is tried at three learning rates, and further ones
-    where the best is at the edge; then the best rate is trained on other numbers of examples, for a learning
-    curve. A run has the same passes whatever the method. No run begins that is not expected to end within
-    the budget; one that takes longer than expected is finished all the same. The rate is chosen by the
-    held-out examples that also judge, so all scores are a little high, by about as much for each method.
+    Four folds, the same for all methods. Every method is tried on the first at three learning rates, and
+    further ones where the best is at the edge; then the best two go to the other folds, so that every
+    example is held out once. A run has the same passes whatever the method. No run begins that is not
+    expected to end within the budget; one that takes longer than expected is finished all the same. The rate
+    is chosen by the held-out examples that also judge, so all scores are a little high, by about as much for
+    each method.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def run_trial(
     options
         The budget, and what is tried.
     progress
-        Told, after every step, of the seconds done and the budget.
+        Told, after every step, what is being done, of the seconds done, and of those that are expected.
     clock
         Gives the time in seconds.
 
@@ -67,29 +72,44 @@ def run_trial(
         The model or the data can't be used, or nothing can be written to ``work_dir``.
     """
     budget = Budget(options.minutes, clock, progress)
-    chosen = _chosen(options.methods)
+    chosen = _chosen(options)
     with quietly():
         bench = Bench(open_checkpoint(model), data, options.lora_r, options.seed, clock)
         work = options.work_dir
         journal = None if work is None else Journal(Path(work), bench.fingerprint())
-        done = _Session(bench, budget, list(chosen), options.methods is not None, journal).go()
+        done = Session(bench, budget, list(chosen), options.methods is not None, journal).go()
     bench.base.check_unchanged()
     return done
 
 
-def _chosen(methods: Sequence[str] | None) -> tuple[str, ...]:
-    for method in methods or ():
+def _chosen(options: TrialOptions) -> tuple[str, ...]:
+    for method in options.methods or ():
         if method not in METHODS:
             raise SettingsError(f"{method!r} can't be tried", advice=f"choose among {', '.join(METHODS)}")
-    chosen = tuple(method for method in METHODS if methods is None or method in methods)
+    wanted = options.methods
+    if wanted is None:
+        wanted = ("bitfit", "lora", "full") if options.price < FULL_BELOW else ("bitfit", "lora")
+    chosen = tuple(method for method in METHODS if method in wanted)
     if not chosen:
         raise SettingsError("no method was named", advice=f"choose among {', '.join(METHODS)}")
     return chosen
 
 
 @dataclass
-class _Session:
-    """A trial under way."""
+class Session:
+    """A trial under way.
+
+    Attributes
+    ----------
+    bench, budget, journal
+        Where it is run, in how much time, and where runs are kept.
+    methods
+        What is tried; those that the model can't be trained by leave it.
+    by_name
+        Whether they were asked for by name, so that one which can't be had is an error.
+    finished, paces
+        Runs, and the speed of each method.
+    """
 
     bench: Bench
     budget: Budget
@@ -105,32 +125,41 @@ class _Session:
             self.finished = [item for item in self.journal.finished() if item.run.method in self.methods]
         self.paces = {item.run.method: item.pace for item in self.finished}
         before = sum(item.run.seconds for item in self.finished)
-        plan, not_begun = self._train()
-        outcome = Outcome(self.bench, plan, self.finished, not_begun)
+        plan = Plan(self.methods, self.bench.chance)
+        with contextlib.suppress(OutOfTime):
+            self._measure_paces()
+            self._train(plan)
+        outcome = Outcome(self.bench, plan, self.finished)
+        spent = before + self.budget.spent
         return Trial(
             minutes=self.budget.minutes,
-            seconds=before + self.budget.spent,
+            seconds=spent,
+            needed=spent + self._missing(plan),
             trained_on=max((run.size for run in self._runs), default=0),
-            held_out=len(self.bench.held_out),
+            held_out=len(outcome.places),
             runs=tuple(self._runs),
             results=outcome.results,
             enough=outcome.enough,
             notes=outcome.notes,
         )
 
-    def _train(self) -> tuple[Plan, Step | None]:
-        """Run after run until plan or budget end; the plan, and the run that did not fit any more."""
-        try:
-            self._measure_paces()
-        except OutOfTime:
-            plan = self._plan(max(self.bench.parts))
-            return plan, plan.next(self._runs)
-        plan = self._plan(sweep_size(list(self.bench.parts), self._round, self.budget.left))
+    def _train(self, plan: Plan) -> None:
+        """Run after run until plan or budget end."""
         while (step := plan.next(self._runs)) is not None:
-            if self.budget.left < _CAUTION * self._expected(step.method, step.size):
-                return plan, step
+            if self.budget.left < _CAUTION * self.bench.seconds(self.paces[step.method]):
+                return
+            doing = f"{step.method} at {step.rate:g}, fold {step.fold + 1}"
+            self.budget.begin(doing, self.budget.spent + self._missing(plan))
             self._keep(self.bench.perform(step, self.budget.tick))
-        return plan, None
+
+    def _missing(self, plan: Plan) -> float:
+        """Seconds that what is missing of the plan is expected to take."""
+        left = plan.left(self._runs)
+        return sum(
+            count * self.bench.seconds(self.paces[method])
+            for method, count in left.items()
+            if method in self.paces
+        )
 
     def _measure_paces(self) -> None:
         """See how fast each method is, and which the model can't be trained by."""
@@ -146,23 +175,11 @@ class _Session:
             else:
                 self.paces[method] = rehearsed
 
-    def _plan(self, sweep: int) -> Plan:
-        """The plan with this size of the sweep, unless an interrupted trial has begun one at another."""
-        sweep = self.finished[0].run.size if self.finished else sweep
-        return Plan(tuple(self.methods), tuple(self.bench.parts), sweep, self.bench.chance)
-
     def _keep(self, done: Finished) -> None:
         self.finished.append(done)
         self.paces[done.run.method] = done.pace
         if self.journal is not None:
             self.journal.append(done)
-
-    def _expected(self, method: str, size: int) -> float:
-        return self.paces[method].seconds(self.bench.steps(size), len(self.bench.held_out))
-
-    def _round(self, size: int) -> float:
-        """Seconds that one run of every method takes."""
-        return sum(self._expected(method, size) for method in self.methods)
 
     @property
     def _runs(self) -> list[TrialRun]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bitfit_probe.records.recommendation import METHODS, Advice, Cost, Recommendation, Recommended, Trial
 from bitfit_probe.rendering.figures import measure
-from bitfit_probe.rendering.words import join_names, plural
+from bitfit_probe.rendering.words import plural
 
 __all__ = [
     "answer",
@@ -19,8 +19,6 @@ __all__ = [
 ]
 
 _GAP = measure("gap")
-#: Gaps below this are printed as 0.0.
-_AS_GOOD = 0.05
 _VALIDATION = "docs/validation.md"
 
 
@@ -28,30 +26,19 @@ def answer(found: Recommendation) -> str:
     """The answer in one sentence."""
     if found.method == "undecided":
         return _undecided(found)
-    start, expected = f"Take {METHODS[found.method]}", found.of(found.method)
     share = share_of(found.costs, found.method)
     at = f", at {share} of the parameters" if share else ""
-    if expected is None:
-        return f"{start}{at}."
-    if expected.gap < _AS_GOOD:
-        close = f"or within {expected.interval[1]:.1f} points of it (80 %)"
-        return f"{start}: expected to be the best, {close}{at}."
+    said = f"Take {METHODS[found.method]}{at}, at a price of {found.price:g} points for a tenfold of them"
+    expected = found.of(found.method)
+    if expected is None or len(found.expected) == 1:
+        return f"{said}."
     gap = f"{_GAP.text(expected.gap)} points {_GAP.interval(expected.interval)}"
-    return f"{start}: expected within {gap} of the best{at}."
+    return f"{said}. Expected within {gap} of the best method."
 
 
 def _undecided(found: Recommendation) -> str:
-    """Between those of which it can't be excluded that they are within the margin of the best."""
-    open_ = [item.method for item in found.expected if item.interval[0] <= found.margin]
-    every = [item.method for item in found.expected]
-    names = [METHODS[method] for method in (open_ if len(open_) > 1 else every)]
-    between = f" between {join_names(names)}" if len(names) > 1 else ""
-    why = f"what is known does not tell which is the cheapest within {_points(found.margin)} of the best"
-    return f"Undecided{between}: {why}. Begin with {METHODS[found.advice.method]}."
-
-
-def _points(count: float) -> str:
-    return f"{count:g} point" if count == 1 else f"{count:g} points"
+    begin = METHODS[found.advice.method]
+    return f"Undecided: no method beats guessing, so don't choose one yet. Afterwards begin with {begin}."
 
 
 def calibration(result: Recommended) -> str:
@@ -60,10 +47,10 @@ def calibration(result: Recommended) -> str:
     if found.calibrated:
         return "calibrated: yes"
     if trial is not None and not trial.enough:
-        return f"calibrated: no, the trial's budget was too small to settle it ({_VALIDATION})"
+        return f"calibrated: no, the trial was not completed ({_VALIDATION})"
     if trial is not None:
-        return f"calibrated: no ({_VALIDATION}), but measured: the trial on these examples had budget enough"
-    return f"calibrated: no, see {_VALIDATION} for what held-out tasks say of this rule"
+        return f"calibrated: no ({_VALIDATION}), but measured by a trial on these examples"
+    return f"calibrated: no, nothing was trained on these examples ({_VALIDATION})"
 
 
 def reasons(found: Recommendation) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -104,9 +91,9 @@ def rate_text(rate: float) -> str:
 
 def trial_sentence(trial: Trial) -> str:
     """What was tried, with what."""
-    spent = f"{trial.seconds / 60:.1f} of {trial.minutes:g} minutes"
-    examples = f"at most {plural(trial.trained_on, 'example')}, judged on {trial.held_out:,} others"
-    return f"{plural(len(trial.runs), 'short run')} in {spent}, trained on {examples}."
+    spent = f"{trial.seconds / 60:.1f} minutes (the whole plan takes {trial.needed / 60:.1f})"
+    runs, held_out = plural(len(trial.runs), "short run"), plural(trial.held_out, "example")
+    return f"{runs} in {spent}, trained on {trial.trained_on:,} examples; {held_out} held out, each once."
 
 
 def share_of(costs: Sequence[Cost], method: str) -> str:

@@ -40,7 +40,7 @@ __all__ = ["recommendation_blocks", "recommendation_document"]
 
 #: Of so many tasks on one base the storage is shown.
 _STORED_TASKS = 100
-_GAP, _SCORE, _FORESEEN = measure("gap"), measure("score"), measure("extrapolated")
+_GAP, _SCORE = measure("gap"), measure("score")
 
 
 def recommendation_document(result: Recommended) -> Document:
@@ -57,6 +57,7 @@ def recommendation_blocks(result: Recommended) -> Iterator[Block]:
     yield Text(f"{sentence(calibration(result))}.", "note")
     yield _gaps(found)
     yield _methods(found)
+    yield _prices(found)
     yield from (Points(sentences, title) for title, sentences in reasons(found))
     if result.trial is not None:
         yield Part("The trial", tuple(_trial(result.trial)))
@@ -78,7 +79,10 @@ def _gaps(found: Recommendation) -> Chart:
 
         return gaps(found)
 
-    caption = "Points below the best method, with 80 % intervals; left of the dashed line is close enough."
+    caption = (
+        "Points below the best method over stored parameters, with 80 % intervals; all along the dashed line "
+        "is worth the same at the price."
+    )
     return Chart("gaps", draw, caption)
 
 
@@ -120,6 +124,18 @@ def _cost(cost: Cost | None, costs: Sequence[Cost]) -> tuple[str, ...]:
     return in_thousands(cost.trainable), share_of(costs, cost.method) or "–", *map(in_bytes, kept)
 
 
+# The price ----------------------------------------------------------------------------------------
+
+_PRICES = (Column("price", "words"), Column("method", "words"))
+
+
+def _prices(found: Recommendation) -> Table:
+    """What other prices would speak for."""
+    rows = tuple((f"{item.price:g}", short_name(item.method)) for item in found.prices)
+    title = "Points that a tenfold saving of stored parameters is worth, and what that speaks for"
+    return Table("prices", title, _PRICES, rows)
+
+
 # The trial ----------------------------------------------------------------------------------------
 
 _TRIAL = (
@@ -129,7 +145,6 @@ _TRIAL = (
     Column("80 % interval"),
     Column(_GAP.label),
     Column("80 % interval"),
-    Column(_FORESEEN.label),
 )
 
 
@@ -144,7 +159,6 @@ def _trial(trial: Trial) -> Iterator[Block]:
                 _SCORE.interval(item.interval),
                 _GAP.text(item.gap),
                 _GAP.interval(item.gap_interval),
-                _FORESEEN.text(item.extrapolated),
             )
             for item in trial.results
         )
