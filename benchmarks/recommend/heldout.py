@@ -20,7 +20,7 @@ from benchmarks.recommend.samples import RUNS, at_budget, bits, cell_of, read, r
 from bitfit_probe.records.recommendation import METHODS
 from bitfit_probe.tuning.options import LEARNING_RATES
 
-__all__ = ["CLASSES", "HELD_OUT", "Drawn", "Swept", "draws", "nothing_learned", "swept"]
+__all__ = ["CLASSES", "HELD_OUT", "Drawn", "Swept", "draws", "lost_by_choice", "nothing_learned", "swept"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,12 +44,15 @@ class Swept:
     right
         By method and rate: which test examples were right, shape (tested,). Runs that answered one class are
         left out.
+    loss
+        By method and rate: mean −log p of the right class over all test examples.
     trained
         By method: parameters trained.
     """
 
     cell: Cell
     right: Mapping[str, Mapping[float, Floats]]
+    loss: Mapping[str, Mapping[float, float]]
     trained: Mapping[str, int]
 
     @property
@@ -102,13 +105,30 @@ def swept() -> list[Swept]:
     found = []
     for cell, group in rows.items():
         right: dict[str, dict[float, Floats]] = defaultdict(dict)
+        loss: dict[str, dict[float, float]] = defaultdict(dict)
         for row in group:
             if row["method"] in METHODS and not _fared()[run_of(row)][1]:
                 right[row["method"]][float(row["rate"])] = bits(row)
+                loss[row["method"]][float(row["rate"])] = float(row["loss"])
         if set(right) == set(METHODS) and min(map(len, right.values())) > 1:
             trained = {row["method"]: int(row["trained"]) for row in group}
-            found.append(Swept(cell, right, trained))
+            found.append(Swept(cell, right, loss, trained))
     return found
+
+
+def lost_by_choice(cells: Sequence[Swept], method: str, count: int) -> tuple[float, float]:
+    """Points below the best rate: at the lowest loss of all test examples, and at the accuracy of `count`."""
+    by_loss, by_accuracy = [], []
+    for cell in cells:
+        runs, random = cell.right[method], np.random.default_rng(count)
+        best = max(float(found.mean()) for found in runs.values())
+        lowest = min(runs, key=lambda rate: cell.loss[method][rate])
+        by_loss.append(best - float(runs[lowest].mean()))
+        for _ in range(_DRAWS):
+            held = random.permutation(cell.tested)[:count]
+            chosen = max(sorted(runs), key=lambda rate: float(runs[rate][held].mean()))
+            by_accuracy.append(best - float(runs[chosen].mean()))
+    return 100 * float(np.mean(by_loss)), 100 * float(np.mean(by_accuracy))
 
 
 def draws(cells: Sequence[Swept], count: int) -> list[Drawn]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.recommend.heldout import nothing_learned
+from benchmarks.recommend.heldout import Swept, lost_by_choice, nothing_learned
 from benchmarks.recommend.plan import BUDGETS, PATIENT
 from benchmarks.recommend.samples import RUNS, Case, Lengthened, at_budget, lengthened, read
 from bitfit_probe.recommendation.calibration import published
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["paragraph", "validation"]
 
 
-def validation(found: Sequence[Case], judged: Sequence[Judged], by: Calibration) -> str:
+def validation(
+    found: Sequence[Case], cells: Sequence[Swept], judged: Sequence[Judged], by: Calibration
+) -> str:
     """The whole page."""
     parts = [
         *_head(by),
@@ -31,6 +33,9 @@ def validation(found: Sequence[Case], judged: Sequence[Judged], by: Calibration)
         "## What held-out examples can tell",
         "",
         *_worth(judged),
+        "## By loss or by accuracy",
+        "",
+        *_choices(cells),
         "## The price of parameters",
         "",
         *_prices(judged),
@@ -181,6 +186,19 @@ def _worth(judged: Sequence[Judged]) -> Iterator[str]:
             f"| {item.count} | {item.cells} | {' | '.join(scores)} | {item.looks_best:.0%} "
             f"| {item.slope:.2f} | {item.sd:.1f} | {item.coverage:.0%} |"
         )
+    yield ""
+
+
+def _choices(cells: Sequence[Swept]) -> Iterator[str]:
+    yield from paragraph("""
+        Points of accuracy below the best rate of the sweep: at the rate of the lowest loss over all test
+        examples, and at the rate of the highest accuracy on 64 of them. The loss is lowest long before the
+        accuracy is highest, so `tune --search` and trials choose by accuracy.""")
+    yield "| method | lowest loss, all examples | highest accuracy, 64 examples |"
+    yield "|---|---:|---:|"
+    for method in METHODS:
+        by_loss, by_accuracy = lost_by_choice(cells, method, 64)
+        yield f"| {method} | {by_loss:.1f} | {by_accuracy:.1f} |"
     yield ""
 
 

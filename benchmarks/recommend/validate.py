@@ -243,7 +243,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cells, by_count, judged = validated()
     stored = calibration(cells, by_count, judged)
-    text = page.validation(cases(), judged, Calibration.of(stored))
+    text = page.validation(cases(), cells, judged, Calibration.of(stored))
     if not arguments.write:
         print(text)
         return

@@ -43,7 +43,10 @@ def beyond(tried: Iterable[float], best: float) -> float | None:
 def search_rate(
     make: Callable[[TuneOptions], Built], task: Task, options: TuneOptions
 ) -> tuple[TuneOptions, list[dict[str, float]]]:
-    """Train briefly at several rates, and take the one with the lowest held-out loss.
+    """Train briefly at several rates, and take the best on the held-out examples.
+
+    A classifier is chosen by its accuracy, of equal ones by the loss: the loss alone chooses rates that are a
+    point or two worse (docs/validation.md). Everything else is chosen by the loss.
 
     Parameters
     ----------
@@ -53,29 +56,36 @@ def search_rate(
     Returns
     -------
     tuple
-        The options at the best rate, and every trial's rate and loss.
+        The options at the best rate, and every trial's rate, loss and, of a classifier, accuracy.
     """
-    losses: dict[float, float] = {}
+    found: dict[float, dict[str, float]] = {}
     for rate in first_rates(options.rate):
-        losses[rate] = _trial(make, task, options.at(rate))
+        found[rate] = _trial(make, task, options.at(rate))
     for _ in range(EXTRA):
-        outside = beyond(losses, _best(losses))
+        outside = beyond(found, _best(found))
         if outside is None:
             break
-        losses[outside] = _trial(make, task, options.at(outside))
-    trials = [{"learning_rate": rate, "held_out_loss": losses[rate]} for rate in sorted(losses)]
-    return options.at(_best(losses)), trials
+        found[outside] = _trial(make, task, options.at(outside))
+    return options.at(_best(found)), [{"learning_rate": rate, **found[rate]} for rate in sorted(found)]
 
 
-def _best(losses: dict[float, float]) -> float:
-    return min(losses, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
+def _best(found: dict[float, dict[str, float]]) -> float:
+    def worth(rate: float) -> tuple[float, float]:
+        loss = found[rate]["held_out_loss"]
+        if not math.isfinite(loss):
+            return -math.inf, -math.inf
+        return found[rate].get("held_out_accuracy", 0.0), -loss
+
+    return max(found, key=worth)
 
 
-def _trial(make: Callable[[TuneOptions], Built], task: Task, options: TuneOptions) -> float:
+def _trial(make: Callable[[TuneOptions], Built], task: Task, options: TuneOptions) -> dict[str, float]:
     epochs = max(1, round(_SHARE * options.passes(len(task.train))))
     short = replace(options, epochs=epochs, callbacks=(), log_to=())
     with scratch_folder() as scratch:
         trainer: Any = make_trainer(make(short), task, short, scratch, keep=False)
         with running(trainer.model):
             trainer.train()
-            return float(trainer.evaluate()["eval_loss"])
+            judged = trainer.evaluate()
+    kept = ("loss", "accuracy")
+    return {f"held_out_{name}": float(judged[f"eval_{name}"]) for name in kept if f"eval_{name}" in judged}

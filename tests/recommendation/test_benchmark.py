@@ -202,7 +202,7 @@ def cell_of_shares(task: str, tested: int = 2_000, **shares: tuple[float, ...]) 
         }
         for method, of in shares.items()
     }
-    return Swept(Cell("model", task, 256, 0), right, {"bitfit": 10, "lora": 100, "full": 10_000})
+    return Swept(Cell("model", task, 256, 0), right, {}, {"bitfit": 10, "lora": 100, "full": 10_000})
 
 
 def test_drawings_choose_by_the_drawn_and_judge_by_the_others() -> None:

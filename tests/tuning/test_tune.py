@@ -309,32 +309,41 @@ def test_the_best_epoch_is_what_is_kept(bases, task, tmp_path):
     assert score == pytest.approx(done.result["held_out_accuracy"])
 
 
+def searched(monkeypatch, outcome):
+    """The search, where a run at a rate comes to `outcome(rate)`."""
+    from bitfit_probe.tuning import search
+    from bitfit_probe.tuning.options import TuneOptions
+
+    monkeypatch.setattr(search, "_trial", lambda make, task, options: outcome(options.rate))
+    return search.search_rate(None, None, TuneOptions(learning_rate=1e-3, search=True))
+
+
 @pytest.mark.parametrize(
     ("best", "tried"), [(1e-3, (-1, 0, 1)), (8e-3, (-1, 0, 1, 2, 3)), (1e-9, (-4, -3, -2, -1, 0, 1))]
 )
 def test_the_search_goes_on_beyond_the_edge(monkeypatch, best, tried):
-    from bitfit_probe.tuning import search
-    from bitfit_probe.tuning.options import TuneOptions
-
     # A loss that is a parabola in log rate, with its minimum at `best`.
-    monkeypatch.setattr(search, "_trial", lambda make, task, options: np.log(options.rate / best) ** 2)
-    found, trials = search.search_rate(None, None, TuneOptions(learning_rate=1e-3, search=True))
+    found, trials = searched(monkeypatch, lambda rate: {"held_out_loss": np.log(rate / best) ** 2})
     rates = [trial["learning_rate"] for trial in trials]
     assert rates == pytest.approx([1e-3 * 10 ** (step / 2) for step in tried])
     assert found.rate == min(rates, key=lambda rate: abs(np.log(rate / best)))
 
 
 def test_a_rate_that_diverges_is_not_taken(monkeypatch):
-    from bitfit_probe.tuning import search
-    from bitfit_probe.tuning.options import TuneOptions
-
-    monkeypatch.setattr(
-        search,
-        "_trial",
-        lambda make, task, options: np.nan if options.rate > 2e-3 else 1.0 / options.rate,
-    )
-    found, _ = search.search_rate(None, None, TuneOptions(learning_rate=1e-3, search=True))
+    found, _ = searched(monkeypatch, lambda rate: {"held_out_loss": np.nan if rate > 2e-3 else 1.0 / rate})
     assert found.rate == 1e-3
+
+
+def test_a_classifier_is_chosen_by_accuracy_and_of_equal_ones_by_loss(monkeypatch):
+    accuracy = {-1: 0.8, 0: 0.9, 1: 0.9}
+
+    def outcome(rate):
+        step = round(2 * np.log10(rate / 1e-3))
+        return {"held_out_loss": 1.0 + 0.1 * step, "held_out_accuracy": accuracy.get(step, 0.5)}
+
+    found, trials = searched(monkeypatch, outcome)
+    assert found.rate == pytest.approx(1e-3)  # not the lowest loss, which is at the lowest rate
+    assert [trial["held_out_accuracy"] for trial in trials] == [0.8, 0.9, 0.9]
 
 
 def test_a_search_trains_at_the_rate_that_it_found(bases, task, tmp_path):
