@@ -15,6 +15,7 @@ from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.comparison import Progress, compare
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.records import Comparison, TensorDelta
+from bitfit_probe.records.options import Expected
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
@@ -39,6 +40,8 @@ class Reading:
         Read biases only; everything else counts as not checked.
     trust_checksums
         Take equal CRC-32 of two zip archives for equal bytes.
+    expect
+        The method that the caller expects of the tuned side.
     build
         Ask transformers which parameters the tuned side's class has.
     progress
@@ -50,6 +53,7 @@ class Reading:
     trust_checksums: bool = False
     progress: Progress | None = field(default=None, repr=False)
     build: bool = False
+    expect: Expected | None = None
 
     def open(self, path: str | Path) -> Checkpoint:
         """Open a checkpoint; raises as `open_checkpoint` does."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bitfit_probe.comparison import Progress
 from bitfit_probe.pair import Reading, open_pairs
 from bitfit_probe.records import Check, Explanation
+from bitfit_probe.records.options import Expected
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
@@ -24,6 +25,7 @@ def check(
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     build: bool = False,
+    expect: Expected | None = None,
     progress: Progress | None = None,
 ) -> Check:
     """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
@@ -40,6 +42,8 @@ def check(
         Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
     build
         Ask transformers which parameters the class in config.json has, which imports torch.
+    expect
+        The method that trained it; anything else that moved is an error.
     progress
         Called with the bytes done and the bytes to do.
 
@@ -62,7 +66,9 @@ def check(
     from bitfit_probe.rules import check as judge
 
     examples = None if data is None else as_examples(data)
-    pairs = open_pairs(base, tuned, Reading(state_dict_key, build=build, progress=progress), data=examples)
+    pairs = open_pairs(
+        base, tuned, Reading(state_dict_key, build=build, expect=expect, progress=progress), data=examples
+    )
     return judge(pairs, select=select, ignore=ignore)
 
 

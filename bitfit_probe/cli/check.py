@@ -28,6 +28,7 @@ from bitfit_probe.outputs import refuse_overlap
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns
     from bitfit_probe.records import Check
+    from bitfit_probe.records.options import Expected
 
 __all__ = ["check"]
 
@@ -42,6 +43,11 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 @format_option("text", "json", "sarif")
 @out_option()
 @fail_on_option
+@click.option(
+    "--expect",
+    type=click.Choice(["bitfit", "bitfit+norm", "lora", "head", "full"]),
+    help="The method that trained it: anything else that moved is an error.",
+)
 @select_option
 @ignore_option
 @build_option
@@ -55,6 +61,7 @@ def check(
     form: Literal["text", "json", "sarif"],
     out: Path | None,
     fail_on: str,
+    expect: Expected | None,
     select: str | None,
     ignore: str | None,
     build: bool,
@@ -85,6 +92,7 @@ def check(
                 select=codes_of(select),
                 ignore=codes_of(ignore),
                 build=build,
+                expect=expect,
                 progress=progress,
             )
     except ValueError as error:

@@ -14,12 +14,16 @@ from bitfit_probe.records.measures import By
 __all__ = [
     "DiagnoseOptions",
     "DistanceOptions",
+    "Expected",
     "FleetOptions",
     "RecommendOptions",
     "ReportOptions",
     "RevertOptions",
     "TrialOptions",
 ]
+
+#: What `check` may be told to expect.
+Expected = Literal["bitfit", "bitfit+norm", "lora", "head", "full"]
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from bitfit_probe.rendering.subjects.movement import (
     unmatched_table,
     verdict,
 )
+from bitfit_probe.rendering.subjects.promises import promises_sentence, promises_table
 from bitfit_probe.rendering.subjects.ranking import ranking_blocks, ranking_chart
 from bitfit_probe.rendering.subjects.recommendation import recommendation_blocks
 from bitfit_probe.rendering.subjects.reverting import reverting_blocks
@@ -167,6 +168,14 @@ def _findings(report: Report) -> Section:
     if report.check.not_checked:
         title = f"{plural(silent(report.check), 'rule')} could not look"
         blocks.append(Fold(title, (not_checked_table(report.check),)))
+    for at, promises in enumerate(report.check.promises):
+        if promises.items:
+            title = (
+                promises_sentence(promises)
+                if not several
+                else f"{promises.path}: {promises_sentence(promises)}"
+            )
+            blocks.append(Fold(title, (promises_table(f"promises-{at + 1}", promises),)))
     return Section("findings", "Findings", tuple(blocks))
 
 

@@ -31,5 +31,10 @@ def promise_blocks(every: Sequence[Promises]) -> Iterator[Block]:
 def promises_table(key: str, promises: Promises) -> Table:
     """All of them, the broken ones first."""
     rows = [(item.state, item.source, item.expected, item.found) for item in promises.items]
-    columns = (Column("", "words"), Column("read in"), Column("promised", "words"), Column("found", "words"))
+    columns = (
+        Column("state", "words"),
+        Column("read in", "words"),
+        Column("promised", "words"),
+        Column("found", "words"),
+    )
     return cut_table(key, "What the files promise", columns, rows)
