@@ -104,7 +104,7 @@ _LONGEST = 600
 
 
 #: One slash is enough: pathlib folds the two of a URL into one.
-_URL = re.compile(r"(https?):/+(.*)", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"(https?|s3a?|gs|gcs|az|abfss?|hf|memory):/+(.*)", re.IGNORECASE | re.DOTALL)
 #: User and password before an @, a host with a port, a path; what may follow is a query and no second @.
 _PARTS = re.compile(
     r"(?:[^/?#@]*@)?((?:[^\s/?#@:\[\]]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)((?:/[^?#]*)?)([?#].*)?",

@@ -50,7 +50,8 @@ def check(
     Raises
     ------
     BitfitProbeError
-        The base can't be read, or a tuned checkpoint can't be and no rule says why.
+        The base can't be read, or no tuned checkpoint can be and no rule says why. Where some can, the others
+        are `failures`.
     ValueError
         No rule begins with a code in `select` or `ignore`.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bitfit_probe.comparison import Progress, side
 from bitfit_probe.pair import Pair, Reading, open_pairs
-from bitfit_probe.records import Diff
+from bitfit_probe.records import Diff, Failure
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
@@ -44,12 +44,13 @@ def diff(
     Returns
     -------
     Diff
-        Figures a tensor, by role and layer, and a verdict for each tuned checkpoint.
+        Figures a tensor, by role and layer, and a verdict for each tuned checkpoint; of several, those that
+        could not be read or compared are its `failures`.
 
     Raises
     ------
     BitfitProbeError
-        A checkpoint could not be read (BE1xx) or the two don't align (BE2xx).
+        The base could not be read (BE1xx), or no tuned checkpoint could be read and aligned (BE2xx).
 
     Examples
     --------
@@ -65,26 +66,28 @@ def diff(
 def compared(
     base: str | Path, tuned: Sequence[str | Path], reading: Reading, data: TaskData | None = None
 ) -> tuple[Pair, ...]:
-    """Open and compare, for all that is then asked of the pairs.
+    """Open and compare, for all that is then asked of the pairs; some may lack a comparison.
 
     Raises
     ------
     BitfitProbeError
-        The base can't be read, or a tuned checkpoint can't be opened or compared.
+        The base can't be read, or none of the tuned checkpoints can be opened and compared.
     """
     pairs = open_pairs(base, tuned, reading, data=data)
-    for pair in sorted(pairs, key=lambda pair: pair.opened):  # before any is compared
-        if pair.error is not None:
-            raise pair.error
+    errors = [pair.error for pair in sorted(pairs, key=lambda pair: pair.opened)]
+    if errors[0] is not None and all(errors):
+        raise errors[0]
     return pairs
 
 
 def as_diff(pairs: Sequence[Pair]) -> Diff:
-    """What moved in pairs that could be compared."""
-    base, alignment = pairs[-1].base, pairs[-1].alignment
+    """What moved in pairs of which at least one could be compared, and why the others could not."""
+    whole = [pair for pair in pairs if pair.compared]
+    base, alignment = whole[-1].base, whole[-1].alignment
     return Diff(
         base=side(base, alignment, tuned_side=False),
         architecture=alignment.architecture.family,
         architecture_known_from=alignment.architecture.known_from,
-        comparisons=tuple(pair.comparison for pair in pairs),
+        comparisons=tuple(pair.comparison for pair in whole),
+        failures=tuple(Failure.of(pair.path, pair.error) for pair in pairs if pair.error is not None),
     )

@@ -43,7 +43,8 @@ def report(
     Parameters
     ----------
     base, *tuned
-        As for `diff`. Several tuned checkpoints are also compared with each other.
+        As for `diff`. Several tuned checkpoints are also compared with each other; those that can't be read
+        are `failures` of the diff.
     data
         Labelled examples, or a file of them, for all that runs the model.
     columns
@@ -77,8 +78,9 @@ def report(
     reading = Reading(
         options.state_dict_key, options.biases_only, options.trust_checksums, part(progress, "comparing")
     )
-    pairs = compared(base, tuned, reading, examples)
-    found = _of_files(pairs, options, part(progress, "spectra"))
+    given = compared(base, tuned, reading, examples)
+    pairs = [pair for pair in given if pair.compared]
+    found = _of_files(given, pairs, options, part(progress, "spectra"))
     if examples is None:
         return found
     if options.diagnose:
@@ -126,16 +128,18 @@ def _examples(data: str | Path | TaskData | None, columns: Columns | None) -> Ta
     return as_examples(data, columns)
 
 
-def _of_files(pairs: Sequence[Pair], options: ReportOptions, progress: Counter | None) -> Report:
-    """What the files alone tell."""
+def _of_files(
+    given: Sequence[Pair], pairs: Sequence[Pair], options: ReportOptions, progress: Counter | None
+) -> Report:
+    """What the files alone tell of those pairs among the given ones that could be compared."""
     adapter = options.adapter if options.spectra else None
     updates = None if adapter is None else align(pairs[0].base, open_checkpoint(adapter))
     measured = [_measured(pair, pairs, options, updates, progress) for pair in pairs]
     several = len(pairs) > 1
     found = Report(
-        diff=as_diff(pairs),
+        diff=as_diff(given),
         measured=tuple(measured),
-        check=_checked(pairs) if options.check else None,
+        check=_checked(given) if options.check else None,
         likeness=_likeness(pairs) if several else (),
         trajectory=_trajectory(pairs) if several and options.trajectory else None,
         files=_hashes([pairs[0].base, *(pair.tuned for pair in pairs)]) if options.hashes else (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bitfit_probe.checkpoint.adapters import as_adapter, is_adapter, left_beside
@@ -18,7 +19,7 @@ from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.quantised import refuse_quantised, unpacked
 from bitfit_probe.checkpoint.registry import Format, Layout, exported, formats, layouts, trained
 from bitfit_probe.checkpoint.sharded import is_index, read_shards
-from bitfit_probe.checkpoint.source import locate
+from bitfit_probe.checkpoint.source import Bucket, locate
 from bitfit_probe.checkpoint.storage.tensor import File, fault_of_name
 from bitfit_probe.errors import (
     CorruptError,
@@ -60,8 +61,8 @@ def open_checkpoint(
     ----------
     path
         A weight file, the index of a sharded one, or a directory in the Hugging Face layout; where there is
-        none of that name, a model on the Hugging Face Hub (``org/name`` or ``org/name@revision``), or the URL
-        of a file.
+        none of that name, a model on the Hugging Face Hub (``org/name`` or ``org/name@revision``), the URL
+        of a file, or a file or folder in a bucket (``s3://…``, ``gs://…``, ``az://…``, ``hf://…``).
     state_dict_key
         Which state dict to take where a file holds several, such as ``model`` or ``ema``.
     biases_only
@@ -80,6 +81,10 @@ def open_checkpoint(
     def open_local(path: Path) -> Checkpoint:
         return _open_local(path, state_dict_key)
 
+    if isinstance(place, Bucket):
+        read = partial(_stored, key=state_dict_key)
+        opened = remote.open_bucket(place, read, biases_only=biases_only)
+        return opened if opened.adapter is not None else _checked(opened)
     if biases_only:
         return remote.open_ranges(place, open_local)
     return remote.open_downloaded(place, open_local, lambda file: _read_file(file, state_dict_key))
@@ -131,7 +136,7 @@ def _stored(file: File, key: str | None) -> Checkpoint:
         raise problem
     for known in formats():
         if known.matches(head, file):
-            checkpoint = _read_as(known, file, key)
+            checkpoint = replace(_read_as(known, file, key), home=file.home)
             _check_names(checkpoint)
             if is_adapter(file.path, checkpoint.tensors):
                 return as_adapter(checkpoint)

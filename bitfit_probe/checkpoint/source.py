@@ -1,4 +1,4 @@
-"""What a caller named: a path, a model on the Hugging Face Hub, or a URL. A path that exists wins."""
+"""What a caller named: a path, a model on the Hugging Face Hub, a URL, a bucket. What exists here wins."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bitfit_probe.checkpoint.directory import weight_suffixes
 from bitfit_probe.errors import NotFoundError
 
-__all__ = ["HubModel", "Location", "Url", "locate"]
+__all__ = ["Bucket", "HubModel", "Location", "Url", "locate"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,19 @@ class Url:
     text: str
 
 
-Location: TypeAlias = Path | HubModel | Url
+@dataclass(frozen=True)
+class Bucket:
+    """An object in a store that fsspec reaches, or a folder of them."""
+
+    text: str
+
+
+Location: TypeAlias = Path | HubModel | Url | Bucket
 
 #: One slash is enough: pathlib folds the two of a URL that was held in a Path.
 _URL = re.compile(r"(https?):/+(.+)", re.IGNORECASE | re.DOTALL)
+_BUCKET = re.compile(r"(s3a?|gs|gcs|az|abfss?|hf|memory):/+([^/].*)", re.DOTALL)
+_LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/))?(/.*)", re.DOTALL)
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 
 
@@ -55,13 +64,20 @@ def locate(given: str | Path) -> Location:
     HubModel(repo='google-bert/bert-base-uncased', revision='main')
     >>> locate("https://example.org/model.safetensors")
     Url(text='https://example.org/model.safetensors')
+    >>> locate("s3://bucket/runs/7")
+    Bucket(text='s3://bucket/runs/7')
     """
     path, text = Path(given), str(given)
     if os.path.lexists(path):
         return path
-    url, repo = _URL.fullmatch(text), _REPO.fullmatch(text)
+    url, repo, bucket = _URL.fullmatch(text), _REPO.fullmatch(text), _BUCKET.fullmatch(text)
+    local = _LOCAL.fullmatch(text)
     if url:
         return _url(f"{url[1].lower()}://{url[2]}")
+    if bucket:
+        return Bucket(f"{bucket[1]}://{bucket[2]}")
+    if local:
+        return Path(unquote(local[1]))
     if repo and not _is_file_name(path) and not os.path.lexists(path.parts[0]):
         return HubModel(repo[1], repo[2])
     return path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.endings import tell_failures
 from bitfit_probe.cli.options import (
     PATH,
     build_option,
@@ -70,7 +71,8 @@ def check(
 ) -> int:
     """Say what is wrong with each TUNED checkpoint, worst first, and what could not be checked.
 
-    Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run, 3 an internal error.
+    Exit status: 0 nothing at or above --fail-on, 1 findings, 2 could not run (or not on all of several
+    TUNED: the others are checked), 3 an internal error.
     """
     inputs = (base, *tuned, *([data] if data else []))
     refuse_overlap(filter(None, (out,)), inputs)
@@ -98,7 +100,8 @@ def check(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     deliver(_shown(found, form, colour=out is None and colours()), out, inputs)
-    return int(any(counts_as_failure(finding.severity, fail_on) for finding in found.findings))
+    failed = tell_failures(found.failures)
+    return failed or int(any(counts_as_failure(finding.severity, fail_on) for finding in found.findings))
 
 
 def _shown(found: Check, form: str, *, colour: bool) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from bitfit_probe.cli.endings import tell_failures
 from bitfit_probe.cli.options import (
     PATH,
     biases_only_option,
@@ -66,12 +67,13 @@ def diff(
     quiet: bool,
     asked: Examples,
     **measured: Any,
-) -> None:
+) -> int | None:
     """Say what moved between BASE and each TUNED checkpoint.
 
     BASE and TUNED are weight files (.safetensors, .pt, .pth, .bin, .ckpt), indexes of sharded ones, model
     directories, models on the Hugging Face Hub (org/name or org/name@revision), or URLs of files; what
-    exists here wins. Nothing that a pickle names is ever run.
+    exists here wins. Nothing that a pickle names is ever run. Where one of several TUNED can't be read, the
+    others are compared, and the exit status is 2.
     """
     if measured["adapter"] is not None and not measured["spectra"]:
         raise click.UsageError("--adapter needs --spectra")
@@ -100,6 +102,7 @@ def diff(
         click.echo("no matrix moved: there are no singular values to take", err=True)
     shown = _shown(report, form, by, top, colour=out is None and colours())
     deliver(shown, out, inputs, figures(plot, report))
+    return tell_failures(report.diff.failures)
 
 
 def _shown(report: Report, form: str, by: By | None, top: int, *, colour: bool) -> str:

@@ -5,21 +5,35 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
 from bitfit_probe.cli.streams import complaint, fault, silence, unwritable
 from bitfit_probe.errors import BitfitProbeError, OutOfMemoryError, RefusedError
 
-__all__ = ["FAILED", "FINE", "INTERNAL", "INTERRUPTED", "Debug", "Raised", "ended"]
+if TYPE_CHECKING:
+    from bitfit_probe.records import Failure
+
+__all__ = ["FAILED", "FINE", "INTERNAL", "INTERRUPTED", "Debug", "Raised", "ended", "tell_failures"]
 
 #: Exit statuses beside 1, which says that there are findings.
 FINE, FAILED, INTERNAL, INTERRUPTED = 0, 2, 3, 130
 
 _PACKAGE = Path(__file__).parents[1]
+
+
+def tell_failures(failures: Iterable[Failure]) -> int | None:
+    """A line on stderr for each checkpoint among several that could not be judged; the status, where any."""
+    from bitfit_probe.rendering.words import printable
+
+    found = list(failures)
+    for item in found:
+        complaint(f"error {item.code}: {printable(item.message)}")
+    return FAILED if found else None
 
 
 class Raised(Exception):  # noqa: N818 - no error of its own

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.endings import tell_failures
 from bitfit_probe.cli.options import PATH, measuring_options, task_options
 from bitfit_probe.cli.output import ProgressBars, deliver, terminal_width
 from bitfit_probe.outputs import refuse_overlap
@@ -67,7 +68,7 @@ def recommend(
     form: Literal["text", "json"],
     out: Path | None,
     quiet: bool,
-) -> None:
+) -> int | None:
     """Say which of BitFit, LoRA and full fine-tuning to take for a task, given what parameters cost you.
 
     MODEL is a model directory with its tokenizer. Without --trial nothing is trained. What speaks for and
@@ -90,3 +91,4 @@ def recommend(
         result = run(model, data, columns=columns, tuned=tuned, options=options, progress=progress)
     shown = recommended_to_json(result) if form == "json" else recommended_to_text(result, terminal_width())
     deliver(shown, out, inputs)
+    return tell_failures(result.check.failures if result.check else ())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bitfit_probe.cli.endings import tell_failures
 from bitfit_probe.cli.options import (
     PATH,
     columns_options,
@@ -49,11 +50,12 @@ def report(
     trajectory: bool,
     state_dict_key: str | None,
     quiet: bool,
-) -> None:
+) -> int | None:
     """Everything about BASE and each TUNED checkpoint on one page.
 
     The page is one file that fetches nothing and is readable without script: the verdict, what to do,
-    findings, where it moved, what moved most, matrices, every tensor, and how all of it was judged.
+    findings, where it moved, what moved most, matrices, every tensor, and how all of it was judged. Where one
+    of several TUNED can't be read, the page is about the others and says so; the exit status is 2.
     """
     if form == "html" and out is None:
         raise click.UsageError("give the page's file with -o report.html")
@@ -69,3 +71,4 @@ def report(
         result = run(base, *tuned, data=data, columns=columns, options=options, progress=progress)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, inputs)
+    return tell_failures(result.diff.failures)

@@ -19,6 +19,7 @@ from bitfit_probe.records.diff import (
     Verdict,
 )
 from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.failures import Failure
 from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope
 from bitfit_probe.records.model_parts import ModelPart
 from bitfit_probe.records.promises import Promise, Promises
@@ -35,6 +36,7 @@ __all__ = [
     "Diff",
     "Evidence",
     "Explanation",
+    "Failure",
     "Finding",
     "JudgedBy",
     "Kind",

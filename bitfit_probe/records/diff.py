@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bitfit_probe.records.coverage import Coverage
+from bitfit_probe.records.failures import Failure
 from bitfit_probe.records.model_parts import ModelPart, Verdict
 from bitfit_probe.records.tensors import TensorInfo
 from bitfit_probe.records.updates import UpdateDelta
@@ -322,12 +323,23 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Diff:
-    """A base and what was tuned from it."""
+    """A base and what was tuned from it.
+
+    Attributes
+    ----------
+    base, architecture, architecture_known_from
+        The base, and the family that its names are read by.
+    comparisons
+        One a tuned checkpoint that could be read and compared.
+    failures
+        The others, where there are several.
+    """
 
     base: CheckpointInfo
     architecture: str
     architecture_known_from: str
     comparisons: tuple[Comparison, ...] = field(default=())
+    failures: tuple[Failure, ...] = ()
 
     def frame(self) -> pandas.DataFrame:
         """One row a tensor and tuned checkpoint, as a pandas frame."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bitfit_probe.records.coverage import Coverage
 from bitfit_probe.records.diff import Retyped
 from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.records.failures import Failure
 from bitfit_probe.records.promises import Promises
 from bitfit_probe.records.severity import Severity
 
@@ -81,13 +82,17 @@ class Scope:
 
 @dataclass(frozen=True)
 class Check:
-    """All findings, what to fix first at the front, what silence is worth, and what the files promise."""
+    """All findings, what to fix first at the front, what silence is worth, and what the files promise.
+
+    `failures` are checkpoints among several that could not be read or compared, where no finding says why.
+    """
 
     findings: tuple[Finding, ...]
     checked: tuple[str, ...]
     not_checked: tuple[NotChecked, ...]
     scopes: tuple[Scope, ...] = ()
     promises: tuple[Promises, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def _diff(diff: Diff) -> dict[str, Any]:
         "base": asdict(diff.base),
         "architecture": {"family": diff.architecture, "known_from": diff.architecture_known_from},
         "comparisons": [_comparison(comparison) for comparison in diff.comparisons],
+        **_asked(failures=[asdict(item) for item in diff.failures]),
     }
 
 

@@ -26,6 +26,7 @@ def check_document(check: Check) -> dict[str, Any]:
         "not_checked": [asdict(item) for item in check.not_checked],
         "scopes": [asdict(item) for item in check.scopes],
         "promises": [promises_document(item) for item in check.promises],
+        **({"failures": [asdict(item) for item in check.failures]} if check.failures else {}),
     }
 
 

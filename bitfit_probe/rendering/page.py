@@ -26,6 +26,7 @@ from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.heatmap import bias_roles_or_matrices, matrix_roles, peak_of
 from bitfit_probe.rendering.subjects.diagnosis import diagnosis_blocks, rivals_blocks
 from bitfit_probe.rendering.subjects.distance import evidence_tables
+from bitfit_probe.rendering.subjects.failures import failed_points
 from bitfit_probe.rendering.subjects.findings import (
     anchor,
     finding_block,
@@ -91,6 +92,10 @@ def _lead(report: Report) -> Iterator[Block]:
     if errors:
         more = f" And {plural(len(errors) - 1, 'more error')}." if len(errors) > 1 else ""
         yield Text(f"{errors[0]}{more}", "alarm")
+    if report.diff.failures:
+        lost = plural(len(report.diff.failures), "checkpoint")
+        yield Text(f"{lost} could not be read or compared, and nothing below is about them.", "alarm")
+        yield from failed_points(report.diff.failures)
     base = report.diff.base
     holds = f"{plural(base.parameters, 'parameter')}, {plural(base.biases, 'bias', 'biases')}"
     yield Facts(

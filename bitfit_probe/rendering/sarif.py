@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bitfit_probe.records import Check, Explanation, Finding, NotChecked, Scope
+from bitfit_probe.records import Check, Explanation, Failure, Finding, NotChecked, Scope
 from bitfit_probe.rendering.as_json import json_text
 from bitfit_probe.rendering.coverage import scope_sentences
 from bitfit_probe.rendering.escaping import escape_sarif
@@ -44,8 +44,9 @@ def check_to_sarif(check: Check, explanations: Iterable[Explanation], *, version
         },
         "invocations": [
             {
-                "executionSuccessful": True,
+                "executionSuccessful": not check.failures,
                 "toolExecutionNotifications": [
+                    *(_failure(item) for item in check.failures),
                     *(_notification(item) for item in check.not_checked),
                     *(_scope(item) for item in check.scopes),
                 ],
@@ -123,6 +124,14 @@ def _notification(item: NotChecked) -> dict[str, Any]:
         "level": "note",
         "message": {"text": escape_sarif(f"{item.code} was not checked: {item.why}")},
         "associatedRule": {"id": item.code},
+    }
+
+
+def _failure(item: Failure) -> dict[str, Any]:
+    return {
+        "level": "error",
+        "message": {"text": escape_sarif(f"{item.code} {item.message}")},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(item.tuned)}}}],
     }
 
 

@@ -8,6 +8,7 @@ from bitfit_probe.records import Comparison
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.blocks import Block, Document, Facts, Text
+from bitfit_probe.rendering.subjects.failures import failed_points
 from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_table, likeness_words
 from bitfit_probe.rendering.subjects.model_parts import parts_table
@@ -49,7 +50,7 @@ def diff_document(report: Report, *, top: int = 10, by: By | None = None) -> Doc
         blocks += [likeness_table("likeness", report.likeness[0]), Text(likeness_words(report.likeness))]
     if report.trajectory is not None:
         blocks.append(trajectory_chart(report.trajectory))
-    return Document(lead=tuple(blocks))
+    return Document(lead=(*blocks, *failed_points(report.diff.failures)))
 
 
 def _comparison(comparison: Comparison, measured: Measured, top: int, by: By | None) -> Iterator[Block]:

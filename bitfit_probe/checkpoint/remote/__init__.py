@@ -1,6 +1,7 @@
-"""Checkpoints that are named by an address: models on the Hugging Face Hub, and files on any server.
+"""Checkpoints that are named by an address: models on the Hugging Face Hub, files on any server, buckets.
 
-They are downloaded whole, or, where only biases are asked for, read by byte ranges.
+The first two are downloaded whole, or, where only biases are asked for, read by byte ranges; objects in
+buckets are always read by ranges.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from bitfit_probe.checkpoint.formats import safetensors
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.remote import hub
+from bitfit_probe.checkpoint.remote.buckets import open_bucket, version_of
 from bitfit_probe.checkpoint.remote.download import DownloadedFile
 from bitfit_probe.checkpoint.remote.ranged import RangedFile
 from bitfit_probe.checkpoint.remote.transport import get
@@ -21,7 +23,7 @@ from bitfit_probe.checkpoint.source import HubModel, Url
 from bitfit_probe.checkpoint.storage.file import File
 from bitfit_probe.errors import DeniedError, RemoteError, UnsupportedError, shown
 
-__all__ = ["open_downloaded", "open_ranges"]
+__all__ = ["open_bucket", "open_downloaded", "open_ranges", "version_of"]
 
 
 def open_downloaded(

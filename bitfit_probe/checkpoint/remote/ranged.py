@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,20 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from bitfit_probe.checkpoint.remote.multipart import parts_of
+from bitfit_probe.checkpoint.remote.spans import Range, Spans, merged
 from bitfit_probe.checkpoint.remote.transport import Get, Reply, refusal
 from bitfit_probe.checkpoint.storage.file import Bytes, File
 from bitfit_probe.errors import ChangedError, EmptyError, NoRangesError, RemoteError, TruncatedError
 
-__all__ = ["RangedFile", "merged"]
+__all__ = ["RangedFile"]
 
-Range = tuple[int, int]
 #: First byte, the byte behind the last one, and the whole file's size.
 Span = tuple[int, int, int]
 
 #: The first bite: it holds most safetensors headers whole (45 kB for BERT-large).
 _FIRST = 1 << 16
-#: Bytes between two ranges that cost less than asking once more.
-_GAP = 1 << 15
 #: Ranges in one request: servers refuse hundreds, and a header of 8 kB.
 _TOGETHER = 64
 #: Beyond this, downloading the file is the better way.
@@ -31,21 +28,6 @@ _MOST = 256 << 20
 #: Bytes that a server may put around each range.
 _AROUND = 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
-
-
-def merged(ranges: Iterable[Range], gap: int = _GAP) -> list[Range]:
-    """Sorted ranges ``[start, stop)``, those at most `gap` apart joined.
-
-    >>> merged([(90, 100), (0, 10), (12, 20)], gap=5)
-    [(0, 20), (90, 100)]
-    """
-    out: list[Range] = []
-    for start, stop in sorted(ranges):
-        if out and start - out[-1][1] <= gap:
-            out[-1] = out[-1][0], max(out[-1][1], stop)
-        else:
-            out.append((start, stop))
-    return out
 
 
 class RangedFile(File):
@@ -77,8 +59,7 @@ class RangedFile(File):
         self._url, self._get = url, get
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._version: tuple[str | None, ...] | None = None
-        self._starts: list[int] = []
-        self._spans: list[bytes] = []
+        self._spans = Spans()
         self._held = 0
         self._several = True  # until the server shows that it answers one range at a time only
         self._fetch([(0, _FIRST)])
@@ -88,24 +69,18 @@ class RangedFile(File):
         stop = offset + len(out)
         if stop > self.size:
             raise self._too_short()
-        if not self._holds(offset, stop):
+        if self._spans.find(offset, stop) is None:
             self._fetch([(offset, stop)])
-        at = bisect.bisect_right(self._starts, offset) - 1
-        begin = offset - self._starts[at]
-        out[:] = np.frombuffer(self._spans[at], np.uint8, len(out), begin)
+        out[:] = np.frombuffer(self._spans.find(offset, stop) or b"", np.uint8)
 
     def expect(self, ranges: Iterable[Range]) -> None:
         """Fetch what will be read, with as few requests as its gaps allow."""
-        wanted = merged(part for part in ranges if not self._holds(*part))
+        wanted = merged(part for part in ranges if self._spans.find(*part) is None)
         for at in range(0, len(wanted), _TOGETHER):
             self._fetch(wanted[at : at + _TOGETHER])
 
     def check_unchanged(self) -> None:
         """Nothing to do: every reply was held against the first one."""
-
-    def _holds(self, start: int, stop: int) -> bool:
-        at = bisect.bisect_right(self._starts, start) - 1
-        return at >= 0 and stop <= self._starts[at] + len(self._spans[at])
 
     def _fetch(self, ranges: Sequence[Range]) -> None:
         self._held += sum(stop - start for start, stop in ranges)
@@ -126,9 +101,7 @@ class RangedFile(File):
 
     def _keep(self, found: dict[int, bytes]) -> None:
         for start, data in found.items():
-            at = bisect.bisect_right(self._starts, start)
-            self._starts.insert(at, start)
-            self._spans.insert(at, data)
+            self._spans.keep(start, data)
 
     def _ask(self, ranges: Sequence[Range]) -> dict[int, bytes] | None:
         """The bytes of `ranges` by their starts; None where a server does not give several at once."""

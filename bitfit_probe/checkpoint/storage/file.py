@@ -30,6 +30,9 @@ class File:
     meanwhile ends the process with SIGBUS, a read ends with an error that can be told.
     """
 
+    #: Where what lies beside it was put, if it is not read from a folder of this machine.
+    home: Path | None = None
+
     def __init__(self, path: Path) -> None:
         try:
             # Opening a pipe would wait for a writer; devices and pipes hold no checkpoint.

@@ -17,6 +17,7 @@ from bitfit_probe.rendering.document.blocks import (
     Table,
     Text,
 )
+from bitfit_probe.rendering.subjects.failures import failed_points
 from bitfit_probe.rendering.subjects.promises import promise_blocks
 from bitfit_probe.rendering.subjects.tables import cut_table, evidence_table, told
 from bitfit_probe.rendering.words import plural
@@ -49,6 +50,7 @@ def check_document(check: Check) -> Document:
             *_scopes(check.scopes),
             *promise_blocks(check.promises),
             *_not_checked(check),
+            *failed_points(check.failures),
         )
     )
 

@@ -11,12 +11,12 @@ from bitfit_probe.rendering.document.blocks import (
     Column,
     Document,
     Facts,
-    Points,
     Section,
     Table,
     Text,
 )
 from bitfit_probe.rendering.figures import figures_of, measure
+from bitfit_probe.rendering.subjects.failures import failed_points
 from bitfit_probe.rendering.words import format_number, in_bytes, join_names, percent, plural
 
 __all__ = ["fleet_page"]
@@ -32,7 +32,11 @@ def fleet_page(fleet: Fleet, data: str = "", *, every: bool = True) -> Document:
     """Everything about a fleet, where `data` is the same as JSON; `every` for one line a checkpoint."""
     sections = (
         Section("counts", "What they are", (_verdicts(fleet), *_findings(fleet))),
-        Section("failed", "What could not be read", tuple(_failed(fleet))),
+        Section(
+            "failed",
+            "What could not be read",
+            tuple(failed_points([row.error for row in fleet.failed if row.error], "")),
+        ),
         Section("apart", "What stands out", tuple(_apart(fleet))),
         Section("directions", "Which moved alike", tuple(_clusters(fleet))),
         Section("bases", "Which base they are from", tuple(_bases(fleet))),
@@ -89,12 +93,6 @@ def _findings(fleet: Fleet) -> Iterator[Table]:
         columns = (Column("code", "words"), Column("severity", "words"), Column("checkpoints"))
         rows = tuple((found.code, found.severity, f"{count:,}") for found, count in ordered)
         yield Table("findings", "Findings by code", columns, rows)
-
-
-def _failed(fleet: Fleet) -> Iterator[Points]:
-    lines = tuple(f"{row.error.code} {row.error.message}" for row in fleet.failed if row.error)
-    if lines:
-        yield Points(lines)
 
 
 # What stands out ----------------------------------------------------------------------------------

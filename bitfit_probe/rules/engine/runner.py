@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bitfit_probe.errors import BitfitProbeError
 from bitfit_probe.pair import Pair
 from bitfit_probe.promises import promises_of_pair
-from bitfit_probe.records import Check, Finding, NotChecked, Scope, Severity
+from bitfit_probe.records import Check, Failure, Finding, NotChecked, Scope, Severity
 from bitfit_probe.rules.engine.needs import lacking
 from bitfit_probe.rules.engine.rule import CannotTell, Rule
 
@@ -66,7 +66,7 @@ def run(
     Raises
     ------
     BitfitProbeError
-        A tuned checkpoint can't be opened or compared, and no rule knows why.
+        No tuned checkpoint can be opened and compared, and no rule knows why.
     ValueError
         No rule begins with a code in `select` or `ignore`.
     """
@@ -74,6 +74,9 @@ def run(
     causes = {rule.code for rule in rules.values() if wanted & set(rule.explains)}
     chosen = {code: rule for code, rule in rules.items() if code in wanted | causes}
     looks = [_look(chosen, pair, strict=strict) for pair in pairs]
+    errors = [look.error for look in looks]
+    if errors and errors[0] is not None and all(errors):
+        raise errors[0]
     not_checked = [item for look in looks for item in look.not_checked if item.code in wanted]
     skipped = {item.code for item in not_checked}
     return Check(
@@ -82,6 +85,11 @@ def run(
         not_checked=tuple(dict.fromkeys(not_checked)),
         scopes=tuple(_scope(pair) for pair in pairs),
         promises=tuple(promises_of_pair(pair) for pair in pairs if pair.opened),
+        failures=tuple(
+            Failure.of(pair.path, error)
+            for pair, error in zip(pairs, errors, strict=True)
+            if error is not None
+        ),
     )
 
 
@@ -94,10 +102,11 @@ def _scope(pair: Pair) -> Scope:
 
 @dataclass
 class _Looked:
-    """What the rules said of one tuned checkpoint."""
+    """What the rules said of one tuned checkpoint; `error` where it can't be compared and none says why."""
 
     findings: list[Finding] = field(default_factory=list)
     not_checked: list[NotChecked] = field(default_factory=list)
+    error: BitfitProbeError | None = None
 
 
 def _look(rules: Mapping[str, Rule], pair: Pair, *, strict: bool) -> _Looked:
@@ -117,11 +126,12 @@ def _look(rules: Mapping[str, Rule], pair: Pair, *, strict: bool) -> _Looked:
             looked.not_checked.append(NotChecked(code, why, where))
         else:
             looked.findings += found
-    if pair.error is not None and not any(finding.severity == "error" for finding in looked.findings):
-        raise pair.error
+    told = any(finding.severity == "error" for finding in looked.findings)
     explained = {code for finding in looked.findings for code in rules[finding.code].explains}
     return _Looked(
-        [finding for finding in looked.findings if finding.code not in explained], looked.not_checked
+        [finding for finding in looked.findings if finding.code not in explained],
+        looked.not_checked,
+        None if told else pair.error,
     )
 
 
