@@ -71,9 +71,9 @@ def diff(
     """Say what moved between BASE and each TUNED checkpoint.
 
     BASE and TUNED are weight files (.safetensors, .pt, .pth, .bin, .ckpt), indexes of sharded ones, model
-    directories, models on the Hugging Face Hub (org/name or org/name@revision), or URLs of files; what
-    exists here wins. Nothing that a pickle names is ever run. Where one of several TUNED can't be read, the
-    others are compared, and the exit status is 2.
+    directories, models on the Hugging Face Hub (org/name or org/name@revision), URLs of files, or buckets
+    (s3://…); what exists here wins. Nothing that a pickle names is ever run. Where one of several TUNED can't
+    be read, the others are compared, and the exit status is 2.
     """
     if measured["adapter"] is not None and not measured["spectra"]:
         raise click.UsageError("--adapter needs --spectra")
