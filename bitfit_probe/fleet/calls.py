@@ -90,8 +90,8 @@ def run_fleet(
         known = _known(folder, run)
         stamps = {name: stamp_of(given) for name, given in asked.items()}
         left = {name: given for name, given in asked.items() if not _is_done(known.get(name), stamps[name])}
-        begin(folder, run)
         with _engine(options, executor) as engine:
+            begin(folder, run)
             tasks = [_task(str(base), name, given, options, engine) for name, given in left.items()]
             count = _Counter([stamps[name].nbytes for name in left], progress)
             for task, answer in answers(tasks, engine):
