@@ -106,10 +106,14 @@ def main() -> None:
             lines += measure(Path(scratch), name)[0]
     print("\n".join(lines))
     if options.write:
-        page = options.write.read_text()
-        begin, end = MARKS
-        found = re.sub(f"{begin}.*{end}", "\n".join([begin, *lines, end]), page, flags=re.DOTALL)
-        options.write.write_text(found)
+        put_between(options.write, MARKS, lines)
+
+
+def put_between(path: Path, marks: tuple[str, str], lines: list[str]) -> None:
+    """Replace what stands between two marks of a page."""
+    begin, end = marks
+    text = "\n".join([begin, *lines, end])
+    path.write_text(re.sub(f"{begin}.*{end}", lambda _: text, path.read_text(), flags=re.DOTALL))
 
 
 if __name__ == "__main__":

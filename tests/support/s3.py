@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Store", "store"]
+__all__ = ["BUCKET", "Store", "store"]
 
-#: What moto takes as the credentials of its first user, once it checks them.
 BUCKET = "models"
 
 
@@ -34,6 +33,16 @@ class Store:
         for path in sorted(folder.iterdir()):
             self.put(f"{name}/{path.name}", path)
         return f"s3://{BUCKET}/{name}"
+
+    def place(self, name: str, folder: Path) -> None:
+        """As `put_folder`, past HTTP: large files take minutes through it."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        for path in folder.iterdir():
+            s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(
+                BUCKET, f"{name}/{path.name}", path.read_bytes()
+            )
 
     def client(self) -> Any:
         import boto3
