@@ -196,6 +196,7 @@ def summarise(
         unrelated=left is not None and cosine is not None and max(left, cosine) < _UNRELATED,
         retyped=_retyped(rows),
         quantised=quantised,
+        quantisation_loss=_pooled([row for row in rounded if _grid(row)]),
     )
 
 

@@ -17,17 +17,18 @@ import numpy as np
 from bitfit_probe.align import TensorPair, align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.checkpoint.interface import Adapter
+from bitfit_probe.checkpoint.quantised.nf4 import BLOCK, through_nf4
 from bitfit_probe.checkpoint.storage.rows import matrix_shape, sampled, some_rows
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import TensorDelta
 
 if TYPE_CHECKING:
-    from bitfit_probe.checkpoint.storage.rows import Rows
+    from bitfit_probe.checkpoint.storage.rows import Float64, Rows
 
 __all__ = ["Fate", "Merge", "MergedTensor", "merge_of"]
 
 #: What a tensor is, seen from the update that the adapter promises it.
-Fate = Literal["merged", "at rest", "scaled", "other"]
+Fate = Literal["merged", "at rest", "scaled", "dequantised", "other"]
 
 #: An update below this share of the base says nothing about a merge.
 _NO_UPDATE = 1e-12
@@ -37,6 +38,8 @@ _ROUNDED = 0.9
 _LEFT = 0.05
 #: Roundings of a merge: of the product, of the sum, and of the cast to the file's type.
 _ROUNDINGS = 3.0
+#: NF4 moves normal weights by 0.09 of their length; so much of that may be left over by rounding to a type.
+_NF4_LEAST, _NF4_LEFT = 0.02, 0.02
 #: Values of a row whose number is counted.
 _COUNTED = 8
 
@@ -52,7 +55,8 @@ class MergedTensor:
     row
         What the comparison found of it.
     fate
-        ``merged`` once, exactly or up to rounding; ``at rest``; ``scaled`` by `alpha`; or ``other``.
+        ``merged`` once, exactly or up to rounding; ``at rest``; ``scaled`` by `alpha`; ``dequantised``,
+        merged once onto what NF4 makes of the base; or ``other``.
     alpha
         α* = ⟨Δ, U⟩ / ‖U‖²: 1 merged once, 2 twice, 0 not at all.
     lost
@@ -147,7 +151,9 @@ def _judged(
     rounded = float(np.mean(equal))
     return MergedTensor(
         row,
-        _fate(row, alpha, (lost, left), rounded, _LEFT + _ROUNDINGS * rounding),
+        "dequantised"
+        if _on_nf4(base, tuned - update)
+        else _fate(row, alpha, (lost, left), rounded, _LEFT + _ROUNDINGS * rounding),
         alpha,
         lost,
         rounded,
@@ -155,6 +161,15 @@ def _judged(
         levels=max(len(np.unique(line)) for line in tuned[:_COUNTED]),
         columns=tuned.shape[1],
     )
+
+
+def _on_nf4(base: Float64, before: Float64) -> bool:
+    """Whether the update was added to what NF4 makes of the base, and not to the base."""
+    if base.shape[1] % BLOCK or not np.isfinite(before).all():
+        return False
+    lost = float(np.sum((before - base) ** 2))
+    left = float(np.sum((before - through_nf4(base, before)) ** 2))
+    return lost > _NF4_LEAST**2 * float(np.sum(base * base)) and left <= _NF4_LEFT * lost
 
 
 def _rows(wanted: TensorPair, adapter: Adapter) -> Rows:

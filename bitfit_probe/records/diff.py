@@ -232,6 +232,8 @@ class Summary:
     quantised
         The quantised element type of one side, where rounding to it explains what differs from the other,
         plain one; that is the tuned side where it is `rounded_to` as well.
+    quantisation_loss
+        ‖Δ‖₂ / ‖b‖₂ over the tensors that are quantised on one side and at rest up to a step; None without.
     """
 
     changed_tensors: int
@@ -254,6 +256,7 @@ class Summary:
     unrelated: bool = False
     retyped: tuple[Retyped, ...] = ()
     quantised: str | None = None
+    quantisation_loss: float | None = None
 
 
 @dataclass(frozen=True)

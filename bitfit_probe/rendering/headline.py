@@ -106,7 +106,11 @@ def _rounding(comparison: Comparison) -> str:
     if grid:
         sides = ("fine-tuned side", "base") if grid == to else ("base", "fine-tuned side")
         shown = grid_name(grid)
-        return f"Rounding only: nothing was trained; the {sides[0]} is the {sides[1]}, quantised ({shown})"
+        loss = comparison.summary.quantisation_loss
+        lost = "" if loss is None else f", which lost {percent(loss)} of its matrices' length"
+        return (
+            f"Rounding only: nothing was trained; the {sides[0]} is the {sides[1]}, quantised ({shown}){lost}"
+        )
     what = f"the fine-tuned side is the base cast to {to}" if to else "a cast explains every difference"
     return f"Rounding only: nothing was trained; {what}"
 

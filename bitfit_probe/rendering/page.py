@@ -42,6 +42,7 @@ from bitfit_probe.rendering.subjects.model_parts import parts_table
 from bitfit_probe.rendering.subjects.movement import (
     heat_map,
     judged,
+    loss_table,
     side_by_side,
     tensors_table,
     type_facts,
@@ -195,6 +196,7 @@ def _where(report: Report) -> Section:
         if comparison.updates:
             yield updates_table(f"updates-{number}", comparison)
             return
+        yield from loss_table(f"loss-{number}", comparison)
         first, second = bias_roles_or_matrices(comparison), matrix_roles(comparison)
         if not _moved(first):
             yield Text("Nothing inside the layers moved.", "note")

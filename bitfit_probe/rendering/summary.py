@@ -16,6 +16,7 @@ from bitfit_probe.rendering.subjects.movement import (
     beside_layers,
     heat_map,
     judged,
+    loss_table,
     side_facts,
     top_tensors,
     type_facts,
@@ -62,6 +63,8 @@ def _comparison(comparison: Comparison, measured: Measured, top: int, by: By | N
         yield forms_block(measured.forms)
     if comparison.updates and top > 0:
         yield updates_table("updates", comparison, top)
+    if top > 0:
+        yield from loss_table("loss", comparison, top)
     yield from _sections(comparison, measured, top, by)
     if measured.reverting is not None:
         yield from reverting_blocks("reverting", measured.reverting)

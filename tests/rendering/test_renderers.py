@@ -77,6 +77,7 @@ SUMMARY = {
     "unrelated",
     "retyped",
     "quantised",
+    "quantisation_loss",
 }
 COVERAGE = {
     "base_parameters",

@@ -32,6 +32,7 @@ __all__ = [
     "beside_layers",
     "heat_map",
     "judged",
+    "loss_table",
     "side_by_side",
     "side_facts",
     "tensors_table",
@@ -173,6 +174,30 @@ def top_tensors(rows: Sequence[TensorDelta], top: int) -> Iterator[Table]:
     if moved and top > 0:
         shown = plural(min(top, len(moved)), "tensor")
         yield _tensors("top", f"The {shown} of {len(moved):,} that moved most", moved[:top])
+
+
+def loss_table(key: str, comparison: Comparison, top: int | None = None) -> Iterator[Table]:
+    """What quantising one side lost, a tensor that no training moved; `top` of them, the worst first."""
+    packed = (row for row in comparison.tensors if row.moved is False and row.identical is False)
+    rows = [row for row in packed if row.base_dtype != row.tuned_dtype and row.relative_l2]
+    if comparison.summary.quantisation_loss is None or not rows:
+        return
+    rows.sort(key=lambda row: -(row.relative_l2 or 0.0))
+    columns = (
+        Column("tensor", "name"),
+        *columns_of(("relative_l2", "max_abs_delta", "cosine")),
+        Column("type", "words", 3),
+    )
+    cells = [
+        (
+            row.name,
+            *figures_of(row, ("relative_l2", "max_abs_delta", "cosine")),
+            f"{row.base_dtype} → {row.tuned_dtype}",
+        )
+        for row in rows[:top]
+    ]
+    shown = f", the worst {len(cells)} of {len(rows):,}" if len(cells) < len(rows) else ""
+    yield cut_table(key, f"What quantising lost{shown}", columns, cells)
 
 
 def tensors_table(key: str, comparison: Comparison) -> Table:

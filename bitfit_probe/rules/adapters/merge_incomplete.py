@@ -34,7 +34,8 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     For each tensor that the adapter changes its update is computed as peft computes it and compared with the
     change found, on a few rows: merged (up to rounding), at rest (an error), α times the update, or something
-    else (warnings). What the adapter does not change must be at rest; matrices that are not are a warning.
+    else (warnings); merged onto what NF4 makes of the base is a note. What the adapter does not change must
+    be at rest; matrices that are not are a warning.
 
     What to do
     ----------
@@ -57,6 +58,15 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
             f"{plural(len(scaled), 'tensor')} of {every} that the adapter beside the weights changes "
             f"({modules(scaled)}) hold its update {alpha:.3g} times: base and adapter answer otherwise. Look "
             "first at the scale that was merged (lora_alpha, r, rsLoRA, a weight given to the merge).",
+        )
+    if onto := found.of("dequantised"):
+        yield this.finding(
+            f"{plural(len(onto), 'tensor')} of {every} ({modules(onto)}) hold the adapter's update on top of "
+            "what NF4 makes of the base: it was merged into dequantised weights and keeps their loss. A "
+            "QLoRA was trained on these; merged onto the plain base it answers a little otherwise.",
+            severity="info",
+            subjects=tuple(item.name for item in onto),
+            evidence=(Evidence("merged_onto_nf4", len(onto), "tensors", about=f"of {every}"),),
         )
     if other := found.of("other"):
         lost = statistics.median(item.lost for item in other)

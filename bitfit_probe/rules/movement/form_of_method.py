@@ -54,6 +54,11 @@ _NEVER = {
     "coarse grid": _Meaning(
         "warning", "quantised values stand in a float's file", "what was saved, and as what"
     ),
+    "dequantised": _Meaning(
+        "warning",
+        "it has the loss of a quantised copy, unpacked again",
+        "what was merged or saved, and as what",
+    ),
     "few elements": _DAMAGED,
     "few rows": _DAMAGED,
     "few columns": _DAMAGED,
