@@ -79,7 +79,9 @@ def advise(
     model = task_model(checkpoint, len(data.label_names))
     lora = _lora(model, distance.reach, known.effective_rank) if method == "lora" else None
     rank = lora.rank if lora else RANK
-    options = TuneOptions(method=cast("Method", method), learning_rate=rate, lora_r=rank)
+    # What a trial has judged already is trained on all examples.
+    share = TuneOptions.eval_split if rate is None else 0.0
+    options = TuneOptions(method=cast("Method", method), learning_rate=rate, lora_r=rank, eval_split=share)
     names = Names(distance.model, distance.data or _EXAMPLES, f"tuned-{method}")
     return Advice(
         method=method,
@@ -184,5 +186,5 @@ def _command(options: TuneOptions, data: TaskData, names: Names) -> str:
     if options.method == "lora":
         words += ["--lora-r", str(options.lora_r)]
     rate = options.learning_rate
-    words += ["--search"] if rate is None else ["--learning-rate", f"{rate:g}"]
+    words += ["--search"] if rate is None else ["--learning-rate", f"{rate:g}", "--eval-split", "0"]
     return shlex.join([*words, "--out", names.out])

@@ -183,6 +183,7 @@ def test_a_trial_gives_the_rate(bases, task):
     assert parsed(advice.command)["learning_rate"] == 0.0033
     assert not parsed(advice.command)["search"]
     assert "learning_rate=0.0033," in advice.snippet
+    assert "--learning-rate 0.0033 --eval-split 0" in advice.command  # folds have judged it already
 
 
 @pytest.mark.parametrize("method", METHODS)
