@@ -14,13 +14,16 @@ FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory
 # Tests to run: folders, files, or a test in one. All, and the examples in the docstrings, if not given.
 T ?= --doctest-modules bitfit_probe tests
 
-.PHONY: demo test quick check format bench docs fuzz healthy materials mutants samples update validate zoo clean
+.PHONY: demo test slow quick check format bench docs fuzz healthy materials mutants samples update validate zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
 
-test: $(VENV)/dev.stamp ## all tests, and the examples in the docstrings; `make test T=tests/align` for some
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto $(T)
+test: $(VENV)/dev.stamp ## the tests but the slow ones, and the examples in the docstrings; `make test T=tests/align` for some
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow" $(T)
+
+slow: $(VENV)/dev.stamp ## the tests that take many seconds each
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m slow tests
 
 quick: $(VENV)/dev.stamp ## the tests of the rooms that a change touches, without the slow ones
 	tests="$$($(BIN)/python tests/quick.py)"; test -z "$$tests" || \
