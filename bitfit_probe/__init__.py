@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bitfit_probe.api.check import check, explain
     from bitfit_probe.api.compare import diff
     from bitfit_probe.api.diagnose import diagnose
+    from bitfit_probe.api.identify import identify
     from bitfit_probe.api.inspect import inspect
     from bitfit_probe.api.report import demo, report
     from bitfit_probe.api.task import distance, recommend
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
+    from bitfit_probe.records.identification import Identified
     from bitfit_probe.records.inspection import Inspection
     from bitfit_probe.records.measures import Reverting
     from bitfit_probe.records.options import (
@@ -61,6 +63,7 @@ __all__ = [
     "Finding",
     "Fleet",
     "FleetOptions",
+    "Identified",
     "Inspection",
     "Patch",
     "RecommendOptions",
@@ -82,6 +85,7 @@ __all__ = [
     "distance",
     "explain",
     "extract_patch",
+    "identify",
     "inspect",
     "merge_fleets",
     "open_checkpoint",
@@ -113,6 +117,7 @@ _HOMES = {
     "DistanceOptions": "records.options",
     "Explanation": "records",
     "Finding": "records",
+    "Identified": "records.identification",
     "Inspection": "records.inspection",
     "Fleet": "records.fleet",
     "FleetOptions": "records.options",
@@ -134,6 +139,7 @@ _HOMES = {
     "diff": "api.compare",
     "distance": "api.task",
     "explain": "api.check",
+    "identify": "api.identify",
     "inspect": "api.inspect",
     "extract_patch": "tuning.patch",
     "merge_fleets": "fleet.calls",

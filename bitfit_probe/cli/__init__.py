@@ -15,6 +15,7 @@ from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.endings import Debug, Raised, ended
 from bitfit_probe.cli.explain import explain
 from bitfit_probe.cli.fleet import fleet
+from bitfit_probe.cli.identify import identify
 from bitfit_probe.cli.inspect import inspect
 from bitfit_probe.cli.patch import patch
 from bitfit_probe.cli.recommend import recommend
@@ -55,6 +56,7 @@ cli.add_command(diff)
 cli.add_command(check)
 cli.add_command(explain)
 cli.add_command(diagnose)
+cli.add_command(identify)
 cli.add_command(inspect)
 cli.add_command(demo)
 cli.add_command(distance)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet
+    from bitfit_probe.records.identification import Identified
     from bitfit_probe.records.inspection import Inspection
     from bitfit_probe.records.recommendation import Recommended
 
@@ -26,6 +27,8 @@ __all__ = [
     "explanation_to_text",
     "fleet_to_html",
     "fleet_to_text",
+    "identified_to_json",
+    "identified_to_text",
     "inspection_to_json",
     "inspection_to_text",
     "patch_to_text",
@@ -171,6 +174,21 @@ def recommended_to_text(result: Recommended, width: int = 80) -> str:
     from bitfit_probe.rendering.subjects.recommendation import recommendation_document
 
     return to_text(recommendation_document(result), width)
+
+
+def identified_to_text(found: Identified, width: int = 80) -> str:
+    """Which base a checkpoint was tuned from."""
+    from bitfit_probe.rendering.subjects.identification import identified_document
+
+    return to_text(identified_document(found), width)
+
+
+def identified_to_json(found: Identified) -> str:
+    """The same as JSON text, with a line break at its end."""
+    from bitfit_probe.rendering.as_json import json_text
+    from bitfit_probe.rendering.subjects.identification import identified_json
+
+    return json_text(identified_json(found))
 
 
 def inspection_to_text(found: Inspection, width: int = 80) -> str:
