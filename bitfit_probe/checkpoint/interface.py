@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,6 +128,8 @@ class Checkpoint:
     home
         The directory of config, tokenizer and trainer state, where `path` does not tell: a model that was
         named by its address.
+    packed
+        The tensors as the file has them, where packed weights among them were unpacked into `tensors`.
     still_chosen
         Whether the directory would still be read from these files, and not from others that came later.
     """
@@ -142,6 +144,7 @@ class Checkpoint:
     adapter: Adapter | None = None
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     home: Path | None = None
+    packed: Mapping[str, Tensor] | None = None
     still_chosen: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
     _beside: dict[str, File] = field(default_factory=dict, repr=False, compare=False)
 
@@ -149,6 +152,11 @@ class Checkpoint:
     def folder(self) -> Path:
         """The directory in which config, tokenizer and trainer state lie, if they do."""
         return self.home or (self.path if self.path.is_dir() else self.path.parent)
+
+    @property
+    def as_stored(self) -> Checkpoint:
+        """The same with the parts that the file holds in the place of unpacked weights."""
+        return self if self.packed is None else replace(self, tensors=self.packed, packed=None)
 
     @property
     def infos(self) -> tuple[Path, ...]:

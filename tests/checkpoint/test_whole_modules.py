@@ -13,10 +13,12 @@ import pytest
 import torch
 from support.builders import model
 
+import bitfit_probe
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.errors import AmbiguousError, CorruptError, UnsupportedError
 
 Same = Callable[[Checkpoint, dict[str, torch.Tensor]], None]
+RECORDED = Path(__file__).parents[1] / "formats" / "recorded" / "modules"
 LEGACY = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 
 
@@ -103,6 +105,24 @@ def test_the_names_and_values_are_those_of_the_state_dict(
     same(opened, tensors(module))
     assert list(opened.tensors) == list(tensors(module))
     assert [note for note in opened.notes if note.startswith("a whole module of class ")]
+
+
+@pytest.mark.parametrize("name", ["transformers", "hand-written", "like fairseq"])
+def test_a_module_beside_its_state_dict_is_identical(tmp_path: Path, name: str) -> None:
+    module = MODULES["bert" if name == "transformers" else name]()
+    state = save(tensors(module), tmp_path / "state.pt")
+    (found,) = bitfit_probe.diff(state, save(module, tmp_path / "model.pt")).comparisons
+    assert found.verdict == "identical"
+    assert (*found.unmatched_base, *found.unmatched_tuned) == ()
+
+
+@pytest.mark.parametrize("name", ["torchvision-vit", "torchvision-convnext", "timm-vit", "timm-efficientnet"])
+def test_so_are_those_of_libraries_that_are_not_installed(name: str) -> None:
+    """Written by `tests/formats/recorded/make_modules.py`; nothing of these libraries could be imported."""
+    (found,) = bitfit_probe.diff(RECORDED / f"{name}.safetensors", RECORDED / f"{name}.pt").comparisons
+    assert found.verdict == "identical"
+    assert (*found.unmatched_base, *found.unmatched_tuned) == ()
+    assert not {name.partition("-")[0]} & set(sys.modules)
 
 
 def test_parametrised_weights_have_the_state_dicts_names(tmp_path: Path, same: Same) -> None:

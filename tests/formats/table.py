@@ -15,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,13 @@ def _rows() -> Iterator[Format]:
     yield Format("torch.save (zip)", "torch", lambda f, s: write(f / "x.pt", s))
     yield Format("torch.save before 1.6", "torch", lambda f, s: write(f / "x.legacy", s))
     yield Format("torch.save of a whole module", "torch", whole)
+    for kind in ("timm-vit", "torchvision-vit"):
+        by, path = kind.partition("-")[0], f"modules/{kind}"
+        name, values = (
+            f"torch.save of a whole module of {by}",
+            partial(load_file, RECORDED / f"{path}.safetensors"),
+        )
+        yield Format(name, f"{by} (recorded)", recorded(f"{path}.pt"), only32, base=values)
     yield Format("torch.save of sparse tensors (needs torch)", "torch", sparse, only32)
     for kind, name in (
         ("bert-bias-all", "PEFT LoRA"),
@@ -464,6 +472,8 @@ TAIL = """
   element counts as moved only where it differs by more than a step of the quantiser, the way from its level
   to the farther neighbour times the scale of its block; so a base beside its own quantised form is
   `rounding-only`. Where both sides are packed alike, their bytes are compared and nothing is unpacked.
+  What quantising lost is listed a tensor. NF4 is unpacked at 230 MB/s of packed bytes a core
+  (`python -m benchmarks.unpacking`).
 - **GPTQ and AWQ** move weights by more than a step to keep the outputs (AWQ scales channels, too), so their
   matrices are compared with those of the same method alone; beside others they are `quantised`, not compared.
   Other packings may have been filled by GPTQ as well, which a file does not say: their matrices may then be

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -291,3 +293,51 @@ def test_a_tied_parameter_is_swapped_everywhere(tmp_path):
         moved = logits(network) - start
     expected = load_file(tuned / "model.safetensors")["cls.predictions.bias"] - before["cls.predictions.bias"]
     assert torch.allclose(moved[0, 0], expected, atol=1e-5)
+
+
+PACKED = Path(__file__).parents[1] / "formats" / "recorded" / "quantised"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nf4-double",
+        "bits8",
+        "compressed-nvfp4a16",
+        "compressed-fp8-block",
+        "gptq",
+        "awq",
+        "hqq-4",
+        "mlx-4",
+        "quanto-int8",
+    ],
+)
+def test_of_two_quantised_sides_packed_bytes_are_the_bases(tmp_path, name):
+    (weights,) = (PACKED / name).glob("*.safetensors")
+    base = load_file(weights)
+    bias = next(key for key in base if key.endswith(".bias"))
+    tuned = tmp_path / "tuned"
+    shutil.copytree(PACKED / name, tuned)
+    save_file(base | {bias: base[bias] + 0.5}, tuned / weights.name, {"format": "pt"})
+    patch = bp.extract_patch(PACKED / name, tuned, tmp_path / "patch.safetensors")
+    assert list(patch.tensors) == [bias]
+    bp.apply_patch(PACKED / name, patch.path, tmp_path / "again")
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert again.keys() == base.keys()
+    assert all(torch.equal(again[key], value) for key, value in load_file(tuned / weights.name).items())
+    assert bp.diff(tuned, tmp_path / "again").comparisons[0].verdict == "identical"
+    plain = save_file({bias: base[bias]}, tmp_path / "plain.safetensors")
+    assert plain is None
+    with pytest.raises(WrongBaseError):
+        bp.apply_patch(tmp_path / "plain.safetensors", patch.path, tmp_path / "other")
+
+
+def test_codes_that_moved_are_matrices_that_moved(tmp_path):
+    (weights,) = (PACKED / "nf4-double").glob("*.safetensors")
+    tensors = load_file(weights)
+    code = next(key for key in tensors if key.endswith("q_proj.weight"))
+    tensors[code] = tensors[code] ^ 1
+    shutil.copytree(PACKED / "nf4-double", tmp_path / "tuned")
+    save_file(tensors, tmp_path / "tuned" / weights.name)
+    with pytest.raises(NotBiasOnlyError, match="1 matrices"):
+        bp.extract_patch(PACKED / "nf4-double", tmp_path / "tuned", tmp_path / "patch.safetensors")

@@ -40,7 +40,8 @@ def unpacked(checkpoint: Checkpoint) -> Checkpoint:
         stood_for = found[name].tensor if name in found else tensor
         tensors.setdefault(stood_for.name, stood_for)
     kinds = Counter(packed.tensor.dtype.name for packed in {id(one): one for one in found.values()}.values())
-    return replace(checkpoint, format=f"{checkpoint.format} ({', '.join(kinds)})", tensors=tensors)
+    named = f"{checkpoint.format} ({', '.join(kinds)})"
+    return replace(checkpoint, format=named, tensors=tensors, packed=checkpoint.tensors)
 
 
 def _marked(checkpoint: Checkpoint) -> list[tuple[Scheme, str, str]]:

@@ -71,7 +71,7 @@ def verify_patch(base: str | Path, patch: str | Path) -> Patch:
 
 
 def _ready(base: str | Path, patch: str | Path) -> _Ready:
-    opened, ours = open_patch(patch), open_checkpoint(base)
+    opened, ours = open_patch(patch), open_checkpoint(base).as_stored
     opened.manifest.check_base(ours)
     tensors = {
         name: opened.tensors[name] if source is None else ours.tensors[source]

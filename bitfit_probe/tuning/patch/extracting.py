@@ -55,7 +55,8 @@ def extract_patch(
     BitfitProbeError
         A checkpoint can't be read, the two don't align, or `out` can't be written.
     """
-    out, ours, theirs = Path(out), open_checkpoint(base), open_checkpoint(tuned)
+    # Packed weights are taken by their parts: equal bytes are equal values, whatever they stand for.
+    out, ours, theirs = Path(out), open_checkpoint(base).as_stored, open_checkpoint(tuned).as_stored
     inputs = [path for side in (ours, theirs) for path in side.infos]
     refuse_overlap([out], inputs)
     before, after = entries_of(ours), entries_of(theirs)
