@@ -140,7 +140,7 @@ def _of_files(
         diff=as_diff(given),
         measured=tuple(measured),
         check=_checked(given) if options.check else None,
-        likeness=_likeness(pairs) if several else (),
+        likeness=_likeness(pairs) if several and pairs[0].base.adapter is None else (),
         trajectory=_trajectory(pairs) if several and options.trajectory else None,
         files=_hashes([pairs[0].base, *(pair.tuned for pair in pairs)]) if options.hashes else (),
         version=__version__,

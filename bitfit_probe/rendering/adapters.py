@@ -76,9 +76,12 @@ def _steps(comparison: Comparison) -> Iterator[str]:
     if turned:
         yield f"{turned:,} have the same ΔW by other factors"
     known = {row.name for row in modules}
-    others = [row for row in comparison.tensors if row.name not in known]
+    others = [row for row in comparison.tensors if row.name not in known and row.moved is not None]
     if others:
         yield f"{sum(bool(row.moved) for row in others):,} of {plural(len(others), 'other tensor')} moved"
+    unchecked = comparison.summary.judged_by["not-checked"]
+    if unchecked:
+        yield f"{plural(unchecked, 'tensor')} not checked"
     for which, items in (("first", comparison.unmatched_base), ("second", comparison.unmatched_tuned)):
         if items:
             yield f"{plural(len(items), 'tensor')} only in the {which}"

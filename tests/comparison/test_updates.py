@@ -197,3 +197,16 @@ def test_likeness_of_adapters_of_one_base_is_the_cosine_of_their_updates(tmp_pat
     assert np.array(found[None].cosine) == pytest.approx(np.array(expected), abs=1e-6)
     assert found["q"].cosine[0][2] == pytest.approx(1.0, abs=1e-6)
     assert found["v"].cosine[1] == (None, None, None)
+
+
+def test_biases_only_says_that_factors_were_not_checked(tmp_path):
+    pair = factors(24, 16, 4, 0)
+    a = write_lora(tmp_path / "a", {Q: pair})
+    (found,) = bp.diff(a, write_lora(tmp_path / "b", {Q: pair}), biases_only=True).comparisons
+    assert found.verdict == "adapter"  # not known to be the same
+    assert headline(found) == "Two adapters (LoRA of rank 4): 1 tensor not checked."
+
+
+def test_several_beside_an_adapter_are_not_likened_by_biases_that_they_lack(tmp_path):
+    paths = [write_lora(tmp_path / f"{at}", {Q: factors(24, 16, 4, at)}) for at in range(3)]
+    assert bp.report(*paths).likeness == ()

@@ -285,9 +285,11 @@ def judged(diff: Diff, comparison: Comparison) -> Iterator[tuple[str, str]]:
     counts = comparison.summary.judged_by
     ways = [f"{plural(counts[how], 'tensor')} {words}" for how, words in _JUDGED.items() if counts.get(how)]
     if comparison.base_adapter is not None:
-        rest = len(comparison.tensors) - len(comparison.updates)
-        ways = [f"{plural(len(comparison.updates), 'module')} by s·B·A, through the factors"]
-        ways += [f"{plural(rest, 'tensor')} by values"] if rest else []
+        updates = len(comparison.updates)
+        by_values = counts["compared"] - updates
+        ways = [f"{plural(updates, 'module')} by s·B·A, through the factors"] if updates else []
+        ways += [f"{plural(by_values, 'tensor')} by values"] if by_values else []
+        ways += [f"{plural(counts['not-checked'], 'tensor')} not checked"] if counts["not-checked"] else []
     source = _KNOWN.get(diff.architecture_known_from, diff.architecture_known_from)
     yield "judged", f"{', '.join(ways)}; architecture {diff.architecture} from {source}"
     if comparison.base_adapter is None:
