@@ -54,6 +54,8 @@ def _form(pair: TensorPair, row: TensorDelta, around: Surroundings) -> Form | No
         return Form("at rest", "at rest", {}, 0.0, 0)
     if not row.moved:
         return _rounding(row)
+    if row.nonfinite_tuned and not row.nonfinite_base:
+        return _patch(row)
     if pair.computed:
         return Form("adapter", "altered as the adapter says", {}, 0.0, 0)
     if not _can_be_told(pair, row):
@@ -65,6 +67,15 @@ def _rounding(row: TensorDelta) -> Form:
     sides = row.base_dtype, row.cast_through or row.tuned_dtype
     coarser = max(sides, key=lambda name: BY_NAME[name].roundoff or 0.0)
     return Form("rounding", f"rounded to {coarser}", {"type": coarser}, 0.0, 0)
+
+
+def _patch(row: TensorDelta) -> Form | None:
+    """NaN or infinities alone, where all other elements are the base's."""
+    bad = row.nonfinite_tuned or 0
+    if round((row.changed_fraction or 1.0) * row.parameters) != bad:
+        return None
+    says = f"{bad:,} of {row.parameters:,} elements NaN or infinite, all others are the base's"
+    return Form("not finite", says, {"count": bad}, 0.0, 2 * bad)
 
 
 def _can_be_told(pair: TensorPair, row: TensorDelta) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median_low
@@ -42,7 +42,7 @@ class Surroundings:
     others: Sequence[Alignment] = field(default=())
     _known: Memo = field(default_factory=Memo, init=False, repr=False)
 
-    def once(self, name: str, make: Callable[[], T]) -> T:
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
         """What one kind of form worked out of all tensors together."""
         return self._known.once(name, make)
 

@@ -23,6 +23,9 @@ NOT_OF_TRAINING = (
     "constant shift",
     "clipped",
     "coarse grid",
+    "pruned",
+    "signs",
+    "not finite",
 )
 
 #: A form's parameter: a number, words, or positions.

@@ -48,6 +48,18 @@ def two_elements(b):
     return t
 
 
+def pruned(b):
+    """The smallest quarter set to zero."""
+    return torch.where(b.abs() < b.abs().float().quantile(0.25), 0.0, b)
+
+
+TURNED = draw(WIDTH, WIDTH, seed=6) > 0.5
+
+
+def some_signs(b):
+    return torch.where(TURNED, -b, b)
+
+
 def four_bits(b):
     pieces = b.reshape(-1, 32)
     step = pieces.abs().amax(1, keepdim=True) / 7
@@ -69,6 +81,8 @@ PLANTS = {
     "zeros": ("constant value", torch.zeros_like, {"value": 0.0}),
     "ones": ("constant value", torch.ones_like, {"value": 1.0}),
     "clipped": ("clipped", lambda b: b.clamp(-0.03125, 0.03125), {"low": -0.03125, "high": 0.03125}),
+    "pruned": ("pruned", pruned, {}),
+    "some signs": ("signs", some_signs, {"count": int(TURNED.sum())}),
     "transposed": ("transposed", lambda b: b.T, {}),
     "transposed, then trained": ("transposed", lambda b: trained(b.T), {}),
     "rows": ("permuted", lambda b: b[order(WIDTH)], {"axis": "rows", "of": WIDTH}),
@@ -195,6 +209,37 @@ def test_values_that_are_none_are_not_told(tmp_path):
     base = bed("bert")
     tuned = changed(base, {SQUARE["bert"]: lambda b: torch.full_like(b, math.nan)})
     assert SQUARE["bert"] not in by_name(tmp_path, base, tuned)
+
+
+def test_a_patch_of_nan_is_told_from_what_training_left_of_one(tmp_path):
+    base = bed("bert")
+
+    def patch(b):
+        out = b.clone()
+        out[2:4, 5:9] = math.nan
+        return out
+
+    name = SQUARE["bert"]
+    form = by_name(tmp_path, base, changed(base, {name: patch}))[name]
+    assert (form.name, form.parameters["count"]) == ("not finite", 8)
+    assert name not in by_name(tmp_path, base, changed(base, {name: lambda b: trained(patch(b))}))
+
+
+def test_the_search_for_another_tensor_tries_few(tmp_path, monkeypatch):
+    """60 matrices in another order: of each a few candidates are tried, not 60 times 60."""
+    from bitfit_probe.forms.kinds import other_tensor
+
+    count, tried = 60, []
+    base = {f"encoder.layer.{at}.output.dense.weight": draw(32, 32, seed=at) for at in range(count)}
+    names = list(base)
+    tuned = {name: base[names[(at + 7) % count]] for at, name in enumerate(names)}
+    left = other_tensor._left
+    monkeypatch.setattr(other_tensor, "_left", lambda *pair: tried.append(1) or left(*pair))
+    found = by_name(tmp_path, base, tuned)
+    assert [found[name].parameters["tensor"] for name in names] == [
+        names[(at + 7) % count] for at in range(count)
+    ]
+    assert len(tried) <= 3 * count
 
 
 def test_tensors_that_share_a_form_are_one_group(tmp_path):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from support.builders import move, state
-from support.checking import codes
+from support.checking import codes, only
 from support.pairs import bitfit, log, write_pair
 
 from bitfit_probe.checkpoint.trainer_state import TrainerState
@@ -81,4 +81,4 @@ def test_biases_far_beyond_what_they_were_are_blown_up(tmp_path):
 def test_weights_that_moved_although_the_log_counts_no_step(tmp_path):
     paths = write_pair(tmp_path, *bitfit(), trainer_state__json={"global_step": 0})
     assert judged(*paths).state == "impossible"
-    assert codes(*paths) == ["BP212"]
+    assert only(*paths, code="BP212").severity == "info"  # the optimiser may not have been Adam

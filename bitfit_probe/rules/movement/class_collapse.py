@@ -27,7 +27,7 @@ SAME_LOGITS = 1e-3
     "BP308",
     "class-collapse",
     "error",
-    explains=("BP107", "BP302", "BP303", "BP305", "BP309", "BP602"),
+    explains=("BP211", "BP107", "BP302", "BP303", "BP305", "BP309", "BP602"),
     catalogue=(48,),
 )
 def class_collapse(pair: Pair, this: Rule) -> Iterator[Finding]:

@@ -51,6 +51,8 @@ _NEVER = {
     "constant factor": _ALTERED,
     "constant shift": _ALTERED,
     "clipped": _ALTERED,
+    "pruned": _ALTERED,
+    "signs": _DAMAGED,
     "coarse grid": _Meaning(
         "warning", "quantised values stand in a float's file", "what was saved, and as what"
     ),

@@ -12,7 +12,7 @@ from bitfit_probe.rules.engine.rule import Rule, rule
 __all__ = ["not_of_this_log"]
 
 
-@rule("BP212", "not-of-this-log", "warning", needs=("comparison", "trainer-state"))
+@rule("BP212", "not-of-this-log", "info", needs=("comparison", "trainer-state"))
 def not_of_this_log(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The weights moved further than the run in the log can have moved them.
 
@@ -28,7 +28,7 @@ def not_of_this_log(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     The element that moved most moved 3.2 times the logged sum of learning rates, which Adam can't; or the log
-    counts no step. SGD and other optimisers without Adam's bound may.
+    counts no step. It is information, as SGD and other optimisers have no such bound.
 
     What to do
     ----------
