@@ -12,7 +12,7 @@ from bitfit_probe.align.names import keyed, plain, translated
 from bitfit_probe.align.sides import Alignment, architectures, ties
 from bitfit_probe.architectures import Architecture
 from bitfit_probe.checkpoint import Checkpoint, Tensor
-from bitfit_probe.checkpoint.adapters import Adapter, Change, LowRank, lay_over, low_rank
+from bitfit_probe.checkpoint.adapters import Adapter, Change, ExpertsLowRank, LowRank, lay_over, low_rank
 from bitfit_probe.errors import NothingAlignsError, ShapesError, TargetsError
 from bitfit_probe.records import Unmatched
 
@@ -34,10 +34,11 @@ def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alig
     left, right = architectures(plain_base, changed, base, tuned)
     ours, theirs, renaming = keyed(plain_base, changed, left, right)
     keys = {item.name: key for key, item in theirs.items()}
+    altered = _by_expert({keys[name]: change for name, change in adapter.altered.items()}, ours, left)
     ours = ours | _tied_targets(ours, left, keys, adapter) if ties(base) else ours
     overlay = lay_over(
         ours,
-        {keys[name]: change for name, change in adapter.altered.items()},
+        altered,
         {keys[name]: tensor for name, tensor in adapter.stored.items()},
         inputs_first=bool(adapter.config.get("fan_in_fan_out")),
     )
@@ -45,6 +46,7 @@ def align_adapter(base: Checkpoint, tuned: Checkpoint, adapter: Adapter) -> Alig
     matcher.match_names()
     matcher.match_wrapped_heads()
     matcher.match_fused()
+    matcher.match_experts()
     if changed and not matcher.found:
         raise _no_target(base, tuned, changed, misfits=bool(overlay.misfits))
     matcher.match_unstored()
@@ -95,6 +97,22 @@ def _by_name(adapter: Adapter) -> dict[str, Tensor | LowRank]:
 
 def _tensors(changed: Mapping[str, Tensor | LowRank]) -> dict[str, Tensor]:
     return {key: one.update if isinstance(one, LowRank) else one for key, one in changed.items()}
+
+
+def _by_expert(
+    altered: dict[str, Change], ours: Mapping[str, Tensor], architecture: Architecture
+) -> dict[str, Change]:
+    """`altered`, with the change of all experts taken apart where the base stores each expert alone."""
+    out: dict[str, Change] = {}
+    for key, change in altered.items():
+        alone = {}
+        if isinstance(change, ExpertsLowRank):
+            change = replace(change, inputs_first=architecture.experts_inputs_first(change.name))
+            for expert, part, stored in architecture.experts(change.name, change.shape):
+                first = part.start - expert * change.shape[1]
+                alone[stored] = change.of(stored, expert, first, first + part.stop - part.start)
+        out |= alone if alone and key not in ours and alone.keys() <= ours.keys() else {key: change}
+    return out
 
 
 def _tied_targets(

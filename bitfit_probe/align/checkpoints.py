@@ -49,6 +49,7 @@ def align(base: Checkpoint, tuned: Checkpoint) -> Alignment:
     matcher.match_wrapped_heads()
     matcher.match_weight_norm()
     matcher.match_fused()
+    matcher.match_experts()
     if not matcher.found:
         raise _nothing(base, tuned, shared=bool(ours.keys() & theirs.keys()))
     notes = renaming

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class Names:
     architecture: Architecture
     tensors: dict[str, Tensor]
     ties: bool = True
+    _infos: dict[str, TensorInfo] = field(default_factory=dict, repr=False)
 
     def own(self, key: str) -> str:
         """The name that the architecture knows the tensor by."""
@@ -59,11 +60,18 @@ class Names:
 
     def info(self, key: str) -> TensorInfo:
         """Which place the tensor has in the architecture."""
-        return self.architecture.info(self.own(key), len(self.tensors[key].shape))
+        found = self._infos.get(key)
+        if found is None:
+            found = self._infos[key] = self.architecture.info(self.own(key), len(self.tensors[key].shape))
+        return found
 
     def parts(self, key: str) -> tuple[Part, ...]:
         """The parts of a fused tensor."""
         return self.architecture.parts(self.own(key), self.tensors[key].shape)
+
+    def experts(self, key: str) -> Iterator[tuple[int, Part, str]]:
+        """The matrices of each expert in a tensor of all, and their names where they are stored alone."""
+        return self.architecture.experts(self.own(key), self.tensors[key].shape)
 
     def split_names(self, key: str) -> dict[str, str]:
         """By role: the names that the parts of a fused tensor have where they are split."""
@@ -159,6 +167,21 @@ class Matcher:
                         split.pop(role_key)
                     self.found[pairs[0].base.name] = pairs
 
+    def match_experts(self) -> None:
+        """Pair a tensor that holds all experts of a layer with the other side's, an expert at a time."""
+        for swap in (False, True):
+            fused, split = (self.right, self.left) if swap else (self.left, self.right)
+            names = self.theirs if swap else self.ours
+            for key, tensor in list(fused.items()):
+                info = names.info(key)
+                for expert, part, stored in _each_alone(names.experts(key), tensor, split):
+                    whole, alone = tensor.part(part), split.pop(stored)
+                    base, tuned = (alone, whole) if swap else (whole, alone)
+                    own = replace(info, role=part.role, expert=expert)
+                    pair = TensorPair(base, tuned, own, None if swap else f"{part.role} of expert {expert}")
+                    self.found.setdefault(base.name, []).append(pair)
+                    fused.pop(key, None)
+
     def holds_biases_only(self) -> bool:
         """Whether the tuned side is a file of trained biases, perhaps with a head, and of nothing else."""
         kinds = {self.theirs.info(key).kind for key in self.theirs.tensors}
@@ -252,6 +275,18 @@ def _split_pairs(
         info = replace(names.info(key), role=role)
         one, two = windows[role], split[other]
         yield TensorPair(two, one, info, role) if swap else TensorPair(one, two, info, role)
+
+
+def _each_alone(
+    cut: Iterable[tuple[int, Part, str]], whole: Tensor, split: Mapping[str, Tensor]
+) -> list[tuple[int, Part, str]]:
+    """`cut`, where each of its matrices is there alone and of its shape; else nothing."""
+    found = []
+    for expert, part, stored in cut:
+        if stored not in split or split[stored].shape != whole.part(part).shape:
+            return []
+        found.append((expert, part, stored))
+    return found
 
 
 def _product(gain: Tensor, direction: Tensor) -> Tensor:

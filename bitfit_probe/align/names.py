@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -35,12 +36,18 @@ GAIN, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.
 _WEIGHT_NORM = {"weight_g": GAIN, "weight_v": DIRECTION}
 
 
+#: What only a name that wrappers or weight_norm touched can have in it.
+_TOUCHED = re.compile(r"module|orig_mod|_forward|base_|weight_[gv]")
+
+
 def unwrapped(name: str) -> str:
     """`name` without what wrappers added, in weight_norm's newer spelling.
 
     >>> unwrapped("module.encoder._orig_mod.layer.0.bias")
     'encoder.layer.0.bias'
     """
+    if not _TOUCHED.search(name):
+        return name
     name = name.removeprefix(_PEFT_PREFIX)
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if not parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,11 @@ class Architecture:
     def positions(self) -> Positions | None:
         """The tables that bound the length of a text; None where there are none, or not known."""
         return self._body.positions
+
+    @property
+    def extra_layers(self) -> str | None:
+        """The stack of layers beyond the number that config.json states; None where the family has none."""
+        return self._body.extra_layers
 
     @property
     def inputs_first(self) -> bool:
@@ -147,8 +152,11 @@ class Architecture:
             return heuristics.guess(parsed, ndim, self._body.stacks)
         entry = found.entry
         stack = self._body.stacks.get(entry.template.partition(".")[0])
+        if self._body.extra_layers and found.layer is not None:
+            layers = self.figure("layers")
+            stack = self._body.extra_layers if layers is not None and found.layer >= layers else stack
         kind = "buffer" if entry.is_buffer else kind_of(entry.role, parsed.leaf)
-        return TensorInfo(entry.role, found.layer, stack, kind)
+        return TensorInfo(entry.role, found.layer, stack, kind, found.expert)
 
     def parts(self, name: str, shape: tuple[int, ...]) -> tuple[Part, ...]:
         """Locate the parameters that a fused tensor holds.
@@ -208,6 +216,32 @@ class Architecture:
             return {}
         leaf = "" if found.leaf is None else f".{found.leaf}"
         return {role: found.fill(stored) + leaf for role, stored in layout.split.items()}
+
+    def experts_inputs_first(self, name: str) -> bool:
+        """Whether a tensor of all experts stores inputs before outputs."""
+        return self._body.experts_turned
+
+    def experts(self, name: str, shape: tuple[int, ...]) -> Iterator[tuple[int, Part, str]]:
+        """Locate the matrices of each expert in a tensor that holds those of all.
+
+        Yields
+        ------
+        tuple
+            The expert's number, where the matrix lies, and the canonical name that it has where it is stored
+            alone; nothing for a tensor of another kind.
+
+        Examples
+        --------
+        >>> from bitfit_probe.architectures import recognise
+        >>> name = "model.layers.0.mlp.experts.down_proj"
+        >>> [(part.start, stored) for _, part, stored in recognise([name]).experts(name, (2, 4, 8))]
+        [(0, 'layers.0.mlp.experts.0.down_proj.weight'), (4, 'layers.0.mlp.experts.1.down_proj.weight')]
+        """
+        found = self._body.find(Name(name))
+        layout = None if found is None else self._body.experts.get(found.entry.template)
+        if found is not None and layout is not None:
+            for expert, part, stored in layout.cut(shape):
+                yield expert, part, found.fill(stored).replace("{expert}", str(expert))
 
     def tied_to(self, name: str) -> str | None:
         """Name the tensor that shares its storage with this one when the model ties weights.

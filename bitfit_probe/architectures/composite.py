@@ -63,6 +63,18 @@ class Composite(Architecture):
         split = {} if part is None else self._members[part].split_names(name)
         return {role: f"{part.name}.{stored}" for role, stored in split.items() if part is not None}
 
+    def experts_inputs_first(self, name: str) -> bool:
+        """Whether a tensor of all experts stores inputs before outputs."""
+        part, _ = self._holders.of(name)
+        return part is not None and self._members[part].experts_inputs_first(name)
+
+    def experts(self, name: str, shape: tuple[int, ...]) -> Iterator[tuple[int, Part, str]]:
+        """Locate the matrices of each expert in a tensor that holds those of all."""
+        part, _ = self._holders.of(name)
+        if part is not None:
+            for expert, where, stored in self._members[part].experts(name, shape):
+                yield expert, where, f"{part.name}.{stored}"
+
     def tied_to(self, name: str) -> str | None:
         """Name the tensor that shares its storage with this one when the model ties weights."""
         part, _ = self._holders.of(name)

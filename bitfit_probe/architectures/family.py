@@ -19,14 +19,18 @@ A file under ``families/`` has these entries; all but the first two are optional
     [tied]             tensor -> tensor that it shares storage with when the model ties weights
     [figures]          name -> entries of config.json that may hold it, first one first
     [[fused]]          see :class:`~bitfit_probe.architectures.fused.Fused`
+    [[experts]]        see :class:`~bitfit_probe.architectures.fused.Experts`
+    experts_turned     whether tensors of all experts store inputs before outputs
+    extra_layers       stack of layers beyond the number that config.json states
     [classifier]       see :class:`Classifier`
     [positions]        see :class:`Positions`
     [[model_parts]]    see :class:`ModelPart`; a family with these has no entries of its own
     inputs_first       whether linear layers store their inputs first
     tokenizer          how the usual tokenizer cuts words, where that is ``word pieces``
 
-``{layer}`` stands for the layer's number, ``{n}`` and ``{m}`` for numbers that count something else. A table
-inside ``[modules]``, ``[tensors]`` or ``[aliases]`` is a common beginning of its entries.
+``{layer}`` stands for the layer's number, ``{expert}`` for the expert's, ``{n}`` and ``{m}`` for numbers that
+count something else. A table inside ``[modules]``, ``[tensors]`` or ``[aliases]`` is a common beginning of
+its entries.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from bitfit_probe.architectures.fused import Fused
+from bitfit_probe.architectures.fused import Experts, Fused
 from bitfit_probe.architectures.names import Name, Tail, tails
 from bitfit_probe.architectures.roles import NORM_ROLES
 
@@ -85,11 +89,13 @@ class Entry:
         """Give the placeholders their numbers; None where a literal number differs."""
         if len(numbers) < len(self.numbered):
             return None
-        own = numbers[len(numbers) - len(self.numbered) :]
-        pairs = list(zip(self.numbered, own, strict=True))
-        if any(not token.startswith("{") and token != number for token, number in pairs):
-            return None
-        return {token: number for token, number in pairs if token.startswith("{")}
+        found = {}
+        for token, number in zip(reversed(self.numbered), reversed(numbers), strict=False):
+            if token[0] == "{":
+                found[token] = number
+            elif token != number:
+                return None
+        return found
 
 
 class Found(NamedTuple):
@@ -103,7 +109,15 @@ class Found(NamedTuple):
     @property
     def layer(self) -> int | None:
         """Number of the layer."""
-        number = self.numbers.get("{layer}")
+        return self._number("{layer}")
+
+    @property
+    def expert(self) -> int | None:
+        """Number of the expert."""
+        return self._number("{expert}")
+
+    def _number(self, token: str) -> int | None:
+        number = self.numbers.get(token)
         return None if number is None else int(number)
 
     def fill(self, template: str) -> str:
@@ -211,6 +225,9 @@ class Family:
     tied: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fused: Mapping[str, tuple[Fused, ...]] = field(default_factory=dict)
+    experts: Mapping[str, Experts] = field(default_factory=dict)
+    experts_turned: bool = False
+    extra_layers: str | None = None
     key_bias_cancels: bool | None = None
     key_bias_unless: Mapping[str, bool | str] | None = None
     classifier: Classifier | None = None
@@ -311,6 +328,9 @@ def load_family(name: str) -> Family:
         tied=table.get("tied", {}),
         figures={key: tuple(entries) for key, entries in table.get("figures", {}).items()},
         fused=_layouts(table.get("fused", [])),
+        experts={row["tensor"]: Experts(tuple(row["split"].items())) for row in table.get("experts", ())},
+        experts_turned=table.get("experts_turned", False),
+        extra_layers=table.get("extra_layers"),
         key_bias_cancels=table.get("key_bias_cancels"),
         key_bias_unless=table.get("key_bias_unless"),
         classifier=_table(Classifier, table["classifier"]) if "classifier" in table else None,

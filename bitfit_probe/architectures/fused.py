@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bitfit_probe.records import Part
 
-__all__ = ["Fused", "figure", "holds"]
+__all__ = ["Experts", "Fused", "figure", "holds"]
 
 #: A number, or the name of a figure that the configuration gives.
 Figure = int | str
@@ -78,6 +78,31 @@ class Fused:
             parts.append(Part(role, view, axis, start, start + count * unit))
             start += count * unit
         return tuple(parts)
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A tensor that holds the same matrices of all experts: ``(experts, rows of all of them, …)``.
+
+    Attributes
+    ----------
+    split
+        Role and canonical name of each matrix of an expert where it is stored alone, in the order of their
+        rows, of which each has as many.
+    """
+
+    split: tuple[tuple[str, str], ...]
+
+    def cut(self, shape: tuple[int, ...]) -> Iterator[tuple[int, Part, str]]:
+        """Each expert's number, where its matrices lie in a tensor of that shape, and their names."""
+        rows = shape[1] // len(self.split) if len(shape) > 1 else 0
+        if not rows or shape[1] % len(self.split):
+            return
+        view = (shape[0] * shape[1], *shape[2:])
+        for expert in range(shape[0]):
+            for at, (role, stored) in enumerate(self.split):
+                start = expert * shape[1] + at * rows
+                yield expert, Part(role, view, 0, start, start + rows), stored
 
 
 def _resolve(value: Figure, figures: Mapping[str, int]) -> int:

@@ -65,7 +65,10 @@ class Name:
 
     def head(self, count: int) -> str:
         """Give the first `count` components with the dot behind them."""
-        return "".join(f"{part}." for part in self.text.split(".", count)[:count])
+        end = -1
+        for _ in range(count):
+            end = self.text.find(".", end + 1)
+        return self.text[: end + 1]
 
 
 def tails(shape: str) -> Iterator[Tail]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from math import prod
 
 from bitfit_probe.align import Alignment, unwrapped
-from bitfit_probe.architectures import Composite
+from bitfit_probe.architectures import Architecture, Composite
 from bitfit_probe.comparison.verdict import judge
 from bitfit_probe.records import ModelPart, TensorDelta, TensorInfo, Unmatched
 
 __all__ = ["model_parts", "without_gradient"]
+
+#: What layers that predict further tokens are beside.
+_MAIN = "language_model"
 
 LowRank = Callable[[Sequence[TensorDelta]], bool]
 
@@ -55,8 +58,6 @@ def model_parts(
         Whether the changes of given rows are of low rank; None where no verdict is asked for.
     """
     known = alignment.architecture
-    if not isinstance(known, Composite):
-        return ()
     shares: dict[str, _Share] = {}
     for row in rows:
         _share(shares, row.info).rows.append(row)
@@ -64,6 +65,11 @@ def model_parts(
         _share(shares, item.info).base.append(item)
     for item in alignment.unmatched_tuned:
         _share(shares, item.info).tuned.append(item)
+    extra = known.extra_layers in shares
+    if not isinstance(known, Composite) and not extra:
+        return ()
+    if extra:  # what they stand behind has no name of its own
+        shares[_MAIN] = shares.pop("", _Share())
     shares.pop("", None)
     found = [_part(name, share, known, still, low_rank) for name, share in shares.items()]
     return tuple(sorted(found, key=lambda part: -part.base_parameters))
@@ -74,9 +80,9 @@ def _share(shares: dict[str, _Share], info: TensorInfo) -> _Share:
 
 
 def _part(
-    name: str, share: _Share, known: Composite, still: Mapping[str, str], low_rank: LowRank | None
+    name: str, share: _Share, known: Architecture, still: Mapping[str, str], low_rank: LowRank | None
 ) -> ModelPart:
-    own = known.members.get(name)
+    own = known.members.get(name) if isinstance(known, Composite) else known
     live = [row for row in share.rows if row.name not in still]
     read = [row for row in share.rows if row.judged_by in ("compared", "checksum")]
     compared = sum(row.parameters for row in share.rows if row.judged_by != "not-checked")

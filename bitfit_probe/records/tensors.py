@@ -28,12 +28,15 @@ class TensorInfo:
     kind
         What the tensor is to a training method. Norm biases are ``bias``, norm scales are ``norm``;
         everything of a task or language-model head is ``head``.
+    expert
+        Number of the expert in a mixture of them; None outside of experts, and where one tensor holds all.
     """
 
     role: str | None
     layer: int | None
     stack: str | None
     kind: Kind
+    expert: int | None = None
 
 
 @dataclass(frozen=True)

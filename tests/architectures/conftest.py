@@ -42,6 +42,19 @@ SOUND = BERT | {
 }
 DEBERTA = BERT | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 WHISPER = BART | {"num_mel_bins": 8, "max_source_positions": 16, "max_target_positions": 16}
+LATENT = {
+    "n_routed_experts": 4,
+    "moe_intermediate_size": 8,
+    "n_group": 1,
+    "topk_group": 1,
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 4,
+    "v_head_dim": 4,
+    "head_dim": 4,
+    "first_k_dense_replace": 1,
+}
 BIASED = {"attention_bias": True, "mlp_bias": True}
 
 
@@ -173,6 +186,24 @@ def rows() -> Iterator[Row]:
     for kind, stem in {"bart": "Bart", "mbart": "MBart"}.items():
         tasks = f"ForConditionalGeneration {text} {causal}"
         yield from family("bart", kind, stem, tasks, BART)
+    experts = LLAMA | {"num_experts_per_tok": 2}
+    listed, local = (
+        experts | {"num_experts": 4, "moe_intermediate_size": 8},
+        experts | {"num_local_experts": 4},
+    )
+    shared = listed | {"shared_expert_intermediate_size": 8}
+    yield from family(
+        "mixtral", "mixtral", "Mixtral", causal, local, bare_by_names="qwen_moe", task_by_names="qwen_moe"
+    )
+    yield from family("qwen_moe", "qwen2_moe", "Qwen2Moe", f"{causal} {text}", shared)
+    yield from family("qwen_moe", "qwen3_moe", "Qwen3Moe", causal, listed)
+    yield from family("qwen_moe", "olmoe", "Olmoe", causal, listed)
+    yield from family("gpt_oss", "gpt_oss", "GptOss", f"{causal} {text}", local)
+    yield from family("granitemoe", "granitemoe", "GraniteMoe", causal, local)
+    yield from family("granitemoe", "granitemoeshared", "GraniteMoeShared", causal, local)
+    latent = experts | LATENT
+    yield from family("deepseek", "deepseek_v2", "DeepseekV2", causal, latent)
+    yield from family("deepseek", "deepseek_v3", "DeepseekV3", f"{causal} {text}", latent)
     xlnet = {"d_model": 16, "n_layer": 3, "n_head": 4, "d_inner": 24, "vocab_size": 40}
     yield from family("xlnet", "xlnet", "XLNet", f"LMHeadModel {text}", xlnet)
 

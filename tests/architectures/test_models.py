@@ -10,7 +10,7 @@ from support import composites
 from bitfit_probe.architectures import ROLES, Architecture, recognise
 
 #: Biases that are no module's ``bias``.
-LOOSE_BIASES = ("q_bias", "v_bias", "r_w_bias", "r_r_bias", "r_s_bias")
+LOOSE_BIASES = ("proj_bias", "router.bias", "q_bias", "v_bias", "r_w_bias", "r_r_bias", "r_s_bias")
 
 #: CLIP's projections are trained with the towers, and the whole model counts them to its body.
 SHARED_SPACE = {"text_projection.weight", "visual_projection.weight"}
@@ -25,8 +25,6 @@ NO_CLASS = {
     "llava_qwen",
     "phi3_v",
     "phi4mm",
-    "qwen3_vl_moe",
-    "qwen3_vl_moe_vision",
     "speech-encoder-decoder",
     "vision-encoder-decoder",
 }

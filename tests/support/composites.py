@@ -122,6 +122,15 @@ def composed() -> list[Composed]:
             {"text_config": TEXT | ROTARY, "vision_config": QWEN3},
         ),
         (
+            "Qwen3VLMoe",
+            "qwen3_vl",
+            visual | {"language_model": "qwen_moe"},
+            {
+                "text_config": {**TEXT, **ROTARY, "num_experts": 4, "moe_intermediate_size": 32},
+                "vision_config": QWEN3,
+            },
+        ),
+        (
             "Idefics2",
             "idefics3",
             CLIP_LLAMA | {"resampler": "llama"},

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
-from bitfit_probe.checkpoint.adapters.lora import LowRank
+from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.adapters.parts import Parts, all_there, changes_of, is_part
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor

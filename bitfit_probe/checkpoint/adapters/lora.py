@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bitfit_probe.checkpoint.adapters.experts import ExpertsLowRank, parameter_of
 from bitfit_probe.checkpoint.adapters.interface import Changes, not_read
+from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.adapters.parts import looked_up
 from bitfit_probe.checkpoint.adapters.patterns import NamePatterns
 from bitfit_probe.checkpoint.interface import Adapter, Change
@@ -23,7 +24,7 @@ from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import AmbiguousError, UnsupportedError
 
-__all__ = ["PEFT_TYPE", "LowRank", "changes", "label", "low_rank", "matches"]
+__all__ = ["PEFT_TYPE", "changes", "label", "low_rank", "matches"]
 
 PEFT_TYPE = "LORA"
 
@@ -38,7 +39,6 @@ _OTHER_VARIANTS = (
     "layer_replication",
     "megatron_config",
     "monteclora_config",
-    "target_parameters",
     "use_bdlora",
     "use_qalora",
     "velora_config",
@@ -47,115 +47,8 @@ _OTHER_VARIANTS = (
 _NEVER_MERGED = ("alora_invocation_tokens", "arrow_config")
 #: Initialisations that take the first factors out of the base's weights.
 _CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
-_ROWS = 256
 #: Beyond any that means something; what is larger would overflow in the products.
 _LARGEST_ALPHA = 1_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class LowRank:
-    """A matrix that gets s·B·A added, and with DoRA a new length for each output.
-
-    Attributes
-    ----------
-    name
-        Name of the altered tensor in the tuned model.
-    a, b
-        The factors as stored: shapes (r, in …) and (out, r …).
-    scale
-        s: alpha / r, or alpha / √r for rsLoRA.
-    magnitude
-        DoRA's magnitudes, one an output, or None (Liu et al. 2024, eq. 5).
-    embedding
-        Whether it is an embedding, of which the rows are the inputs.
-    """
-
-    name: str
-    a: Tensor
-    b: Tensor
-    scale: float
-    magnitude: Tensor | None = None
-    embedding: bool = False
-
-    @property
-    def rank(self) -> int:
-        """The number of rows of A."""
-        return self.a.shape[0]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the matrix, outputs first."""
-        return (self.b.shape[0], *self.a.shape[1:])
-
-    @property
-    def vectors(self) -> Mapping[str, Tensor]:
-        """DoRA's magnitudes."""
-        name = self.name.removesuffix("weight") + "lora_magnitude_vector"
-        return {} if self.magnitude is None else {name: replace(self.magnitude, name=name)}
-
-    @property
-    def update(self) -> Tensor:
-        """s·B·A, outputs first, computed by rows."""
-        return computed(self.name, self.shape, self.rows)
-
-    def tuned(self, base: Tensor, *, in_out: bool) -> Tensor:
-        """What `base` becomes; see `Change`."""
-        swapped = self.swapped(base.shape, in_out)
-
-        def rows(start: int, stop: int) -> Float64:
-            with np.errstate(all="ignore"):  # what runs over is a finding, not a warning
-                weight = self._sum(base, swapped, start, stop)
-                return (
-                    weight if self.magnitude is None else weight * self._factors(base, swapped, start, stop)
-                )
-
-        return computed(self.name, base.shape, rows)
-
-    def swapped(self, shape: tuple[int, ...], in_out: bool) -> bool:
-        """Whether the matrix is stored with its inputs first."""
-        flat = (*shape[:1], math.prod(shape[1:]))  # some methods store a convolution's factors as matrices
-        plain, turned = self.shape in (shape, flat), shape == self.shape[::-1] and len(shape) == 2
-        if not plain and not turned:
-            raise ValueError(f"{self.name}: factors for {self.shape}, the base has {shape}")
-        return turned and (self.embedding or in_out or not plain)
-
-    def rows(self, start: int, stop: int, *, swapped: bool = False) -> Float64:
-        """Rows of s·B·A, or of its transpose."""
-        a, b = factors(self)
-        delta: Float64 = a[:, start:stop].T @ b.T if swapped else b[start:stop] @ a
-        delta *= self.scale
-        return delta
-
-    def _sum(self, base: Tensor, swapped: bool, start: int, stop: int) -> Float64:
-        delta = self.rows(start, stop, swapped=swapped)
-        delta += rows_of(base, start, stop)
-        return delta
-
-    def _factors(self, base: Tensor, swapped: bool, start: int, stop: int) -> Float64:
-        """Magnitude over length, for each row or for each column."""
-        assert self.magnitude is not None
-        magnitude = self.magnitude.values().reshape(-1)
-        if swapped:
-            return (magnitude / _column_norms(self, base))[np.newaxis]
-        norms = np.linalg.norm(self._sum(base, swapped, start, stop), axis=1)
-        scale: Float64 = magnitude[start:stop] / norms
-        return scale[:, np.newaxis]
-
-
-@lru_cache(maxsize=2)
-def factors(change: LowRank) -> tuple[Float64, Float64]:
-    """A and B in float64 as matrices, shapes (r, in) and (out, r); kept while rows of one tensor are read."""
-    return change.a.values().reshape(change.rank, -1), change.b.values().reshape(-1, change.rank)
-
-
-@lru_cache(maxsize=2)
-def _column_norms(change: LowRank, base: Tensor) -> Float64:
-    total = np.zeros(base.shape[1])
-    for start in range(0, base.shape[0], _ROWS):
-        block = change._sum(base, True, start, min(start + _ROWS, base.shape[0]))
-        total += np.sum(block * block, axis=0)
-    norms: Float64 = np.sqrt(total)
-    return norms
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +139,11 @@ def changes(tensors: Mapping[str, Tensor], config: Mapping[str, Any], path: Path
     alphas, ranks = (NamePatterns(config.get(key)) for key in ("alpha_pattern", "rank_pattern"))
     misranked = {}
     for module, parts in modules.items():
+        parameter = parameter_of(module, modules, config)
+        if parameter is not None and parts.keys() == {"A", "B"}:
+            experts = _experts(parameter, parts, config, (alphas, ranks), path)
+            altered[experts.name] = experts
+            continue
         change = _low_rank(module, parts, config, alphas, path)
         if change is None:
             incomplete.append(module)
@@ -282,6 +180,25 @@ def _low_rank(
         return None
     scale = _scale(module, a.shape[0], config, alphas, path)
     return LowRank(f"{module}.weight", a, b, scale, parts.get("m"), embedding)
+
+
+def _experts(
+    name: str,
+    parts: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    patterns: tuple[NamePatterns, NamePatterns],
+    path: Path,
+) -> Change:
+    """The change of a parameter: of one matrix an expert, or of one that stands alone."""
+    alphas, ranks = patterns
+    a, b = parts["A"], parts["B"]
+    rank = looked_up(ranks, "rank_pattern", name, config.get("r"), path)
+    fits = isinstance(rank, int) and rank > 0 and a.shape and not a.shape[0] % rank
+    if not fits or len(a.shape) != 2 or len(b.shape) != 2 or b.shape[1] != a.shape[0]:
+        raise not_read(f"the factors of {name!r} have shapes that its rank does not explain", path)
+    scale = _scale(name, rank, config, alphas, path)
+    alone = a.shape[0] == rank
+    return LowRank(name, a, b, scale) if alone else ExpertsLowRank(name, a, b, rank, scale)
 
 
 def _scale(module: str, rank: int, config: Mapping[str, Any], alphas: NamePatterns, path: Path) -> float:

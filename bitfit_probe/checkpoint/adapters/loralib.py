@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bitfit_probe.checkpoint.adapters.interface import Changes
-from bitfit_probe.checkpoint.adapters.lora import LowRank
+from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.computed import Float64, computed
 from bitfit_probe.checkpoint.storage.tensor import Tensor

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.checkpoint.adapters.interface import Changes
-from bitfit_probe.checkpoint.adapters.lora import LowRank
+from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import UnsupportedError

@@ -19,8 +19,10 @@ __all__ = ["CONFIG", "as_adapter", "is_adapter"]
 
 CONFIG = "adapter_config.json"
 _PREFIX = "base_model.model."
-#: What peft's wrappers leave in the names of whole tensors.
-_WRAPPED = re.compile(r"\.(?:base_layer|modules_to_save(?:\.default)?|original_module)(?=\.)")
+#: What peft's wrappers leave in the names of whole tensors. Wrappers of parameters stand in each other.
+_WRAPPED = re.compile(
+    r"\.(?:base_layer(?!(?:\.base_layer)*\.lora_)|modules_to_save(?:\.default)?|original_module)(?=\.)"
+)
 
 
 #: Methods that put tokens, states or layers beside the weights.
