@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from bitfit_probe.checkpoint.model_card import CARD, read_card
 from bitfit_probe.checkpoint.parsing.bounded_json import MAX_BYTES, parse
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.checkpoint.tokenizer_files import Tokenizer, read_tokenizer
@@ -178,6 +179,11 @@ class Checkpoint:
     def tokenizer(self) -> Tokenizer:
         """What the tokenizer's files beside the weights say; an empty one where there are none."""
         return read_tokenizer(self.folder, self.read_json)
+
+    @cached_property
+    def card(self) -> Mapping[str, tuple[str, ...]]:
+        """The front matter of the README.md beside the weights, words by key; empty where there is none."""
+        return read_card(self.folder / CARD)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON object that lies beside the weights, such as ``trainer_state.json``."""

@@ -15,7 +15,7 @@ STATES: tuple[State, ...] = ("broken", "untold", "kept")
 #: What it is about; a broken one is the finding of a rule of that topic.
 Topic = Literal[
     "layers", "parameters", "ends", "shapes", "class", "settings", "type", "quantisation", "index",
-    "adapter", "tokenizer", "labels", "facts", "values",
+    "adapter", "tokenizer", "labels", "files", "facts", "values",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
+from bitfit_probe.checkpoint.model_card import CARD
 from bitfit_probe.checkpoint.trainer_state import TrainerState
 from bitfit_probe.pair import Pair
 
@@ -17,7 +18,6 @@ Method = Literal["bitfit", "lora", "full"]
 
 #: Files beside the weights in which trainers say what they trained; our own `tune` writes run.json.
 _RUN_FILES = ("run.json", "training_config.json", "train_config.json", "config.json")
-_MODEL_CARD, _MOST_OF_A_CARD = "README.md", 1 << 14
 _METHOD_KEYS = ("method", "tuning_method", "peft_type", "finetuning_type", "train_method")
 _BITFIT = re.compile(r"bit[-_ ]?fit|bias[-_ ]?only", re.IGNORECASE)
 
@@ -34,23 +34,12 @@ def claimed_method(checkpoint: Checkpoint) -> tuple[Method, str] | None:
             method = _method(text)
             if method:
                 return method, file
-    for tag in _tags(checkpoint.folder / _MODEL_CARD):
+    for tag in checkpoint.card.get("tags", ()):
         if method := _method(tag):
-            return method, _MODEL_CARD
+            return method, CARD
     if _BITFIT.search(checkpoint.path.name) or _BITFIT.search(checkpoint.folder.name):
         return "bitfit", "its name"
     return None
-
-
-def _tags(card: Path) -> tuple[str, ...]:
-    """The tags in the front matter of a model card."""
-    try:
-        with card.open(encoding="utf-8", errors="replace") as file:
-            begun, _, rest = file.read(_MOST_OF_A_CARD).partition("---")
-    except OSError:
-        return ()
-    matter = rest.partition("\n---")[0] if not begun.strip() else ""
-    return tuple(line.strip(" -\"'") for line in matter.split("\n") if line.lstrip().startswith("- "))
 
 
 def _claims(path: Path) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def test_a_second_file_of_other_tensors_is_said_and_both_are_named(tmp_path: Pat
     path = saved(tmp_path)
     torch.save(state("bert") | {"more.weight": torch.ones(2)}, path / "pytorch_model.bin")
     found = bp.inspect(path)
-    assert broken(path) == {"facts": "warning"}
+    assert broken(path) == {"files": "warning"}
     assert (found.files, found.checkpoint.unread) == (("model.safetensors",), ("pytorch_model.bin",))
 
 

@@ -23,7 +23,7 @@ def promises(case: Case) -> Iterator[Promise]:
             continue  # an index whose shards are gone is none
         differ = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
         yield Promise(
-            "facts",
+            "files",
             path.name,
             f"the tensors of {case.tuned.files[0].path.name}, which is read",
             f"{plural(len(differ), 'tensor')} in one of them only or of another shape"

@@ -20,7 +20,7 @@ GARBAGE = 1e3
 _MOST = 1 << 22
 
 
-@rule("BP404", "head-resized", "error", explains=("BP307", "BP308"), catalogue=(19,))
+@rule("BP404", "head-resized", "error", explains=("BP307", "BP308", "BP715"), catalogue=(19,))
 def head_resized(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The head was resized away from its labels, or rows of it are garbage.
 

@@ -27,7 +27,7 @@ _LAST = re.compile(
 _GENERIC = re.compile(r"LABEL_\d+")
 
 
-@rule("BP406", "label-map", "error", explains=("BP711",), catalogue=(21,))
+@rule("BP406", "label-map", "error", explains=("BP711", "BP715"), catalogue=(21,))
 def label_map(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The label map does not fit the head, contradicts itself, or names nothing.
 

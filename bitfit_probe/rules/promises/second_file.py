@@ -36,4 +36,4 @@ def second_file(pair: Pair, this: Rule) -> Iterator[Finding]:
     ----------
     huggingface/diffusers#14769
     """
-    yield from broken(pair, this, "facts")
+    yield from broken(pair, this, "files")
