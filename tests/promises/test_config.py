@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.builders import MODELS, State, config_of, move, state, write
 from support.checking import run_rules
+from transformers import LlamaForCausalLM
 
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.promises import Case, promises_of
@@ -154,7 +155,13 @@ def test_a_decoder_with_the_head_of_an_encoder(tmp_path: Path) -> None:
 
 def test_two_tables_of_other_values_where_config_ties_them(tmp_path: Path) -> None:
     (finding,) = broken(pair(tmp_path, "llama", tie_word_embeddings=True), "BP703")
-    assert finding.subjects == ("lm_head.weight",)
+    assert (finding.severity, finding.subjects) == ("warning", ("lm_head.weight",))
+
+
+def test_transformers_keeps_tables_of_other_values_apart(tmp_path: Path) -> None:
+    _, tuned = pair(tmp_path, "llama", tie_word_embeddings=True)
+    loaded = LlamaForCausalLM.from_pretrained(tuned)
+    assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
 
 
 def test_sizes_that_config_does_not_state(tmp_path: Path) -> None:

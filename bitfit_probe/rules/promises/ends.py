@@ -24,7 +24,8 @@ def ends(pair: Pair, this: Rule) -> Iterator[Finding]:
     Why it matters
     --------------
     Loaders draw a head that they don't find by name at random and drop the one that is there: the model
-    guesses, differently on each load. A tied table replaces the trained one.
+    guesses, differently on each load. Where config.json ties two tables that
+    differ, transformers 5 keeps both and warns; version 4 and vLLM take the input table twice.
 
     How it is recognised
     --------------------
