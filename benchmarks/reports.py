@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import broken, materials
 from bitfit_probe import sample
 from bitfit_probe.api.report import report as report_of
+from bitfit_probe.records.options import ReportOptions
 from bitfit_probe.rendering import report_to_html, report_to_markdown
 from bitfit_probe.tuning.patch import apply_patch
 
@@ -93,7 +94,7 @@ def build(name: str) -> dict[str, str] | None:
     if not all(path.exists() for path in case.values()):
         return None
     with staged(case) as paths:
-        report = report_of(*paths)
+        report = report_of(*paths, options=ReportOptions(date=""))  # a clone's files are as old as the clone
         return {"report.html": report_to_html(report), "report.md": report_to_markdown(report)}
 
 

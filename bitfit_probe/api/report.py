@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +18,13 @@ from bitfit_probe.api.diagnose import diagnosed
 from bitfit_probe.api.progress import Progress, part
 from bitfit_probe.api.task import with_recommendation
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
-from bitfit_probe.comparison import Progress as Counter
+from bitfit_probe.checkpoint.trainer_state import finite
+from bitfit_probe.comparison import Progress as Told
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.pair import Pair, Reading
 from bitfit_probe.records import Check
 from bitfit_probe.records.options import DiagnoseOptions, ReportOptions
-from bitfit_probe.records.report import Measured, Report
+from bitfit_probe.records.report import Measured, Report, Run
 from bitfit_probe.version import __version__
 
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ def report(
     if options.recommend:
         with contextlib.suppress(DataError, ModelError):  # a base without tokenizer, say: it stays unsaid
             found = with_recommendation(found, pairs, examples, progress=progress)
-    return found
+    return replace(found, data=examples.path, rows=len(examples))
 
 
 def demo() -> Report:
@@ -109,7 +113,7 @@ def demo() -> Report:
     """
     from bitfit_probe import sample
 
-    options = ReportOptions(by=(), spectra=False, hashes=False, check=False)
+    options = ReportOptions(by=(), spectra=False, hashes=False, check=False, date="")
     found = report(sample.base_path(), sample.tuned_path(), options=options)
     diff = found.diff
     comparisons = [
@@ -129,7 +133,7 @@ def _examples(data: str | Path | TaskData | None, columns: Columns | None) -> Ta
 
 
 def _of_files(
-    given: Sequence[Pair], pairs: Sequence[Pair], options: ReportOptions, progress: Counter | None
+    given: Sequence[Pair], pairs: Sequence[Pair], options: ReportOptions, progress: Told | None
 ) -> Report:
     """What the files alone tell of those pairs among the given ones that could be compared."""
     adapter = options.adapter if options.spectra else None
@@ -144,6 +148,7 @@ def _of_files(
         trajectory=_trajectory(pairs) if several and options.trajectory else None,
         files=_hashes([pairs[0].base, *(pair.tuned for pair in pairs)]) if options.hashes else (),
         version=__version__,
+        date=_newest(pairs) if options.date is None else options.date,
     )
     for pair in pairs:
         pair.check_unchanged()
@@ -155,7 +160,7 @@ def _measured(
     pairs: Sequence[Pair],
     options: ReportOptions,
     updates: Alignment | None,
-    progress: Counter | None,
+    progress: Told | None,
 ) -> Measured:
     from bitfit_probe.forms import forms_of_pair
     from bitfit_probe.measures.ranking import rank
@@ -165,12 +170,33 @@ def _measured(
     of_a_model = pair.base.adapter is None
     forms = forms_of_pair(pair, pairs) if of_a_model else None
     enough = adequacy_of(pair) if of_a_model else None
+    known = Measured(rankings, enough, forms=forms, run=_run(pair))
     if not options.spectra:
-        return Measured(rankings, enough, forms=forms)
+        return known
     from bitfit_probe.measures.spectra import left_out, spectra
 
     found = spectra(pair.alignment, pair.comparison, adapter=updates, progress=progress)
-    return Measured(rankings, enough, found, no_spectrum=left_out(pair.comparison), forms=forms)
+    return replace(known, spectra=found, no_spectrum=left_out(pair.comparison))
+
+
+def _run(pair: Pair) -> Run:
+    """The log beside the tuned weights, and what these take on the disk."""
+    sizes: Counter[str] = Counter()
+    for tensor in pair.tuned.tensors.values():
+        sizes[tensor.dtype.name] += math.prod(tensor.shape)
+    log, dtype = pair.trainer_state, max(sizes, key=lambda name: sizes[name], default="")
+    size = sum(file.size for file in pair.tuned.files)
+    if log is None:
+        return Run(bytes=size, dtype=dtype)
+    series = (finite(log.losses), log.eval_losses, finite(log.rates))
+    return Run(log.steps, log.highest_rate, *series, bytes=size, dtype=dtype)
+
+
+def _newest(pairs: Sequence[Pair]) -> str:
+    """The day on which the newest file of weights was written; empty where all come from afar."""
+    files = [file for pair in pairs for side in (pair.base, pair.tuned) for file in side.files]
+    times = [file.path.stat().st_mtime for file in files if file.path.exists()]
+    return datetime.fromtimestamp(max(times), timezone.utc).date().isoformat() if times else ""
 
 
 def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:

@@ -88,6 +88,8 @@ class ReportOptions:
         With data: say how far the task is, and which method it asks for, as `recommend` does.
     diagnose
         With data: say how good the models are and which step would make them better, as `diagnose` does.
+    date
+        What to date it; None takes the day on which the newest of the weight files was written (UTC).
     """
 
     state_dict_key: str | None = None
@@ -103,6 +105,7 @@ class ReportOptions:
     revert: RevertOptions = RevertOptions()
     recommend: bool = True
     diagnose: bool = True
+    date: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,32 @@ from bitfit_probe.records.forms import Forms
 from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
 from bitfit_probe.records.recommendation import Recommended
 
-__all__ = ["Measured", "Report"]
+__all__ = ["Measured", "Report", "Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What lies beside a tuned checkpoint's weights about its training, and its size on disk.
+
+    Attributes
+    ----------
+    steps, rate
+        Optimizer steps and highest learning rate; None where no log says.
+    losses, eval_losses, rates
+        Values by step, as they were logged.
+    bytes
+        Of the files that tensors were read from.
+    dtype
+        Element type of most parameters.
+    """
+
+    steps: int | None = None
+    rate: float | None = None
+    losses: tuple[tuple[int, float], ...] = ()
+    eval_losses: tuple[tuple[int, float], ...] = ()
+    rates: tuple[tuple[int, float], ...] = ()
+    bytes: int = 0
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,6 +53,7 @@ class Measured:
     reverting: Reverting | None = None
     no_spectrum: tuple[tuple[str, str], ...] = ()
     forms: Forms | None = None
+    run: Run | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +80,10 @@ class Report:
         Which method to take, where that was asked.
     diagnosed
         How good the tuned models are, and what would make them better, where data was given.
+    data, rows
+        File of the labelled examples, and how many it holds; empty where there was none.
+    date
+        Of the newest file, or as asked; empty where it was not asked for.
     """
 
     diff: Diff
@@ -66,3 +96,6 @@ class Report:
     version: str = ""
     recommended: Recommended | None = None
     diagnosed: Diagnosed | None = None
+    data: str = ""
+    rows: int = 0
+    date: str = ""

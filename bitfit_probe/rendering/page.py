@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from shlex import quote
+from types import MappingProxyType
 
-from bitfit_probe.records import Comparison, RoleDelta
+from bitfit_probe.decision import best
+from bitfit_probe.records import Check, Comparison, RoleDelta
+from bitfit_probe.records.diagnosis import Diagnosis
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.coverage import coverage_sentence
 from bitfit_probe.rendering.document.blocks import (
@@ -17,22 +21,26 @@ from bitfit_probe.rendering.document.blocks import (
     Part,
     Points,
     Section,
+    Step,
     Steps,
     Table,
     Text,
 )
 from bitfit_probe.rendering.document.markdown import to_markdown
-from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.heatmap import bias_roles_or_matrices, matrix_roles, peak_of
-from bitfit_probe.rendering.subjects.diagnosis import diagnosis_blocks, rivals_blocks
+from bitfit_probe.rendering.subjects.decision import decision_block, lead, quality_strips
+from bitfit_probe.rendering.subjects.diagnosis import (
+    confusion_map,
+    diagnosis_blocks,
+    gain_strips,
+    rivals_blocks,
+)
 from bitfit_probe.rendering.subjects.distance import evidence_tables
-from bitfit_probe.rendering.subjects.failures import failed_points
 from bitfit_probe.rendering.subjects.findings import (
     anchor,
     finding_block,
     not_checked_table,
     silent,
-    tally,
     worst_first,
 )
 from bitfit_probe.rendering.subjects.forms import forms_block
@@ -40,71 +48,61 @@ from bitfit_probe.rendering.subjects.likeness import likeness_chart, likeness_ta
 from bitfit_probe.rendering.subjects.methods import calibration
 from bitfit_probe.rendering.subjects.model_parts import parts_table
 from bitfit_probe.rendering.subjects.movement import (
+    beside_layers,
     heat_map,
     judged,
     loss_table,
-    side_by_side,
     tensors_table,
     type_facts,
     unmatched_table,
     verdict,
 )
 from bitfit_probe.rendering.subjects.promises import promises_sentence, promises_table
-from bitfit_probe.rendering.subjects.ranking import ranking_blocks, ranking_chart
+from bitfit_probe.rendering.subjects.ranking import ranking_blocks, ranking_strips
 from bitfit_probe.rendering.subjects.recommendation import recommendation_blocks
-from bitfit_probe.rendering.subjects.reverting import reverting_blocks
+from bitfit_probe.rendering.subjects.reverting import reverting_blocks, reverting_strips
 from bitfit_probe.rendering.subjects.spectra import spectra_chart, spectra_table
 from bitfit_probe.rendering.subjects.tables import cut_table
-from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
+from bitfit_probe.rendering.subjects.training import adequacy_text, curves, trajectory_chart
 from bitfit_probe.rendering.subjects.updates import updates_table
 from bitfit_probe.rendering.words import plural, sentence
 
 __all__ = ["report_document"]
 
-_MOST_STEPS = 5
-_SETTLE = "Which biases matter, and not only which moved, is told by reverting them on labelled examples."
+_NO_QUALITY = "Not measured: give labelled examples (--data)."
+_UNSEEN = "This holds for new texts only if it was not trained on these examples."
 _UNSETTLED = (
-    "What matters: not checked; it takes labelled examples to revert groups on. Size alone does not say it."
+    "Which biases matter is not measured: with labelled examples (--data) each group is put back to the base."
+)
+_MOST_STEPS = 5
+#: What is said not to have been measured, unless it was.
+_UNMEASURED: Mapping[str, Callable[[Report], bool]] = MappingProxyType(
+    {
+        "how good it is, and which biases matter (--data)": lambda report: report.diagnosed is not None,
+        "known failures (bitfit-probe check)": lambda report: report.check is not None,
+        "how far the task is, and which method it asks for (--data)": lambda report: bool(report.evidence),
+        "singular values of the matrices that moved": lambda report: (
+            _no_matrix_moved(report) or any(item.spectra for item in report.measured)
+        ),
+        "checksums of the files": lambda report: bool(report.files),
+    }
 )
 
 
 def report_document(report: Report, data: str = "") -> Document:
-    """Everything that is known, where `data` is the same as JSON."""
-    comparisons = report.diff.comparisons
-    title = f"{plural(len(comparisons), 'checkpoint')} of {report.diff.base.path}"
+    """Everything that is known, where `data` is the same as JSON.
+
+    The report is one whose paths are names already (`bitfit_probe.rendering.naming.named`).
+    """
     sections = (section for make in _SECTIONS if (section := make(report)).blocks)
-    return Document(
-        comparisons[0].tuned.path if len(comparisons) == 1 else title,
-        tuple(_lead(report)),
-        tuple(sections),
-        report.version,
-        data,
+    names = [comparison.tuned.path for comparison in report.diff.comparisons]
+    decision = decision_block(report)
+    about = (
+        f"{names[0]} against {report.diff.base.path}"
+        if len(names) == 1
+        else f"{plural(len(names), 'checkpoint')} of {report.diff.base.path}"
     )
-
-
-def _lead(report: Report) -> Iterator[Block]:
-    """Each different sentence with the checkpoints it is true of, the worst that was found, facts."""
-    found: dict[str, list[str]] = {}
-    for comparison in report.diff.comparisons:
-        found.setdefault(headline(comparison), []).append(comparison.tuned.path)
-    for text, paths in found.items():
-        yield Text(text, "verdict", tuple(paths) if len(found) > 1 else ())
-    errors = [item.message for item in worst_first(report.check) if item.severity == "error"]
-    if errors:
-        more = f" And {plural(len(errors) - 1, 'more error')}." if len(errors) > 1 else ""
-        yield Text(f"{errors[0]}{more}", "alarm")
-    if report.diff.failures:
-        lost = plural(len(report.diff.failures), "checkpoint")
-        yield Text(f"{lost} could not be read or compared, and nothing below is about them.", "alarm")
-        yield from failed_points(report.diff.failures)
-    base = report.diff.base
-    holds = f"{plural(base.parameters, 'parameter')}, {plural(base.biases, 'bias', 'biases')}"
-    yield Facts(
-        (
-            ("findings", tally(report.check) if report.check else "Not checked for known failures."),
-            ("base", f"{base.path} ({report.diff.architecture}, {holds})"),
-        )
-    )
+    return Document(f"{decision.text}: {about}", tuple(lead(report)), tuple(sections), report.version, data)
 
 
 def _each(report: Report, say: Callable[[int, Comparison, Measured], Iterable[Block]]) -> tuple[Block, ...]:
@@ -124,65 +122,108 @@ def _each(report: Report, say: Callable[[int, Comparison, Measured], Iterable[Bl
 # What to do ---------------------------------------------------------------------------------------
 
 
-def _side_by_side(report: Report) -> Section:
-    several = len(report.diff.comparisons) > 1
-    return Section("checkpoints", "Side by side", (side_by_side(report),) if several else ())
+def _quality(report: Report) -> Section:
+    """The scores on one axis, then what each step would gain, and where the model fails."""
+    title = "How good is it, and what would make it better?"
+    drawn = quality_strips(report)
+    if drawn is None or report.diagnosed is None:
+        return Section("quality", "How good is it?", (Text(_NO_QUALITY, "note"),))
+    found = report.diagnosed.diagnoses
+    parts = [
+        (*_pictures(at, item), *diagnosis_blocks(f"diagnosis-{at}", item)) for at, item in enumerate(found)
+    ]
+    blocks = parts[0] if len(found) == 1 else tuple(map(Part, (item.tuned for item in found), parts))
+    rivals = tuple(rivals_blocks(report.diagnosed.rivals))
+    return Section("quality", title, (drawn, Text(_UNSEEN, "note"), *blocks, *rivals))
 
 
-def _diagnosis(report: Report) -> Section:
-    blocks: tuple[Block, ...] = ()
-    if report.diagnosed is not None:
-        found = report.diagnosed.diagnoses
-        parts = [tuple(diagnosis_blocks(f"diagnosis-{at}", item)) for at, item in enumerate(found)]
-        blocks = parts[0] if len(found) == 1 else tuple(map(Part, (item.tuned for item in found), parts))
-        blocks += tuple(rivals_blocks(report.diagnosed.rivals))
-    return Section("diagnosis", "How good is it, and what would make it better?", blocks)
+def _pictures(number: int, found: Diagnosis) -> Iterator[Block]:
+    """What each step gains, and the confusion of classes."""
+    gains = gain_strips(f"gains-{number}", found)
+    yield from (gains,) if gains else ()
+    confused = confusion_map(f"confused-{number}", found.quality)
+    yield from (confused,) if confused else ()
 
 
-def _next(report: Report) -> Section:
-    found = worst_first(report.check)
-    advised: dict[str, str] = {}
-    for at, item in enumerate(found):
-        if item.advice and item.severity != "info":
-            advised.setdefault(item.advice, anchor(at))
-    steps = list(advised.items())[:_MOST_STEPS]
-    if not any(measured.reverting for measured in report.measured):
-        steps.append((_SETTLE, "ranking"))
-    blocks: list[Block] = [] if found else [Text(_silence(report))]
-    return Section("next", "What to do next", (*blocks, Steps(tuple(steps))) if steps else tuple(blocks))
-
-
-def _silence(report: Report) -> str:
+def _findings(report: Report) -> Section:
+    """Those that matter; notes and what could not look are folded."""
     if report.check is None:
-        return "This report was made without looking for known failures; bitfit-probe check does."
-    looked, rest = len(report.check.checked), silent(report.check)
+        return Section("findings", "Findings", (Text("Not checked for known failures.", "note"),))
+    several = len(report.diff.comparisons) > 1
+    made = [
+        (item.severity, finding_block(at, item, about=item.tuned if several else ""))
+        for at, item in enumerate(worst_first(report.check))
+    ]
+    blocks: list[Block] = [block for severity, block in made if severity != "info"]
+    if not blocks:
+        blocks.append(Text(_silence(report.check)))
+    notes = tuple(block for severity, block in made if severity == "info")
+    if notes:
+        blocks.append(Fold(f"{plural(len(notes), 'note')} that no decision rests on", notes))
+    if report.check.not_checked:
+        title = f"{plural(silent(report.check), 'rule')} could not look"
+        blocks.append(Fold(title, (not_checked_table(report.check),)))
+    blocks += _promises(report.check, named=several)
+    return Section("findings", "Findings", tuple(blocks))
+
+
+def _promises(check: Check, *, named: bool) -> Iterator[Fold]:
+    """What the files promise of the weights, kept and broken."""
+    for at, promises in enumerate(check.promises, 1):
+        if promises.items:
+            said = promises_sentence(promises)
+            title = f"{promises.path}: {said}" if named else said
+            yield Fold(title, (promises_table(f"promises-{at}", promises),))
+
+
+def _silence(check: Check) -> str:
+    looked, rest = len(check.checked), silent(check)
     missed = f" {plural(rest, 'rule')} could not look." if rest else ""
     start = f"None of {plural(looked, 'rule')} found anything to mend."
     return f"{start}{missed} That is no proof that the model is good."
 
 
-def _findings(report: Report) -> Section:
-    if report.check is None:
-        return Section("findings", "Findings", (Text("Not checked for known failures.", "note"),))
-    several = len(report.diff.comparisons) > 1
-    blocks: list[Block] = [
-        finding_block(at, item, about=item.tuned if several else "")
-        for at, item in enumerate(worst_first(report.check))
-    ]
-    if not blocks:
-        blocks.append(Text(_silence(report)))
-    if report.check.not_checked:
-        title = f"{plural(silent(report.check), 'rule')} could not look"
-        blocks.append(Fold(title, (not_checked_table(report.check),)))
-    for at, promises in enumerate(report.check.promises):
-        if promises.items:
-            title = (
-                promises_sentence(promises)
-                if not several
-                else f"{promises.path}: {promises_sentence(promises)}"
-            )
-            blocks.append(Fold(title, (promises_table(f"promises-{at + 1}", promises),)))
-    return Section("findings", "Findings", tuple(blocks))
+def _next(report: Report) -> Section:
+    steps = list(_steps(report))[:_MOST_STEPS]
+    return Section("next", "What to do next", (Steps(tuple(steps)),) if steps else ())
+
+
+def _steps(report: Report) -> Iterator[Step]:
+    """What findings advise, then what is not known yet, then what the decision asks for."""
+    yield from _advised(report)
+    base, tuned = quote(report.diff.base.path), [quote(item.tuned.path) for item in report.diff.comparisons]
+    if report.diagnosed is None:
+        command = f"bitfit-probe report {base} {' '.join(tuned)} --data examples.csv -o report.html"
+        yield Step("Measure how good it is on labelled examples it was not trained on.", "quality", command)
+    helping = list(_helping(report))
+    yield from helping
+    taken = best(report)
+    if taken is None and not helping and report.recommended is not None:
+        command = report.recommended.recommendation.advice.command
+        yield Step("Train again by the method that the task asks for.", "method", command)
+    if taken is not None and report.diff.comparisons[taken].verdict in ("bitfit", "bitfit+norm"):
+        command = f"bitfit-probe patch extract {base} {tuned[taken]} -o tuned.patch"
+        yield Step("Ship it small: as a patch of the base.", "where", command)
+
+
+def _helping(report: Report) -> Iterator[Step]:
+    """The step that would make each model better, where one does."""
+    found = report.diagnosed.diagnoses if report.diagnosed else ()
+    for item in found:
+        row = next((row for row in item.interventions if row.name == item.advice), None)
+        if row is not None:
+            which = f"{item.tuned}: " if len(found) > 1 else ""
+            yield Step(f"{which}{row.title}: {row.how}.", "quality", row.command)
+
+
+def _advised(report: Report) -> Iterator[Step]:
+    """Each advice once, under the checkpoint's name where there are several."""
+    several, said = len(report.diff.comparisons) > 1, set()
+    for at, item in enumerate(worst_first(report.check)):
+        if item.advice and item.severity != "info" and item.advice not in said:
+            said.add(item.advice)
+            which = f"{item.tuned}: " if several and item.tuned else ""
+            yield Step(f"{which}{item.advice}", anchor(at), f"bitfit-probe explain {item.name}")
 
 
 # What moved ---------------------------------------------------------------------------------------
@@ -201,18 +242,14 @@ def _where(report: Report) -> Section:
         if not _moved(first):
             yield Text("Nothing inside the layers moved.", "note")
             return
-        caption = _heat_caption(comparison) if number == 0 else ""
         no_bias = first is not comparison.roles
-        yield heat_map(f"heat-{number}", comparison, first, matrices=no_bias, peak=peaks[0], caption=caption)
+        yield from heat_map(f"heat-{number}", comparison, first, matrices=no_bias, peak=peaks[0])
+        yield from beside_layers(first)
+        if number == 0:
+            yield Text(_heat_caption(comparison), "note")
         if _moved(second) and second != first:
-            yield heat_map(
-                f"heat-{number}-matrices",
-                comparison,
-                second,
-                matrices=True,
-                peak=peaks[1],
-                caption="Matrices moved too.",
-            )
+            key = f"heat-{number}-matrices"
+            yield from heat_map(key, comparison, second, matrices=True, peak=peaks[1])
 
     return Section("where", "Where it moved", _each(report, say))
 
@@ -239,30 +276,23 @@ def _heat_caption(comparison: Comparison) -> str:
 def _ranking(report: Report) -> Section:
     def say(number: int, _: Comparison, measured: Measured) -> Iterator[Block]:
         reverting = measured.reverting
-        for at, ranking in enumerate(measured.rankings):
-            key = f"ranking-{number}-{ranking.by}"
-            matching = reverting if reverting is not None and reverting.by == ranking.by else None
-            caption = _ranking_caption(ranking.by, matching is not None) if number == 0 else ""
-            chart = ranking_chart(key, ranking, matching, caption)
-            if at == 0:
-                yield chart
-            if ranking.rows:
-                folded = (*((chart,) if at else ()), *ranking_blocks(key, ranking))
-                yield Fold(f"By {ranking.by.replace('role-layer', 'role in layer')}", folded)
         if reverting is not None:
-            yield from reverting_blocks(f"reverting-{number}", reverting)
+            yield reverting_strips(f"matters-{number}", reverting)
+        for at, ranking in enumerate(measured.rankings):
+            if at == 0 and ranking.rows:
+                yield ranking_strips(f"moved-{number}", ranking)
+            if ranking.rows:
+                title = f"By {ranking.by.replace('role-layer', 'role in layer')}, by every measure"
+                yield Fold(title, tuple(ranking_blocks(f"ranking-{number}-{ranking.by}", ranking)))
+        if reverting is not None:
+            yield Fold(
+                "Put back to the base, as numbers", tuple(reverting_blocks(f"reverting-{number}", reverting))
+            )
 
     blocks = _each(report, say)
     if blocks and not any(measured.reverting for measured in report.measured):
         blocks += (Text(_UNSETTLED, "note"),)
     return Section("ranking", "What moved, and what matters", blocks)
-
-
-def _ranking_caption(by: str, reverted: bool) -> str:
-    text = f"Each column ranks the same biases by {by} with another measure; they need not agree."
-    if reverted:
-        text += " Reverting settles it: what your examples lose with one group put back to the base, in nats."
-    return text
 
 
 def _forms(report: Report) -> Section:
@@ -278,15 +308,17 @@ def _forms(report: Report) -> Section:
 
 
 def _training(report: Report) -> Section:
-    def say(_: int, __: Comparison, measured: Measured) -> Iterator[Block]:
+    def say(number: int, _: Comparison, measured: Measured) -> Iterator[Block]:
         if measured.adequacy is not None:
             yield adequacy_text(measured.adequacy)
+        if measured.run is not None:
+            yield from curves(f"run-{number}", measured.run)
 
     blocks = list(_each(report, say))
     if report.trajectory is not None:
         caption = "How far the biases of each role are from the base, by training step."
         blocks.append(trajectory_chart(report.trajectory, caption))
-    return Section("training", "Did it train enough?", tuple(blocks))
+    return Section("training", "Was it trained long enough?", tuple(blocks))
 
 
 def _likeness(report: Report) -> Section:
@@ -309,9 +341,8 @@ def _likeness(report: Report) -> Section:
 
 
 def _distance(report: Report) -> Section:
-    missing = Text("Not measured: it takes labelled examples.", "note")
-    blocks = tuple(evidence_tables(report.evidence)) or (missing,)
-    return Section("distance", "How far is the task?", blocks)
+    tables = tuple(evidence_tables(report.evidence))
+    return Section("distance", "How far is the task?", (Fold("As numbers", tables),) if tables else ())
 
 
 def _method(report: Report) -> Section:
@@ -356,7 +387,7 @@ def _judged(report: Report) -> Section:
 
     blocks = list(_each(report, say))
     blocks += [Text(f"{note}.", "note") for note in report.diff.base.notes]
-    blocks.append(Text(_not_done(report)))
+    blocks += _unmeasured(report)
     if report.files:
         blocks.append(Fold(f"{plural(len(report.files), 'file')} by sha256", (_files(report),)))
     return Section("judged", "How it was judged", tuple(blocks))
@@ -369,19 +400,18 @@ def _files(report: Report) -> Table:
     return cut_table("files", "Files and their sha256", columns, rows)
 
 
-def _not_done(report: Report) -> str:
-    asked = {
-        "known failures": report.check is not None,
-        "which biases matter (by reverting them)": any(item.reverting for item in report.measured),
-        "how far the task is": bool(report.evidence),
-        "spectra of matrices": any(item.spectra for item in report.measured),
-        "checksums of the files": bool(report.files),
-    }
-    missing = [what for what, done in asked.items() if not done]
-    start = "No method is recommended here, so there is nothing to calibrate."
+def _no_matrix_moved(report: Report) -> bool:
+    rows = (row for comparison in report.diff.comparisons for row in comparison.tensors)
+    return not any(row.moved and row.info.kind == "weight" for row in rows)
+
+
+def _unmeasured(report: Report) -> Iterator[Block]:
+    """What this page does not say, in one line."""
     if report.recommended is not None:
-        start = f"{sentence(calibration(report.recommended))}."
-    return f"{start} Not checked: {', '.join(missing)}." if missing else start
+        yield Text(f"{sentence(calibration(report.recommended))}.", "note")
+    missing = [what for what, done in _UNMEASURED.items() if not done(report)]
+    if missing:
+        yield Text(f"Not measured: {'; '.join(missing)}.", "note")
 
 
 def _card(report: Report) -> Section:
@@ -413,17 +443,16 @@ def _card_of(report: Report, comparison: Comparison) -> str:
 
 
 _SECTIONS: tuple[Callable[[Report], Section], ...] = (
-    _side_by_side,
-    _diagnosis,
-    _next,
+    _quality,
     _findings,
-    _forms,
+    _next,
+    _method,
     _where,
     _ranking,
     _training,
     _likeness,
+    _forms,
     _distance,
-    _method,
     _spectra,
     _tensors,
     _judged,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from bitfit_probe.decision import decisions
 from bitfit_probe.records import Check, Diff, Explanation
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
@@ -67,9 +68,10 @@ def report_to_text(report: Report, *, width: int = 80, top: int = 10, by: By | N
 def report_to_markdown(report: Report) -> str:
     """A report as Markdown, with a section to paste into a model card at its end."""
     from bitfit_probe.rendering.document.markdown import to_markdown
+    from bitfit_probe.rendering.naming import named
     from bitfit_probe.rendering.page import report_document
 
-    return to_markdown(report_document(report))
+    return to_markdown(report_document(named(report)))
 
 
 def report_to_html(report: Report) -> str:
@@ -82,9 +84,11 @@ def report_to_html(report: Report) -> str:
     """
     from bitfit_probe.rendering.as_json import compact_json
     from bitfit_probe.rendering.document.html import to_html
+    from bitfit_probe.rendering.naming import named
     from bitfit_probe.rendering.page import report_document
 
-    return to_html(report_document(report, compact_json(_data(report))))
+    shown = named(report)
+    return to_html(report_document(shown, compact_json(_data(shown))))
 
 
 def _data(report: Report) -> dict[str, Any]:
@@ -96,8 +100,10 @@ def _data(report: Report) -> dict[str, Any]:
 
     measured = report.measured or tuple(Measured() for _ in report.diff.comparisons)
     document = report_json(replace(report, measured=measured))
-    for comparison, item in zip(document["comparisons"], measured, strict=True):
+    for comparison, item, decision in zip(document["comparisons"], measured, decisions(report), strict=True):
         comparison.setdefault("reverting", item.reverting and asdict(item.reverting))
+        comparison |= {"decision": {"answer": decision.answer, "why": decision.why}}
+        comparison |= {"run": item.run and asdict(item.run)}
         for spectrum in comparison.get("spectra", ()):  # thousands a matrix, which the figure shows
             del spectrum["singular_values"]
     document["check"] = report.check and check_document(report.check)
@@ -106,6 +112,7 @@ def _data(report: Report) -> dict[str, Any]:
     if report.diagnosed is not None:
         document["diagnosed"] = diagnosed_document(report.diagnosed)
     document["evidence"] = [asdict(item) for item in report.evidence]
+    document |= {"data": report.data, "rows": report.rows, "date": report.date}
     document["files"] = [{"path": path, "sha256": digest} for path, digest in report.files]
     return document
 

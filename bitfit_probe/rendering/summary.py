@@ -87,5 +87,5 @@ def _sections(comparison: Comparison, measured: Measured, top: int, by: By | Non
 def _heat(comparison: Comparison, *, inside_only: bool) -> Iterator[Block]:
     roles = [role for role in comparison.roles if not inside_only or role.layer is not None]
     if any(role.moved for role in roles):
-        yield heat_map("heat", comparison, roles)
+        yield from heat_map("heat", comparison, roles)
         yield from beside_layers(roles)

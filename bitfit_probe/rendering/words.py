@@ -193,7 +193,7 @@ def _with_values(words: Sequence[str]) -> list[str]:
     """Options with their values, which stay on one line."""
     pieces: list[str] = []
     for at, word in enumerate(words):
-        follows = at > 0 and words[at - 1].startswith("--") and not word.startswith("--")
+        follows = at > 0 and words[at - 1].startswith("-") and not word.startswith("-")
         if follows and pieces:
             pieces[-1] += f" {word}"
         else:

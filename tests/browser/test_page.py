@@ -20,7 +20,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     """Pages by name: every section filled, names that attack, ten thousand tensors."""
     folder = tmp_path_factory.mktemp("pages")
     made = {}
-    for name, report in (("full", reports.full_report(6)), ("evil", evil()), ("huge", huge())):
+    shown = {"full": reports.full_report(6), "evil": evil(), "huge": huge(), "deep": reports.full_report(24)}
+    for name, report in shown.items():
         made[name] = folder / f"{name}.html"
         made[name].write_text(report_to_html(report), encoding="utf-8")
     return made
@@ -94,11 +95,12 @@ def test_the_policy_holds(pages, visit):
 def test_the_sections_stand_in_the_order_of_a_persons_questions(pages, visit):
     titles = visit(pages["full"]).page.locator("h2").all_inner_texts()
     assert titles == [
-        "What to do next",
+        "How good is it?",
         "Findings",
+        "What to do next",
         "Where it moved",
         "What moved, and what matters",
-        "Did it train enough?",
+        "Was it trained long enough?",
         "Which checkpoints moved alike?",
         "How far is the task?",
         "How big is the change of the matrices?",
@@ -158,6 +160,7 @@ def test_a_table_is_copied_as_csv(chromium, pages):
     context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(pages["full"].as_uri())
+    page.locator("#distance summary").click()
     page.locator("#distance").get_by_role("button", name="Copy as CSV").click()
     page.get_by_role("button", name="Copied 1 row", exact=True).wait_for()
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
@@ -192,7 +195,13 @@ def test_it_is_all_there_without_script(pages, visit):
     assert not page.locator("#theme").is_visible()
     page.locator("#tensors summary").first.click()
     assert page.get_by_text("encoder.layer.5.q.bias", exact=True).is_visible()
-    assert page.locator("svg.chart").count() == 6  # one of them folded
+    assert page.locator("svg.chart").count() == 3
+    assert page.locator("figure.heat").count() == 1
+    cell = page.locator("figure.heat td").first  # its figure stands in it, and in words where one points
+    assert cell.inner_text() == "6.00"
+    assert cell.get_attribute("title") == "query, layer 0: mean|Δ| 0.600"
+    row = page.locator("figure.strips li").filter(has_text="MLP up").first
+    assert row.locator(".figure").inner_text() == "+0.220 [+0.166, +0.274], undecided"
 
 
 def test_the_keyboard_skips_to_the_report(pages, visit):
@@ -204,12 +213,52 @@ def test_the_keyboard_skips_to_the_report(pages, visit):
     assert page.evaluate("document.activeElement.id") == "main"
 
 
+#: What is wider inside than it is, of all that could be cut off.
+_CLIPPED = """[...document.querySelectorAll('.scroll, table, figure, .cards a, pre')]
+    .filter(e => e.scrollWidth > e.clientWidth + 1)
+    .map(e => `${e.tagName} ${e.textContent.slice(0, 60)} ${e.scrollWidth} ${e.clientWidth}`)"""
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["full", "evil"])
-def test_no_width_scrolls_sideways(name, width, pages, visit):
+@pytest.mark.parametrize("name", ["full", "evil", "deep"])
+def test_nothing_is_cut_off_at_any_width(name, width, pages, visit):
+    """The page and every table in it are as wide inside as outside, with all folds open."""
     page = visit(pages[name], viewport={"width": width, "height": 800}).page
     page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(_CLIPPED) == []
+
+
+def test_the_first_screen_answers(pages, visit):
+    """Is it good, what is wrong, what next: above the fold of a laptop, the figures as links."""
+    page = visit(pages["full"], viewport={"width": 1440, "height": 900}).page
+    assert page.locator("h1").inner_text() == "Don't ship"
+    assert page.locator("h1").count() == 1
+    cards = page.locator(".cards a")
+    assert cards.locator(".title").all_inner_texts() == [
+        "Quality on your examples",
+        "Findings",
+        "Trained long enough?",
+        "Method for this task",
+        "What moved",
+    ]
+    assert cards.nth(0).inner_text().endswith("not measured: give --data")
+    assert cards.nth(1).locator("strong").inner_text() == "1 error, 1 warning"
+    assert cards.nth(4).evaluate("e => e.getBoundingClientRect().bottom < innerHeight")
+    cards.nth(1).click()
+    assert page.url.endswith("#findings")
+
+
+def test_arrow_keys_tell_the_figures_of_a_heat_map(pages, visit):
+    page = visit(pages["full"]).page
+    cells = page.locator("figure.heat td")
+    assert page.locator("figure.heat td[tabindex='0']").count() == 1
+    cells.first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    told = page.evaluate("document.activeElement.dataset.tip")
+    assert told == "MLP up, layer 1: mean|Δ| 0.441"  # 0.6 · 0.7 · 1.05
+    assert page.locator("[data-tip]").count() == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -244,7 +293,7 @@ def test_names_are_text_wherever_they_stand(pages, visit):
     opened = visit(pages["evil"])
     page = opened.page
     page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-    assert page.title() == f"{ATTACKS[0]} · bitfit-probe report"
+    assert page.title().startswith(f"Can't tell: {ATTACKS[0]} against ")
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 2
     assert page.locator("[onerror], [onmouseover]").count() == 0

@@ -152,7 +152,7 @@ def everything(base):
     ("size", "kinds", "state_file", "expected", "reason"),
     [
         (0.3, biases, None, "healthy", "takes Adam"),
-        (0.3, biases, said(0.5), "healthy", "0.5 logged"),
+        (0.3, biases, said(0.5), "healthy", "0.5 is logged"),
         (0.003, biases, None, "under-trained", "is little"),
         (0.003, everything, None, "healthy", "takes Adam"),  # a full fine-tune's usual way is shorter
         (0.0003, everything, None, "under-trained", "is little"),

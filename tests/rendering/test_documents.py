@@ -19,17 +19,26 @@ from bitfit_probe.records.measures import Ranked, Revert, Spectrum
 from bitfit_probe.rendering import charts
 from bitfit_probe.rendering.document.blocks import (
     Block,
+    Card,
+    Cards,
+    Cell,
     Chart,
     Code,
     Column,
+    Curve,
     Document,
     Facts,
     FindingBlock,
     Fold,
+    Headline,
+    Heat,
     Part,
     Points,
     Section,
+    Step,
     Steps,
+    Strip,
+    Strips,
     Table,
     Text,
 )
@@ -73,7 +82,12 @@ def every_block(text: str) -> tuple[Block, ...]:
     return (
         *tones,
         Facts((("", text), (text, text), ("", text))),
-        Steps(((text, "finding-1"),)),
+        Steps((Step(text, "finding-1"), Step(text, "x", "bitfit-probe explain 'a b'"))),
+        Headline("dont-ship", text, text),
+        Cards((Card(text, text, text, "finding-1"), Card(text, "", text, "x"))),
+        Heat("heat", text, (text, "0"), ((text, (Cell(text, 0.5, text),)),), text, ((text, text),)),
+        Strips("strips", text, text, (Strip(text, text, 0.5, (0.0, 1.0)),), ((0.0, text), (1.0, text))),
+        Curve("curve", text, text, text, ((text, ((0, 1.0), (10, 0.5))), (text, ((0, 0.0), (5, 2.0))))),
         Points((text, text), text),
         Points((text,)),
         Code("python", text, "python"),
@@ -117,7 +131,12 @@ def test_every_writer_shows_every_word():
     blocks = (
         Text(word(), "verdict", (word(),)),
         Facts(((word(), word()),)),
-        Steps(((word(), "x"),)),
+        Steps((Step(word(), "x", f"bitfit-probe {word()}"),)),
+        Headline("ship", word(), word()),
+        Cards((Card(word(), word(), word(), "x"),)),
+        Heat("h", word(), (word(), word()), ((word(), (Cell(word(), 0.1, ""),)),), "", ((used[-2], word()),)),
+        Strips("s", word(), word(), (Strip(word(), word(), 0.1),), ((0.0, word()),)),
+        Curve("c", word(), word(), "", ((word(), ((0, 1.0), (9, 2.0))),)),
         Points((word(), word()), word()),
         Code("c", word(), "python"),
         Table("t", word(), (Column(word(), "name"), Column(word(), rank=1)), ((word(), word()),)),
@@ -179,7 +198,7 @@ def test_a_figure_draws_any_name(text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_page_shows_a_name_as_it_is(text):
-    cells = re.findall(r"<td>(.*?)</td>", to_html(document(text)))
+    cells = re.findall(r"<td data-label=\"[^\"]*\">(.*?)</td>", to_html(document(text)))
     assert {html.unescape(cell) for cell in cells} == {printable(text)}
 
 

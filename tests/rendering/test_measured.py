@@ -18,7 +18,7 @@ from bitfit_probe.rendering.document.terminal import to_text
 from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.likeness import likeness_table
 from bitfit_probe.rendering.subjects.spectra import top_spectra
-from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
+from bitfit_probe.rendering.subjects.training import LONG_ENOUGH, adequacy_text, trajectory_chart
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 
@@ -150,15 +150,15 @@ def test_a_long_run_shows_its_first_and_last_step():
 @pytest.mark.parametrize("state_", ["under-trained", "healthy", "blown-up", "decayed", "inconclusive"])
 def test_trained_enough(state_):
     (line,) = lines_of(adequacy_text(Adequacy(1.0, 1.0, None, state_, ("one", "two"))))
-    assert line == f"Trained enough? {state_.capitalize()}: one; two."
+    assert line == f"Trained long enough? {LONG_ENOUGH[state_].capitalize()}: one; two."
 
 
 def test_what_was_never_trained_is_said_once(report):
     """By the verdict."""
     for adequacy in (Adequacy(None, None, None, "untrained", ("nothing",)), None):
         measured = (Measured(adequacy=adequacy),) * len(report.measured)
-        assert "Trained enough?" not in report_to_text(replace(report, measured=measured))
-    assert "Trained enough?" in report_to_text(report)
+        assert "Trained long enough?" not in report_to_text(replace(report, measured=measured))
+    assert "Trained long enough?" in report_to_text(report)
 
 
 def test_json_says_what_the_records_say(report):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 import sys
@@ -86,7 +87,11 @@ def test_the_data_inside_is_the_commands(page):
         row.mean_abs_delta for row in report.diff.comparisons[0].tensors
     ]
     assert data["check"]["findings"][0]["code"] == "BP403"
-    assert data["files"] == [{"path": "runs/base/model.safetensors", "sha256": "ab" * 32}]
+    assert data["files"] == [{"path": "base/model.safetensors", "sha256": "ab" * 32}]
+    assert data["comparisons"][0]["decision"] == {
+        "answer": "dont-ship",
+        "why": report.check.findings[0].message,
+    }
 
 
 def test_the_same_report_gives_the_same_bytes(page):
@@ -125,9 +130,11 @@ def test_what_is_absent_is_said():
     bare = Report(Diff(one, "bert", "names", (reports.comparison(2),)))
     for text in (report_to_html(bare), report_to_markdown(bare).replace("\\", "")):
         assert "Not checked for known failures" in text
-        assert "Not measured: it takes labelled examples" in text
-        assert "spectra of matrices" in text
-        assert "Healthy" not in text
+        assert "Can't tell" in html.unescape(text)
+        assert "Nobody looked for known failures" in text
+        assert "Not measured: how good it is, and which biases matter (--data); known failures" in text
+        assert "checksums of the files" in text
+        assert "ealthy" not in text
 
 
 def test_silence_is_not_health():
@@ -150,7 +157,7 @@ def test_reverting_says_what_could_go_back(page):
     assert f"Restorable at no loss, each by itself: {', '.join(free)}." in page
     assert "Free: the loss rises by less than 0.02 nats" in page
     none = replace(small(), measured=(Measured((reports.ranking(),)),))
-    assert "Size alone does not say it" in report_to_markdown(none)
+    assert "Which biases matter is not measured" in report_to_markdown(none)
 
 
 def test_without_jinja_the_extra_is_named(monkeypatch):

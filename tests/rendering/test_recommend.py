@@ -32,7 +32,7 @@ First, before changing the method:
   or more before blaming BitFit.
 
 Take BitFit, at 0.2 % of the parameters, at a price of 0.5 points for a tenfold
-of them. Expected within 0.4 points [0.0, 1.1] of the best method.
+of them. Expected 0.4 points below the best method (80 % interval 0.0 to 1.1).
 
 Calibrated: no, the trial was not completed (docs/validation.md).
 
@@ -79,7 +79,7 @@ How
   roles          m2, q, LN2 carry most of what biases reach here, and may do
                  alone (--roles m2,q,LN2)
 
-  q=attn.query, m2=mlp.up, LN2=mlp.norm.
+  q=query, m2=MLP up, LN2=MLP norm.
 
 bitfit-probe tune models/minilm --data data/questions.csv --text text \\
   --label label --method bitfit --search --out tuned-bitfit
@@ -134,12 +134,12 @@ def test_what_comes_first_stands_above_the_answer():
         (
             "BITFIT",
             "Take BitFit, at 0.2 % of the parameters, at a price of 0.5 points for a tenfold of them. "
-            "Expected within 0.4 points [0.0, 1.1] of the best method.",
+            "Expected 0.4 points below the best method (80 % interval 0.0 to 1.1).",
         ),
         (
             "FULL",
             "Take full fine-tuning, at 100 % of the parameters, at a price of 0.5 points for a tenfold of "
-            "them. Expected within 0.6 points [0.0, 1.4] of the best method.",
+            "them. Expected 0.6 points below the best method (80 % interval 0.0 to 1.4).",
         ),
         (
             "UNDECIDED",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bitfit_probe.records import Severity
+from bitfit_probe.records.decision import Answer
 from bitfit_probe.rendering.words import printable, shell_lines
 
 if TYPE_CHECKING:
@@ -18,23 +19,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Block",
+    "Card",
+    "Cards",
+    "Cell",
     "Chart",
     "Code",
     "Column",
+    "Curve",
     "Document",
     "Facts",
     "FindingBlock",
     "Fold",
+    "Headline",
+    "Heat",
     "Part",
     "Points",
     "Section",
+    "Step",
     "Steps",
+    "Strip",
+    "Strips",
     "Table",
     "Text",
     "Tone",
 ]
 
-#: A paragraph; one set apart and quieter; the sentence that a document is about; what must not be missed.
+#: A paragraph; one set apart and quieter; the sentence that says what moved; what must not be missed.
 Tone = Literal["plain", "note", "verdict", "alarm"]
 
 
@@ -55,10 +65,48 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Things to do, first things first; each with the anchor of what it follows from."""
+class Headline:
+    """What a document comes to: an answer in a word or two, and its reason."""
 
-    items: tuple[tuple[str, str], ...]
+    answer: Answer
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the few figures that are read first; `anchor` leads to the section that it is from.
+
+    A figure that was not measured is empty, and the note says what it takes.
+    """
+
+    title: str
+    figure: str
+    note: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Figures side by side."""
+
+    items: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, the command that does it, and the anchor of what it follows from."""
+
+    text: str
+    anchor: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Things to do, first things first."""
+
+    items: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -136,6 +184,122 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a heat map: its text, its place on the colour scale (0 to 1; None: no colour), in words."""
+
+    text: str
+    share: float | None
+    told: str
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A table whose cells are coloured by their figure; other writers show the figures.
+
+    Attributes
+    ----------
+    columns
+        Headings, that of the rows' names first.
+    rows
+        A name and its cells; None where there is nothing.
+    peak
+        What the end of the colour scale stands for.
+    legend
+        What rows' names stand for, where they are short.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    peak: str
+    legend: tuple[tuple[str, str], ...] = ()
+
+    def named(self) -> str:
+        """The legend as a sentence; empty without one."""
+        return f"{', '.join(f'{short} {name}' for short, name in self.legend)}." if self.legend else ""
+
+    def table(self) -> Table:
+        """The same as numbers."""
+        first, *others = self.columns
+        rows = tuple(
+            (name, *("" if cell is None else cell.text for cell in cells)) for name, cells in self.rows
+        )
+        return Table(self.key, self.caption, (Column(first, "words"), *map(Column, others)), rows)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of `Strips`: a name, a figure in words, and where it lies with its interval."""
+
+    name: str
+    text: str
+    value: float | None
+    interval: tuple[float, float] | None = None
+    filled: bool = True
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Figures on one axis, a row each; writers that don't draw show names and figures.
+
+    Attributes
+    ----------
+    lines
+        Where a line runs through all rows, and what it stands for: zero, a tolerance, guessing.
+    axis
+        What is counted, with its unit.
+    form
+        How the axis' ends are written.
+    drawn_only
+        Its figures stand in a table beside it, so that writers that don't draw leave it out.
+    """
+
+    key: str
+    caption: str
+    axis: str
+    rows: tuple[Strip, ...]
+    lines: tuple[tuple[float, str], ...] = ()
+    form: str = "#.3g"
+    drawn_only: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The axis' ends: the least and the most that is drawn."""
+        known = [row.value for row in self.rows if row.value is not None]
+        known += [end for row in self.rows for end in row.interval or ()]
+        known += [at for at, _ in self.lines]
+        return min(known, default=0.0), max(known, default=1.0)
+
+    def table(self) -> Table:
+        """The same as numbers."""
+        columns = (Column("", "words"), Column(self.axis, "words"))
+        lines = f"; lines: {', '.join(label for _, label in self.lines)}" if self.lines else ""
+        rows = tuple((row.name, row.text) for row in self.rows)
+        return Table(self.key, f"{self.caption}{lines}", columns, rows)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values over steps, one or more lines on one axis; each line has a name."""
+
+    key: str
+    caption: str
+    across: str
+    up: str
+    lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...]
+
+    def told(self) -> str:
+        """From where to where each line goes, in words."""
+        parts = [
+            f"{name} {points[0][1]:#.3g} at {self.across} {points[0][0]:,}, "
+            f"{points[-1][1]:#.3g} at {points[-1][0]:,}"
+            for name, points in self.lines
+        ]
+        return f"{'; '.join(parts)}."
+
+
+@dataclass(frozen=True)
 class FindingBlock:
     """One finding, with its anchor.
 
@@ -178,7 +342,23 @@ class Part:
     blocks: tuple[Block, ...]
 
 
-Block = Text | Facts | Steps | Points | Code | Table | Chart | FindingBlock | Fold | Part
+Block = (
+    Text
+    | Headline
+    | Cards
+    | Facts
+    | Steps
+    | Points
+    | Code
+    | Table
+    | Heat
+    | Strips
+    | Curve
+    | Chart
+    | FindingBlock
+    | Fold
+    | Part
+)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,20 @@ from collections.abc import Iterable, Iterator
 
 from bitfit_probe.rendering.document.blocks import (
     Block,
+    Cards,
     Chart,
     Code,
+    Curve,
     Document,
     Facts,
     FindingBlock,
     Fold,
+    Headline,
+    Heat,
     Part,
     Points,
     Steps,
+    Strips,
     Table,
     Text,
 )
@@ -53,10 +58,14 @@ def _all(blocks: Iterable[Block], level: int) -> Iterator[str]:
 def _block(block: Block, level: int) -> Iterator[str]:
     if isinstance(block, Text):
         yield from (_text(block), "")
+    elif isinstance(block, Headline):
+        yield from (f"**{escape(block.text)}.** {escape(block.why)}", "")
+    elif isinstance(block, Cards):
+        yield from (*_cards(block), "")
     elif isinstance(block, Facts):
         yield from (*_facts(block), "")
     elif isinstance(block, Steps):
-        yield from (*(f"{at}. {escape(text)}" for at, (text, _) in enumerate(block.items, 1)), "")
+        yield from (*_steps(block), "")
     elif isinstance(block, Points):
         yield from (f"{escape(block.title)}", "") if block.title else ()
         yield from (*(f"- {escape(text)}" for text in block.items), "")
@@ -64,6 +73,12 @@ def _block(block: Block, level: int) -> Iterator[str]:
         yield from _code(block)
     elif isinstance(block, Table):
         yield from _table(block)
+    elif isinstance(block, Heat):
+        yield from (*_table(block.table()), *((escape(block.named()), "") if block.legend else ()))
+    elif isinstance(block, Strips):
+        yield from () if block.drawn_only else _table(block.table())
+    elif isinstance(block, Curve):
+        yield from (escape(f"{block.caption} {block.told()}"), "")
     elif isinstance(block, Chart):
         yield from _chart(block, level)
     elif isinstance(block, FindingBlock):
@@ -81,6 +96,21 @@ def _text(block: Text) -> str:
     if block.tone == "note":
         return f"_{text}_"
     return {"verdict": f"**{text}**", "alarm": f"**✕ {text}**"}.get(block.tone, text)
+
+
+def _cards(block: Cards) -> Iterator[str]:
+    """A list, since a table of one row is wide on a telephone."""
+    for card in block.items:
+        figure = f"**{escape(card.figure)}**; " if card.figure and card.note else f"**{escape(card.figure)}**"
+        yield f"- {escape(card.title)}: {figure if card.figure else ''}{escape(card.note)}"
+
+
+def _steps(block: Steps) -> Iterator[str]:
+    for at, step in enumerate(block.items, 1):
+        yield f"{at}. {escape(step.text)}"
+        if step.command:
+            lines = list(_code(Code("", step.command, "sh")))
+            yield from ("", *(f"   {line}".rstrip() for line in lines))
 
 
 def _facts(block: Facts) -> Iterator[str]:

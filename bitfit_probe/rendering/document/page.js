@@ -33,6 +33,30 @@
     for (const fold of document.querySelectorAll("details:not(#tensors details)")) fold.open = true;
   });
 
+  // Heat maps: the figure of the cell in focus, which the arrow keys move.
+  for (const map of document.querySelectorAll("[data-heat]")) {
+    const rows = [...map.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("td")]);
+    const tip = (cell, on) => { if (on && cell.title) cell.dataset.tip = cell.title; else delete cell.dataset.tip; };
+    rows.flat().forEach((cell) => {
+      cell.tabIndex = -1;
+      if (cell.title) cell.setAttribute("aria-label", cell.title);
+      cell.addEventListener("focus", () => tip(cell, true));
+      cell.addEventListener("blur", () => tip(cell, false));
+    });
+    if (rows.length) rows[0][0].tabIndex = 0;
+    map.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      const down = rows.findIndex((row) => row.includes(document.activeElement));
+      if (!step || down < 0) return;
+      const next = rows[down + step[0]]?.[rows[down].indexOf(document.activeElement) + step[1]];
+      if (!next) return;
+      document.activeElement.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+      event.preventDefault();
+    });
+  }
+
   const number = (text) => {
     const value = parseFloat(text.replace(/[,+[]/g, ""));
     return Number.isNaN(value) ? null : value;

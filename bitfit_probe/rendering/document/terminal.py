@@ -6,15 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bitfit_probe.rendering.document.blocks import (
     Block,
+    Card,
+    Cards,
     Chart,
     Code,
+    Curve,
     Document,
     Facts,
     FindingBlock,
     Fold,
+    Headline,
+    Heat,
     Part,
     Points,
+    Step,
     Steps,
+    Strips,
     Table,
     Text,
 )
@@ -49,11 +56,14 @@ def _blocks(blocks: Iterable[Block], width: int) -> list[list[str]]:
 def _block(block: Block, width: int) -> Iterator[list[str]]:
     if isinstance(block, Text):
         yield _text(block, width)
+    elif isinstance(block, Headline):
+        yield _wrap(f"{block.text}: {block.why}", width)
+    elif isinstance(block, Cards):
+        yield list(_facts(Facts(tuple(map(_card, block.items))), width))
     elif isinstance(block, Facts):
         yield list(_facts(block, width))
     elif isinstance(block, Steps):
-        numbered = (_hang(f"{at}. ", text, width) for at, (text, _) in enumerate(block.items, 1))
-        yield [line for lines in numbered for line in lines]
+        yield [line for at, item in enumerate(block.items, 1) for line in _step(f"{at}. ", item, width)]
     elif isinstance(block, Points):
         points = (_hang("- ", text, width) for text in block.items)
         yield [*_wrap(block.title, width), *(line for lines in points for line in lines)]
@@ -61,6 +71,13 @@ def _block(block: Block, width: int) -> Iterator[list[str]]:
         yield block.lines(width)
     elif isinstance(block, Table):
         yield list(_table(block, width))
+    elif isinstance(block, Heat):
+        yield list(_table(block.table(), width))
+        yield _wrap(block.named(), width)
+    elif isinstance(block, Strips):
+        yield [] if block.drawn_only else list(_table(block.table(), width))
+    elif isinstance(block, Curve):
+        yield _wrap(f"{block.caption} {block.told()}", width)
     elif isinstance(block, Chart):  # where its numbers stand beside it already, there is nothing to say
         yield from (list(_table(table, width)) for table in block.tables)
         yield _wrap(block.caption, width) if block.tables else []
@@ -78,6 +95,19 @@ def _titled(block: Fold | Part, inner: list[list[str]], width: int) -> Iterator[
     if inner:
         yield [*_wrap(block.title, width), *inner[0]]
         yield from inner[1:]
+
+
+def _card(card: Card) -> tuple[str, str]:
+    return (
+        card.title,
+        f"{card.figure}; {card.note}" if card.figure and card.note else card.figure or card.note,
+    )
+
+
+def _step(mark: str, step: Step, width: int) -> list[str]:
+    inside = width - len(mark)
+    lines = Code("", step.command, "sh").lines(inside) if step.command else []
+    return [*_hang(mark, step.text, width), *(" " * len(mark) + line for line in lines)]
 
 
 def _text(block: Text, width: int) -> list[str]:

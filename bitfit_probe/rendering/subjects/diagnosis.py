@@ -17,13 +17,17 @@ from bitfit_probe.records.diagnosis import (
 )
 from bitfit_probe.rendering.document.blocks import (
     Block,
+    Cell,
     Code,
     Column,
     Document,
     Facts,
     Fold,
+    Heat,
     Part,
     Points,
+    Strip,
+    Strips,
     Table,
     Text,
 )
@@ -31,9 +35,17 @@ from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import in_thousands, join_names, plural, sentence
 
-__all__ = ["diagnosed_document", "diagnosis_blocks", "rivals_blocks"]
+__all__ = [
+    "SCORES",
+    "confusion_map",
+    "diagnosed_document",
+    "diagnosis_blocks",
+    "gain_strips",
+    "rivals_blocks",
+]
 
-_NAMES = {"accuracy": "accuracy", "r2": "R²", "spearman": "Spearman's ρ", "loss": "loss"}
+#: What a score is called, by its measure.
+SCORES = {"accuracy": "accuracy", "r2": "R²", "spearman": "Spearman's ρ", "loss": "loss"}
 #: Steps that don't help and are shown outside the fold.
 _MOST_OTHERS = 3
 _MOST_CLASSES = 12
@@ -81,7 +93,7 @@ def _left_out(folded: Sequence[str]) -> str:
 
 def _quality(found: Diagnosis) -> Iterator[tuple[str, str]]:
     quality = found.quality
-    name = _NAMES[quality.measure]
+    name = SCORES[quality.measure]
     yield name, f"{_measured(quality, quality.tuned)} on {plural(found.examples, 'example')}"
     beside = [
         f"the base's probe {_measured(quality, quality.base_probe)}" if quality.base_probe else "",
@@ -120,6 +132,29 @@ def _classes(key: str, quality: Quality) -> Iterator[Block]:
     yield Fold("Classes", tuple(tables))
 
 
+def confusion_map(key: str, quality: Quality) -> Heat | None:
+    """Answers to the examples of each class, coloured by their share of the class; None for many classes."""
+    names = [item.name for item in quality.classes]
+    if not names or len(names) > _MOST_CLASSES:
+        return None
+    rows = tuple(
+        (
+            name,
+            tuple(
+                Cell(
+                    f"{count:,}",
+                    count / (sum(counts) or 1),
+                    f"{name}, answered {answer}: {count:,} of {sum(counts):,}",
+                )
+                for answer, count in zip(names, counts, strict=True)
+            ),
+        )
+        for name, counts in zip(names, quality.confusion, strict=True)
+    )
+    caption = "Answers (columns) to the examples of each class (rows), coloured by their share of the class"
+    return Heat(key, caption, ("true class", *names), rows, "100 %")
+
+
 def _confusion(key: str, quality: Quality) -> Table:
     names = [item.name for item in quality.classes]
     columns = [Column("true class", "name"), *(Column(name) for name in names)]
@@ -156,7 +191,7 @@ def _steps(key: str, found: Diagnosis) -> Iterator[Block]:
     folded = others if helping else others[_MOST_OTHERS:]
     unit = "nats" if found.quality.measure == "loss" else "points"
     if shown:
-        caption = f"Steps by their gain in {unit} of {_NAMES[found.quality.measure]}"
+        caption = f"Steps by their gain in {unit} of {SCORES[found.quality.measure]}"
         yield _table(f"{key}-steps", caption, shown, found.quality)
     first = helping[0] if helping else None
     if first is not None:
@@ -168,6 +203,25 @@ def _steps(key: str, found: Diagnosis) -> Iterator[Block]:
         yield Fold(title, (_table(f"{key}-others", title, folded, found.quality),))
     if found.interventions:
         yield Text(_how_judged(found), "note")
+
+
+def gain_strips(key: str, found: Diagnosis, most: int = 8) -> Strips | None:
+    """What each step gains, those that help filled; None where none was tried."""
+    loss = found.quality.measure == "loss"
+    by, unit = (1, "nats") if loss else (100, "points")
+    rows = tuple(
+        Strip(
+            row.title,
+            f"{by * row.gain:+.3g} ({by * row.interval[0]:+.3g} to {by * row.interval[1]:+.3g})",
+            by * row.gain,
+            (by * row.interval[0], by * row.interval[1]),
+            filled=row.helps,
+        )
+        for row in found.interventions[:most]
+    )
+    caption = "What each step gains on your examples, 95 % intervals; filled: more than noise"
+    axis = f"gain, {unit} of {SCORES[found.quality.measure]}"
+    return Strips(key, caption, axis, rows, ((0.0, "no gain"),), drawn_only=True) if rows else None
 
 
 def _how_judged(found: Diagnosis) -> str:

@@ -32,8 +32,9 @@ def answer(found: Recommendation) -> str:
     expected = found.of(found.method)
     if expected is None or len(found.expected) == 1:
         return f"{said}."
-    gap = f"{_GAP.text(expected.gap)} points {_GAP.interval(expected.interval)}"
-    return f"{said}. Expected within {gap} of the best method."
+    between = " to ".join(map(_GAP.text, expected.interval))
+    gap = f"{_GAP.text(expected.gap)} points below the best method (80 % interval {between})"
+    return f"{said}. Expected {gap}."
 
 
 def _undecided(found: Recommendation) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bitfit_probe.records import CheckpointInfo, Comparison, Diff, RoleDelta, TensorDelta, Unmatched
-from bitfit_probe.records.report import Report
 from bitfit_probe.rendering.coverage import coverage_sentence, types_sentence
-from bitfit_probe.rendering.document.blocks import Chart, Column, Table, Text
+from bitfit_probe.rendering.document.blocks import Cell, Column, Heat, Table, Text
 from bitfit_probe.rendering.figures import figures_of, measure
 from bitfit_probe.rendering.headline import headline
 from bitfit_probe.rendering.heatmap import (
@@ -21,19 +19,15 @@ from bitfit_probe.rendering.heatmap import (
     scaled,
     units,
 )
-from bitfit_probe.rendering.roles import role_legend
+from bitfit_probe.rendering.roles import ROLES, role_words
 from bitfit_probe.rendering.subjects.tables import columns_of, cut_table, shape_text
-from bitfit_probe.rendering.words import format_number, join_names, part_name, percent, plural
-
-if TYPE_CHECKING:
-    from bitfit_probe.rendering.charts import Panel
+from bitfit_probe.rendering.words import format_number, join_names, part_name, plural
 
 __all__ = [
     "beside_layers",
     "heat_map",
     "judged",
     "loss_table",
-    "side_by_side",
     "side_facts",
     "tensors_table",
     "top_tensors",
@@ -70,43 +64,6 @@ def type_facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield "types", types_sentence(comparison.summary.retyped)
 
 
-def side_by_side(report: Report) -> Table:
-    """One row a fine-tuned checkpoint."""
-    titles = ("compared", "biases moved", "tensors moved", "relative change", measure("max_abs_delta").label)
-    columns = (
-        Column("fine-tuned", "name"),
-        Column("verdict", "words"),
-        *(Column(title) for title in titles),
-        Column("head", "words"),
-        Column("offenders"),
-        Column("findings"),
-    )
-    rows = [_side_row(report, comparison) for comparison in report.diff.comparisons]
-    return cut_table("side-by-side", "The fine-tuned checkpoints side by side", columns, rows)
-
-
-def _side_row(report: Report, comparison: Comparison) -> tuple[str, ...]:
-    summary = comparison.summary
-    peaks = [row.max_abs_delta for row in comparison.tensors if row.info.kind != "head"]
-    found = (
-        None
-        if report.check is None
-        else sum(item.tuned in ("", comparison.tuned.path) for item in report.check.findings)
-    )
-    return (
-        comparison.tuned.path,
-        comparison.verdict,
-        percent(comparison.coverage.share or 0.0),
-        f"{summary.changed_biases:,} of {summary.biases:,}",
-        f"{summary.changed_tensors:,} of {summary.compared_tensors:,}",
-        measure("relative_l2").text(summary.relative_l2),
-        measure("max_abs_delta").text(max((peak for peak in peaks if peak is not None), default=None)),
-        summary.head,
-        format_number(len(summary.offenders)),
-        format_number(found),
-    )
-
-
 # Roles × layers -----------------------------------------------------------------------------------
 
 
@@ -117,39 +74,41 @@ def heat_map(
     *,
     matrices: bool = False,
     peak: float | None = None,
-    caption: str = "",
-) -> Chart:
-    """mean|Δ| by role and layer as a figure and as numbers, on a scale that ends at `peak` where given."""
-
-    def draw() -> Panel | None:
-        from bitfit_probe.rendering.charts import heat_map as drawn
-
-        return drawn(comparison, matrices=matrices, peak=peak)
-
-    legend = role_legend(role.role for role in roles)
-    words = " ".join(text for text in (caption, f"Roles: {legend}." if legend else "") if text)
-    of = "matrices" if matrices else "biases"
-    return Chart(key, draw, words, tuple(_layer_tables(key, roles, of, peak)))
-
-
-def _layer_tables(key: str, roles: Sequence[RoleDelta], of: str, peak: float | None) -> Iterator[Table]:
-    """Roles × layers as numbers, a table a stack."""
+) -> Iterator[Heat]:
+    """mean|Δ| by role and layer, one map a stack, on a scale that ends at `peak` where given."""
+    top = peak_of(role for role in roles if role.layer is not None) if peak is None else peak
     power = power_of_ten(peak_of(roles) if peak is None else peak)
+    of = "matrices" if matrices else "biases"
     what = f"{of.capitalize()}, {measure('mean_abs_delta').label} by role and layer"
     unit = f", {units(power)}" if power else ""
     rest = "" if all(role.moved for role in roles) else " (· did not move)"
     for at, grid in enumerate(grids(roles)):
         stack = f"{part_name(grid.stack).capitalize()}: " if grid.stack else ""
-        yield _grid_table(f"{key}-{at}", grid, power, f"{stack}{what}{unit}{rest}")
+        yield Heat(
+            f"{key}-{at}",
+            f"{stack}{what}{unit}{rest}",
+            ("role", *map(str, grid.layers), "mean"),
+            tuple((role, tuple(_cells(grid, role, power, top or 1.0))) for role in grid.roles),
+            format_number(top),
+            tuple((role, ROLES[role]) for role in ROLES if role in grid.roles),
+        )
 
 
-def _grid_table(key: str, grid: Grid, power: int, caption: str) -> Table:
-    rows = []
-    for role in grid.roles:
-        cells = (scaled(grid.cells.get((role, layer)), power) for layer in grid.layers)
-        rows.append((role, *cells, in_units(grid.mean(role), power)))
-    columns = [Column(f"{layer}") for layer in grid.layers]
-    return Table(key, caption, (Column("role", "words"), *columns, Column("mean")), tuple(rows))
+def _cells(grid: Grid, role: str, power: int, top: float) -> Iterator[Cell | None]:
+    """A role's cells and their mean; each in words, as a person hears it who can't see where it stands."""
+    label = measure("mean_abs_delta").label
+    for layer in grid.layers:
+        found = grid.cells.get((role, layer))
+        if found is None:
+            yield None
+            continue
+        known = found.mean_abs_delta if found.moved else None
+        figure = format_number(known) if found.moved else "did not move"
+        share = None if known is None else known / top
+        yield Cell(scaled(found, power), share, f"{role_words(role)}, layer {layer}: {label} {figure}")
+    mean = grid.mean(role)
+    told = f"{role_words(role)}, mean over layers: {label} {format_number(mean)}"
+    yield Cell(in_units(mean, power), None if mean is None else mean / top, told)
 
 
 def beside_layers(roles: Sequence[RoleDelta]) -> Iterator[Text]:

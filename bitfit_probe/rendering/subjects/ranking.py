@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from bitfit_probe.records.measures import Group, Ranked, Ranking, Reverting
-from bitfit_probe.rendering.document.blocks import Block, Chart, Column, Text
-from bitfit_probe.rendering.figures import RANKED, figures_of
+from bitfit_probe.records.measures import Group, Ranked, Ranking
+from bitfit_probe.rendering.document.blocks import Block, Column, Strip, Strips, Text
+from bitfit_probe.rendering.figures import RANKED, figures_of, measure
+from bitfit_probe.rendering.roles import role_words
 from bitfit_probe.rendering.subjects.tables import columns_of, cut_table
 from bitfit_probe.rendering.words import plural
 
-if TYPE_CHECKING:
-    from bitfit_probe.rendering.charts import Panel
-
-__all__ = ["group_name", "ranking_blocks", "ranking_chart"]
+__all__ = ["group_name", "group_words", "ranking_blocks", "ranking_strips"]
 
 #: The measures that groups are ranked by, then those that say how a group moved.
 _FIGURES = (*RANKED, "cosine", "mean_shift")
@@ -26,6 +23,12 @@ _MARKS = {
 }
 
 
+def group_words(group: Group) -> str:
+    """A group by its role in plain words, where it has one alone."""
+    plain = group.role is not None and group.layer is None and group.stack is None
+    return role_words(group.role) if plain and group.role else group_name(group)
+
+
 def group_name(group: Group) -> str:
     """A group's label; a single tensor's name."""
     if group.role is None and group.layer is None and len(group.names) == 1:
@@ -33,15 +36,22 @@ def group_name(group: Group) -> str:
     return group.label
 
 
-def ranking_chart(key: str, ranking: Ranking, reverting: Reverting | None, caption: str = "") -> Chart:
-    """Every measure as bars, beside what reverting each group costs where that is known."""
-
-    def draw() -> Panel | None:
-        from bitfit_probe.rendering.charts import ranking_bars
-
-        return ranking_bars(ranking, reverting)
-
-    return Chart(key, draw, caption)
+def ranking_strips(key: str, ranking: Ranking, most: int = 12) -> Strips:
+    """The groups that moved most, by mean|Δ|; hollow where it has no effect or is no more than rounding."""
+    moved = measure("mean_abs_delta")
+    rows = tuple(
+        Strip(
+            group_words(row.group),
+            ", ".join((moved.text(row.mean_abs_delta), *_marks(row))),
+            row.mean_abs_delta,
+            None if row.mean_abs_delta is None else (0.0, row.mean_abs_delta),
+            filled=not (row.group.no_effect or row.noise_floor),
+        )
+        for row in ranking.rows[:most]
+    )
+    return Strips(
+        key, f"How far biases moved, by {ranking.by}", moved.label, rows, ((0.0, "0"),), drawn_only=True
+    )
 
 
 def ranking_blocks(key: str, ranking: Ranking, top: int | None = None) -> Iterator[Block]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bitfit_probe.records.measures import Revert, Reverting
-from bitfit_probe.rendering.document.blocks import Block, Column, Text
+from bitfit_probe.rendering.document.blocks import Block, Column, Strip, Strips, Text
 from bitfit_probe.rendering.figures import measure
-from bitfit_probe.rendering.subjects.ranking import group_name
+from bitfit_probe.rendering.subjects.ranking import group_name, group_words
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import format_number, plural
 
-__all__ = ["reverting_blocks"]
+__all__ = ["reverting_blocks", "reverting_strips"]
 
 _LOSS, _ACCURACY = measure("loss_change"), measure("accuracy_change")
 
@@ -31,6 +31,24 @@ def reverting_blocks(key: str, found: Reverting) -> Iterator[Block]:
     yield Text(_restorable(found))
     yield Text(_intervals(found), "note")
     yield from (Text(f"Data: {note}.", "note") for note in found.notes)
+
+
+def reverting_strips(key: str, found: Reverting, most: int = 12) -> Strips:
+    """What the examples lose with one group put back, in the order of what they lose."""
+    rows = tuple(
+        Strip(
+            group_words(row.group),
+            f"{_LOSS.text(row.loss_change)} {_LOSS.interval(row.loss_interval)}, {row.verdict}",
+            row.loss_change,
+            row.loss_interval,
+            filled=row.verdict == "matters",
+        )
+        for row in found.rows[:most]
+    )
+    tolerance = f"tolerance {format_number(found.tolerance, 'g')}"
+    caption = f"What is lost with biases of one {found.by} put back to the base"
+    lines = ((0.0, "0"), (found.tolerance, tolerance))
+    return Strips(key, caption, f"rise of the loss, {found.unit}", rows, lines, drawn_only=True)
 
 
 def _row(row: Revert, found: Reverting) -> tuple[str, ...]:

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bitfit_probe.records.measures import Adequacy, Trajectory
-from bitfit_probe.rendering.document.blocks import Chart, Column, Table, Text
+from bitfit_probe.records.measures import Adequacy, State, Trajectory
+from bitfit_probe.records.report import Run
+from bitfit_probe.rendering.document.blocks import Chart, Column, Curve, Table, Text
 from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.tables import cut_table
+from bitfit_probe.rendering.words import sentence
 
 if TYPE_CHECKING:
     from bitfit_probe.rendering.charts import Panel
 
-__all__ = ["adequacy_text", "trajectory_chart"]
+__all__ = ["LONG_ENOUGH", "adequacy_text", "curves", "trajectory_chart"]
+
+#: What a run's length comes to, as an answer to "trained long enough?".
+LONG_ENOUGH: dict[State, str] = {
+    "untrained": "not trained",
+    "under-trained": "too little",
+    "healthy": "nothing speaks against it",
+    "blown-up": "it blew up",
+    "decayed": "it only decayed",
+    "inconclusive": "can't tell",
+}
 
 
 def adequacy_text(adequacy: Adequacy) -> Text:
     """One sentence on the length of the training."""
     reasons = f": {'; '.join(adequacy.reasons)}" if adequacy.reasons else ""
-    return Text(f"Trained enough? {adequacy.state.capitalize()}{reasons}.")
+    return Text(f"Trained long enough? {sentence(LONG_ENOUGH[adequacy.state])}{reasons}.")
+
+
+def curves(key: str, run: Run) -> Iterator[Curve]:
+    """Losses and the learning rate over the steps, where a log holds at least two of them."""
+    losses = (("training loss", run.losses), ("held-out loss", run.eval_losses))
+    drawn = tuple((name, points) for name, points in losses if len(points) > 1)
+    if drawn:
+        yield Curve(f"{key}-loss", "Loss by training step.", "step", "loss", drawn)
+    if len(run.rates) > 1:
+        lines = (("learning rate", run.rates),)
+        yield Curve(f"{key}-rate", "Learning rate by training step.", "step", "learning rate", lines)
 
 
 def trajectory_chart(trajectory: Trajectory, caption: str = "") -> Chart:
