@@ -238,9 +238,9 @@ def _judge(figures: _Figures, limits: Limits) -> Answer:
         answer = ask(figures, limits)
         if answer is not None:
             return answer
-    needed = f"Adam takes learning rate × steps of {figures.lr_steps:.2g} to move by {figures.peak:.2g}"
-    logged = "" if figures.said is None else f", and {figures.said:.2g} is logged"
-    return "healthy", (f"{needed}, as far as anything did{logged}",)
+    logged = "" if figures.said is None else f"; {figures.said:.2g} is logged"
+    needed = f"{figures.peak:.2g}, takes Adam learning rate × steps of {figures.lr_steps:.2g} or more"
+    return "healthy", (f"the largest change, {needed}{logged}",)
 
 
 def _nothing(figures: _Figures, limits: Limits) -> Answer | None:

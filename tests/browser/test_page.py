@@ -238,7 +238,7 @@ def test_the_first_screen_answers(pages, visit):
     assert cards.locator(".title").all_inner_texts() == [
         "Quality on your examples",
         "Findings",
-        "Trained long enough?",
+        "Trained long enough",
         "Method for this task",
         "What moved",
     ]

@@ -67,5 +67,6 @@ def test_an_input_is_never_overwritten(tmp_path):
 def test_several_checkpoints_stand_side_by_side(tmp_path, capsys):
     run(PAIR[0], PAIR[1], PAIR[0], "--format", "md", "--no-spectra")
     shown = capsys.readouterr().out
-    assert "## Side by side" in shown
+    assert "2 fine-tuned checkpoints" in shown
+    assert shown.index("2 fine-tuned checkpoints") < shown.index("## How good is it?")
     assert shown.count("### Fine-tuning, read from the weights") == 2

@@ -217,7 +217,7 @@ class Heat:
 
     def named(self) -> str:
         """The legend as a sentence; empty without one."""
-        return f"{', '.join(f'{short} {name}' for short, name in self.legend)}." if self.legend else ""
+        return f"Roles: {', '.join(map('='.join, self.legend))}." if self.legend else ""
 
     def table(self) -> Table:
         """The same as numbers."""

@@ -154,8 +154,8 @@ def _tally(counts: tuple[int, int]) -> str:
 
 def _training_card(adequacy: Adequacy | None) -> Card:
     if adequacy is None:
-        return Card("Trained long enough?", "", "not judged", "training")
-    return Card("Trained long enough?", LONG_ENOUGH[adequacy.state], "; ".join(adequacy.reasons), "training")
+        return Card("Trained long enough", "", "not judged", "training")
+    return Card("Trained long enough", LONG_ENOUGH[adequacy.state], "; ".join(adequacy.reasons), "training")
 
 
 def _method_card(result: Recommended | None) -> Card:
