@@ -82,22 +82,23 @@ def run_fleet(
     asked = {shown(name): name for name in _shard(list(map(str, tuned)), options.shard)}
     open_checkpoint(base, options.state_dict_key, biases_only=options.biases_only)
     examples_of(options)
-    folder, stamp = Path(out), stamp_of(str(base))
+    folder = Path(out)
+    stamps = [stamp_of(str(path)).digest for path in (base, options.data) if path is not None]
     if not options.resume:
         refuse_taken(folder)
-    run = Run(shown(str(base)), stamp.digest, _judging(options), __version__, tuple(asked))
+    run = Run(shown(str(base)), " ".join(stamps), _judging(options), __version__, tuple(asked))
     with told_as_output(folder), made_folder(folder), held_folder(folder, folder):
         known = _known(folder, run)
-        stamps = {name: stamp_of(given) for name, given in asked.items()}
-        left = {name: given for name, given in asked.items() if not _is_done(known.get(name), stamps[name])}
+        seen = {name: stamp_of(given) for name, given in asked.items()}
+        left = {name: given for name, given in asked.items() if not _is_done(known.get(name), seen[name])}
         with _engine(options, executor) as engine:
             begin(folder, run)
             tasks = [_task(str(base), name, given, options, engine) for name, given in left.items()]
-            count = _Counter([stamps[name].nbytes for name in left], progress)
+            count = _Counter([seen[name].nbytes for name in left], progress)
             for task, answer in answers(tasks, engine):
                 row = _row_of(task, answer)
-                keep(folder, run, Entry(row, stamps[task.tuned].digest), answer["document"])
-                count.add(stamps[task.tuned].nbytes)
+                keep(folder, run, Entry(row, seen[task.tuned].digest), answer["document"])
+                count.add(seen[task.tuned].nbytes)
     return read_fleet(folder)
 
 
@@ -188,7 +189,9 @@ def _engine(options: FleetOptions, executor: Executor | None) -> Iterator[Engine
 def _task(base: str, name: str, given: str, options: FleetOptions, engine: Engine) -> Task:
     """What a worker is told; one elsewhere gets whole paths."""
     whole = str if engine.shares_folder else _absolute
-    return Task(whole(base), name, whole(given), _judging(options))
+    told = _judging(options)
+    data = told["data"] and whole(told["data"])
+    return Task(whole(base), name, whole(given), {**told, "data": data})
 
 
 def _absolute(given: str) -> str:

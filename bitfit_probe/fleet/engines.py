@@ -16,6 +16,7 @@ from multiprocessing import connection
 from typing import Any
 
 from bitfit_probe.errors import EngineError, MissingExtraError, WorkerError
+from bitfit_probe.rules import all_rules
 from bitfit_probe.version import __version__
 
 __all__ = ["Engine", "dask_engine", "given_engine", "process_engine", "refuse_version"]
@@ -50,6 +51,7 @@ class Engine:
 def process_engine(jobs: int | None) -> Iterator[Engine]:
     """`jobs` processes, one a processor where not given; none of them outlives this one."""
     width = jobs or _processors()
+    all_rules()  # a process that is copied has what is loaded here
     before = set(multiprocessing.active_children())
     engine = Engine(_pool(width), width, shares_folder=True)
 

@@ -43,8 +43,8 @@ class Run:
 
     Attributes
     ----------
-    base, base_digest
-        The base's path, and its stamp.
+    base, inputs
+        The base's path, and the stamps of the base and of the data.
     options
         Those that a result depends on.
     version
@@ -54,7 +54,7 @@ class Run:
     """
 
     base: str
-    base_digest: str
+    inputs: str
     options: dict[str, Any]
     version: str
     asked: tuple[str, ...]
@@ -62,7 +62,7 @@ class Run:
     @property
     def digest(self) -> str:
         """What the rows of two runs must share to stand beside each other."""
-        told = json.dumps([self.base, self.base_digest, self.options, self.version], sort_keys=True)
+        told = json.dumps([self.base, self.inputs, self.options, self.version], sort_keys=True)
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 

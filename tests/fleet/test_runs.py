@@ -71,12 +71,16 @@ def test_what_is_done_and_unchanged_is_not_done_again(tmp_path, base, three):
     assert again.judged == [str(three[1]), str(more)]
 
 
-@pytest.mark.parametrize("change", ["options", "base", "torn line"])
+@pytest.mark.parametrize("change", ["options", "base", "data", "torn line"])
 def test_what_would_come_out_otherwise_is_done_again(tmp_path, base, three, change):
-    out, options = tmp_path / "out", {}
-    run(base, three, out)
+    out, data = tmp_path / "out", tmp_path / "data.csv"
+    data.write_text("text,label\na good one,1\na bad one,0\n" * 10)
+    options = {"data": data, "select": ("BP2",)} if change == "data" else {}
+    run(base, three, out, **options)
     if change == "options":
         options = {"ignore": ("BP3",)}
+    elif change == "data":
+        os.utime(data, ns=(1, 1))
     elif change == "base":
         os.utime(base / "model.safetensors", ns=(1, 1))
     else:
