@@ -2,7 +2,7 @@
 
     python -m benchmarks.buckets [--write FILE]
 
-The pair has the names and shapes of BERT-large, 1.34 GB a file, and lies in a server on the loopback
+The pair has the names and shapes of the multilingual BERT-base, 0.7 GB a file, and lies in a server on the loopback
 interface. The command runs as a user would run it; what it prints without credentials, with wrong ones and
 for an absent key is printed too.
 """
@@ -24,7 +24,7 @@ from support.s3 import BUCKET, Store, store
 from benchmarks.remote import BERTS, PAIR, put_between, sparse_model
 
 MARKS = "<!-- buckets -->", "<!-- end of buckets -->"
-NAME = "BERT-large"
+NAME = "multilingual BERT-base"
 HEAD = (
     "| pair | bytes in two files | requests | bytes sent | share | seconds |",
     "|---|---:|---:|---:|---:|---:|",
