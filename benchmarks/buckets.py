@@ -2,9 +2,9 @@
 
     python -m benchmarks.buckets [--write FILE]
 
-The pair has the names and shapes of the multilingual BERT-base, 0.7 GB a file, and lies in a server on the loopback
-interface. The command runs as a user would run it; what it prints without credentials, with wrong ones and
-for an absent key is printed too.
+The pair has the names and shapes of the multilingual BERT-base, 0.7 GB a file, and lies in a server on the
+loopback interface, which reads an object whole for each range. The command runs as a user would run it; what
+it prints without credentials, with wrong ones and for an absent key is printed too.
 """
 
 from __future__ import annotations
