@@ -5,13 +5,15 @@
 The BitFit model was trained well. Then a script loaded it with a class whose head has another name, so the
 trained head was dropped, a fresh one was drawn (bias 0, weights normal with the configuration's
 ``initializer_range``), and the result was saved with generic labels for production. Every bias of the body is
-still the trained one, so a look at what moved says that all is well.
+still the trained one, so a look at what moved says that all is well. Beside it lie 180 labelled questions.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from bitfit_probe import sample
 
 
 def write(folder: Path) -> tuple[Path, Path]:
-    """Write ``base`` and ``production`` into `folder`; their paths."""
+    """Write ``base``, ``production`` and ``questions.csv`` into `folder`; the paths of the former two."""
     from safetensors.numpy import load_file, save_file
 
     base, production = folder / "base", folder / "production"
@@ -35,6 +37,7 @@ def write(folder: Path) -> tuple[Path, Path]:
     tensors["classifier.bias"] = np.zeros(shape[0], np.float32)
     save_file(tensors, production / "model.safetensors", metadata={"format": "pt"})
     _generic_labels(production / "config.json", shape[0])
+    _questions(folder / "questions.csv")
     return base, production
 
 
@@ -43,6 +46,81 @@ def _generic_labels(path: Path, count: int) -> None:
     config["id2label"] = {str(number): f"LABEL_{number}" for number in range(count)}
     config["label2id"] = {f"LABEL_{number}": number for number in range(count)}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+#: Patterns of questions for each kind of answer, and what to put into them.
+_PATTERNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "abbreviation": (
+        ("What does {} stand for ?", "What is the full form of {} ?", "What does the abbreviation {} mean ?"),
+        ("NASA", "AIDS", "CNN", "IBM", "BBC", "NATO", "UNESCO", "FBI", "CIA", "DNA"),
+    ),
+    "description": (
+        ("What is {} ?", "How does {} work ?", "What is the origin of {} ?"),
+        (
+            "a tornado",
+            "an engine",
+            "inflation",
+            "a solar cell",
+            "gravity",
+            "a vaccine",
+            "the stock market",
+            "a compass",
+            "an earthquake",
+            "democracy",
+        ),
+    ),
+    "entity": (
+        ("What kind of {} is the most common ?", "What {} do people like most ?", "What is the fastest {} ?"),
+        ("animal", "car", "sport", "fish", "flower", "drink", "bird", "language", "plane", "food"),
+    ),
+    "human": (
+        ("Who was the first {} ?", "Who is the most famous {} ?", "What {} won the prize ?"),
+        (
+            "president of the United States",
+            "man on the moon",
+            "American writer",
+            "king of France",
+            "actress",
+            "woman in space",
+            "prime minister",
+            "painter",
+            "inventor",
+            "baseball player",
+        ),
+    ),
+    "location": (
+        ("Where is {} ?", "What country is {} in ?", "What city is nearest to {} ?"),
+        (
+            "the Grand Canyon",
+            "the Eiffel Tower",
+            "Mount Everest",
+            "the Amazon river",
+            "Lake Victoria",
+            "the Sahara desert",
+            "the White House",
+            "the Great Wall",
+            "Niagara Falls",
+            "the Dead Sea",
+        ),
+    ),
+    "number": (
+        ("How many {} are there ?", "How much do {} cost ?", "When were {} first made ?"),
+        ("houses", "cars", "books", "stamps", "computers", "watches", "films", "bridges", "ships", "guns"),
+    ),
+}
+
+
+def _questions(path: Path) -> None:
+    """Questions whose answers are of the six kinds, made of patterns."""
+    rows = [
+        (pattern.format(word), kind)
+        for kind, (patterns, words) in _PATTERNS.items()
+        for pattern in patterns
+        for word in words
+    ]
+    random.Random(20).shuffle(rows)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([("text", "label"), *rows])
 
 
 if __name__ == "__main__":

@@ -41,25 +41,31 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "BP602": _BACK,
 }
 
-#: Share of the best step's gain that mending the cause itself must give.
-_MOST_OF_IT = 0.8
+#: What says no more than that the score is bad.
+_SYMPTOMS = ("BP603", "BP604")
 _ORDER = ("confirmed", "a part", "not tried", "gains nothing")
 
 
-def causes(findings: Iterable[Finding], tried: Sequence[Intervention]) -> tuple[Cause, ...]:
-    """Each finding with what the steps against it gained: confirmed causes first, refuted ones last."""
-    found = [_cause(finding, tried) for finding in findings]
+def causes(
+    findings: Iterable[Finding], tried: Sequence[Intervention], advised: str | None
+) -> tuple[Cause, ...]:
+    """Each finding with what the steps against it gained: confirmed causes first, refuted ones last.
+
+    Parameters
+    ----------
+    advised
+        Name of the advised step, by which a cause is confirmed.
+    """
+    found = [_cause(finding, tried, advised) for finding in findings if finding.code not in _SYMPTOMS]
     return tuple(sorted(found, key=lambda cause: _ORDER.index(cause.verdict)))
 
 
-def _cause(finding: Finding, tried: Sequence[Intervention]) -> Cause:
+def _cause(finding: Finding, tried: Sequence[Intervention], advised: str | None) -> Cause:
     starts = REMEDIES.get(finding.code, ())
     against = [item for item in tried if item.name.startswith(starts)] if starts else []
     names = tuple(item.name for item in against)
     if not against:
         return Cause(finding, "not tried")
-    most = max((item.gain for item in tried if item.helps), default=0.0)
-    mended = max((item.gain for item in against if item.helps), default=0.0)
-    if not mended:
-        return Cause(finding, "gains nothing", names)
-    return Cause(finding, "confirmed" if mended >= _MOST_OF_IT * most else "a part", names)
+    if advised in names:
+        return Cause(finding, "confirmed", names)
+    return Cause(finding, "a part" if any(item.helps for item in against) else "gains nothing", names)

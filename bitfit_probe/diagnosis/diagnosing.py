@@ -64,7 +64,7 @@ def diagnose_subject(
         advice=advice.step.step.name if advice else None,
         gain=Measured(advice.gain, advice.interval) if advice else None,
         interventions=rows,
-        causes=causes(findings, rows),
+        causes=causes(findings, rows, advice.step.step.name if advice else None),
         worst=worst(subject, texts=texts),
         lost=flips(subject, probe, right=False, texts=texts),
         won=flips(subject, probe, right=True, texts=texts),

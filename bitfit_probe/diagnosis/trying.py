@@ -30,8 +30,8 @@ _FIRST_LOOK, _SURE = 64, 0.99
 _FLIPS = 2000
 #: More often than this, noise alone would give some step as clear a gain (a convention).
 CHANCE = 0.05
-#: Of steps as near each other as this, in standard errors of their difference, the simpler is taken.
-_AS_GOOD = 0.5
+#: Of steps within one standard error of the best one the simplest is taken (Breiman et al. 1984, §3.4.3).
+_AS_GOOD = 1.0
 
 
 @dataclass(frozen=True)

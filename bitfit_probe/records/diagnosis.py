@@ -139,7 +139,7 @@ class Cause:
     Attributes
     ----------
     verdict
-        ``confirmed``: a step against it gains as much as any; ``a part``: it gains less than another one;
+        ``confirmed``: a step against it is the advised one; ``a part``: one gains, but less than another;
         ``gains nothing``: none does; ``not tried``: there is none.
     tried
         Names of those steps.

@@ -10,6 +10,7 @@ from bitfit_probe.diagnosis.interventions import (
     calibrate,
     checkpoints,
     heads,
+    pooling,
     precision,
     put_back,
     relabel,
@@ -35,6 +36,7 @@ _KINDS = (
     put_back,
     heads,
     base_body,
+    pooling,
 )
 
 

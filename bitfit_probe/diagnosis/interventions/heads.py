@@ -1,4 +1,4 @@
-"""A new last layer of the head, on what the head reads or on other poolings of the body."""
+"""A new last layer of the head, on what the head reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["fitted", "head_change", "steps"]
 
 
 def steps(subject: Subject) -> Iterator[Step]:
-    """Refit on what the head reads, and on the mean, first and last token of the body's last layer."""
+    """One step, where the head ends in a linear layer."""
     if not subject.predicts or not subject.tuned.head_inputs.size:
         return
     read = subject.tuned.head_inputs
@@ -35,25 +35,6 @@ def steps(subject: Subject) -> Iterator[Step]:
         fitted=True,
         passes=False,
         change=lambda: head_change(subject, subject.fit(read, subject.fit_rows, subject.head)),
-    )
-    for name, words, states in (
-        ("pool-mean", "the tokens' mean", subject.tuned.means),
-        ("pool-first", "the first token", subject.tuned.firsts),
-        ("pool-last", "the last token", subject.tuned.lasts),
-    ):
-        if states.size:
-            yield _pooled(subject, name, words, states)
-
-
-def _pooled(subject: Subject, name: str, words: str, states: Features) -> Step:
-    return Step(
-        name,
-        f"New head on {words}",
-        f"a linear head is fitted on {words} of the body's last layer; the model's class must read it there",
-        lambda rows: fitted(subject, states, None),
-        subject.classes * (states.shape[1] + 1),
-        fitted=True,
-        passes=False,
     )
 
 
