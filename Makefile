@@ -14,7 +14,7 @@ FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory
 # Tests to run: folders, files, or a test in one. All, and the examples in the docstrings, if not given.
 T ?= --doctest-modules bitfit_probe tests
 
-.PHONY: demo test slow quick check format bench docs fuzz healthy materials mutants samples update validate zoo clean
+.PHONY: demo test slow quick check format bench docs fuzz healthy materials mutants needle samples update validate zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -67,6 +67,9 @@ zoo: $(VENV)/dev.stamp ## plant every fault and look-alike, say what check finds
 validate: $(VENV)/dev.stamp ## fit the rule of the recommendation, judge it on tasks left out; writes docs/validation.md
 	$(BIN)/python -m benchmarks.recommend.validate --write
 	$(BIN)/python -m benchmarks.recommend.forecasts --write
+
+needle: $(VENV)/dev.stamp ## fine-tunes that disappoint, diagnosed; TASKS=DIR makes runs; writes docs/needle.md
+	$(BIN)/python -m benchmarks.needle $(if $(TASKS),--tasks $(TASKS))
 
 healthy: $(VENV)/dev.stamp ## train the small healthy runs on which `check` must stay silent
 	$(BIN)/python -m benchmarks.healthy

@@ -5,7 +5,7 @@
 The BitFit model was trained well. Then a script loaded it with a class whose head has another name, so the
 trained head was dropped, a fresh one was drawn (bias 0, weights normal with the configuration's
 ``initializer_range``), and the result was saved with generic labels for production. Every bias of the body is
-still the trained one, so a look at what moved says that all is well. Beside it lie 180 labelled questions.
+still the trained one, so a look at what moved says that all is well. Beside it lie labelled questions, 120 and 60 of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bitfit_probe import sample
 
 
 def write(folder: Path) -> tuple[Path, Path]:
-    """Write ``base``, ``production`` and ``questions.csv`` into `folder`; the paths of the former two."""
+    """Write ``base``, ``production``, ``questions.csv`` and ``held-out.csv`` into `folder`; the paths of the former two."""
     from safetensors.numpy import load_file, save_file
 
     base, production = folder / "base", folder / "production"
@@ -37,7 +37,10 @@ def write(folder: Path) -> tuple[Path, Path]:
     tensors["classifier.bias"] = np.zeros(shape[0], np.float32)
     save_file(tensors, production / "model.safetensors", metadata={"format": "pt"})
     _generic_labels(production / "config.json", shape[0])
-    _questions(folder / "questions.csv")
+    rows = _questions()
+    for name, part in (("questions.csv", rows[:120]), ("held-out.csv", rows[120:])):
+        with (folder / name).open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([("text", "label"), *part])
     return base, production
 
 
@@ -110,7 +113,7 @@ _PATTERNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _questions(path: Path) -> None:
+def _questions() -> list[tuple[str, str]]:
     """Questions whose answers are of the six kinds, made of patterns."""
     rows = [
         (pattern.format(word), kind)
@@ -119,8 +122,7 @@ def _questions(path: Path) -> None:
         for word in words
     ]
     random.Random(20).shuffle(rows)
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("text", "label"), *rows])
+    return rows
 
 
 if __name__ == "__main__":

@@ -6,15 +6,30 @@ import csv
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.needle.causes import CAUSES, Cause
 from bitfit_probe.data import TaskData, read_examples
 
-__all__ = ["FIELDS", "GIVEN", "MODELS", "RUNS", "TASKS", "Run", "done", "examples", "read_rows", "rows_of"]
+__all__ = [
+    "FIELDS",
+    "GIVEN",
+    "MODELS",
+    "RUNS",
+    "TASKS",
+    "Run",
+    "add_lora",
+    "done",
+    "examples",
+    "lora_accuracies",
+    "read_rows",
+    "rows_of",
+]
 
 RESULTS = Path(__file__).parents[1] / "results" / "needle"
+_LORA = RESULTS / "lora.csv"
 FIELDS = (
     *("model", "task", "cause", "given", "before", "step", "gain", "low", "high", "examples"),
     *("helps", "advised", "honest_gain", "true_gain", "true_loss_gain", "true_examples"),
@@ -68,10 +83,31 @@ def rows_of(run: Run, rows: Iterable[Mapping[str, Any]]) -> None:
         writer.writerows({"model": run.model, "task": run.task, "cause": run.cause, **row} for row in rows)
 
 
+@cache
+def lora_accuracies() -> dict[tuple[str, str, int], float]:
+    """Of LoRA trained on the given examples, by model, task and their number."""
+    if not _LORA.is_file():
+        return {}
+    with _LORA.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        return {(row["model"], row["task"], int(row["given"])): float(row["accuracy"]) for row in rows}
+
+
+def add_lora(model: str, task: str, given: int, accuracy: float) -> None:
+    """Keep one of them."""
+    new = not _LORA.is_file()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with _LORA.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerows(
+            [*([("model", "task", "given", "accuracy")] if new else []), (model, task, given, accuracy)]
+        )
+
+
 def read_rows() -> list[dict[str, str]]:
     """Every row of every run."""
     found = []
-    for path in sorted(RESULTS.glob("*.csv")):
+    for path in sorted(set(RESULTS.glob("*.csv")) - {_LORA}):
         with path.open(newline="", encoding="utf-8") as stream:
             found += list(csv.DictReader(stream))
     return found

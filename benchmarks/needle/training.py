@@ -146,7 +146,6 @@ def _save(model: Any, base: Path, out: Path) -> None:
     (out / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 64}), "utf-8")
 
 
-@cache
 def lora_run(model: str, tasks: Path, task: str, given: int) -> float:
     """Accuracy on the judged examples of LoRA that is trained on the given ones, from the base."""
     import bitfit_probe as bp

@@ -82,9 +82,19 @@ def diagnose(
     )
     with ProgressBars({"trying": "trying steps"}, quiet=quiet) as progress:
         found = run(base, *tuned, data=data, columns=columns, options=options, progress=progress)
-    deliver(_shown(found, form), file, inputs)
-    if apply:
-        say(f"\n{apply}: done in {out}\n")
+    if apply is None or form != "text":
+        deliver(_shown(found, form), file, inputs)
+    else:
+        say(f"{_done(found, apply, out)}\n")
+
+
+def _done(found: Diagnosed, name: str, out: Path | None) -> str:
+    """What was done, what it gained here, and how to judge it."""
+    from bitfit_probe.rendering import printable
+
+    row = next(row for row in found.diagnoses[0].interventions if row.name == name)
+    fitted = " It was fitted on these examples: judge it on others." if row.cross_fitted else ""
+    return printable(f"{row.title}: done in {out}.{fitted}")
 
 
 def _shown(found: Diagnosed, form: str) -> str:
