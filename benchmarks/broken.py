@@ -5,7 +5,8 @@
 The BitFit model was trained well. Then a script loaded it with a class whose head has another name, so the
 trained head was dropped, a fresh one was drawn (bias 0, weights normal with the configuration's
 ``initializer_range``), and the result was saved with generic labels for production. Every bias of the body is
-still the trained one, so a look at what moved says that all is well. Beside it lie labelled questions, 120 and 60 of them.
+still the trained one, so a look at what moved says that all is well. Beside it lie labelled questions, 120 of
+them to diagnose it by and 60 held out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bitfit_probe import sample
 
 
 def write(folder: Path) -> tuple[Path, Path]:
-    """Write ``base``, ``production``, ``questions.csv`` and ``held-out.csv`` into `folder`; the paths of the former two."""
+    """Write ``base``, ``production`` and two files of questions into `folder`; the paths of the models."""
     from safetensors.numpy import load_file, save_file
 
     base, production = folder / "base", folder / "production"
