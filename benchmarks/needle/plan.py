@@ -34,7 +34,7 @@ FIELDS = (
     *("model", "task", "cause", "given", "before", "step", "gain", "low", "high", "examples"),
     *("helps", "advised", "honest_gain", "true_gain", "true_loss_gain", "true_examples"),
 )
-MODELS, TASKS = ("sample", "minilm-1"), ("trec", "subj", "mpqa")
+MODELS, TASKS = ("sample-2", "minilm-1"), ("trec", "subj", "mpqa")
 #: How many examples `diagnose` is given.
 GIVEN = (100, 300)
 _TRAINED, _JUDGED = 1000, 1000

@@ -22,11 +22,12 @@ from bitfit_probe.inference import load_model, load_tokenizer, quietly
 __all__ = ["Prepared", "base_of", "lora_run", "made"]
 
 _CACHE = DEFAULT.parent / "needle"
-_CUT = _CACHE / "minilm-1"
+#: Where the models come from, and how many of their layers are kept.
+_SOURCES = {"sample-2": (sample.base_path(), 2), "minilm-1": (DEFAULT / MINILM, 1)}
 _STEPS, _BATCH, _LENGTH = 100, 16, 24
 #: When the early checkpoint is saved, as a share of the steps.
 _EARLY = 0.08
-_RATES = {"bitfit": {"sample": 1e-2, "minilm-1": 5e-3}, "full": {"sample": 5e-4, "minilm-1": 2e-4}}
+_RATES = {"bitfit": {"sample-2": 1e-2, "minilm-1": 5e-3}, "full": {"sample-2": 5e-4, "minilm-1": 2e-4}}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
 
 
@@ -42,18 +43,17 @@ class Prepared:
 
 @cache
 def base_of(model: str) -> Path:
-    """The sample's base, or MiniLM with its first layer alone."""
-    if model == "sample":
-        return sample.base_path()
-    if not _CUT.is_dir():
+    """The first layers of the sample's base, or of MiniLM."""
+    source, layers = _SOURCES[model]
+    folder = _CACHE / model
+    if not (folder / "config.json").is_file():
         with quietly():
-            whole = load_model(DEFAULT / MINILM, purpose="features").model
-            whole.encoder.layer = whole.encoder.layer[:1]
-            whole.config.num_hidden_layers = 1
-            whole.save_pretrained(_CUT)
-        for name in _TOKENIZER:
-            shutil.copy(DEFAULT / MINILM / name, _CUT / name)
-    return _CUT
+            whole = load_model(source, purpose="features").model
+            whole.encoder.layer = whole.encoder.layer[:layers]
+            whole.config.num_hidden_layers = layers
+            whole.save_pretrained(folder)
+        _copy_tokenizer(source, folder)
+    return folder
 
 
 @contextlib.contextmanager
@@ -136,12 +136,16 @@ def _batches(base: Path, data: TaskData, *, shuffled: bool) -> Iterator[dict[str
             yield {**coded, "labels": labels[rows]}
 
 
+def _copy_tokenizer(source: Path, folder: Path) -> None:
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copy(source / name, folder / name)
+
+
 def _save(model: Any, base: Path, out: Path) -> None:
     with quietly():
         model.save_pretrained(out)
-    for name in _TOKENIZER:
-        if (base / name).is_file():
-            shutil.copy(base / name, out / name)
+    _copy_tokenizer(base, out)
     settings = json.loads((out / "tokenizer_config.json").read_text("utf-8"))
     (out / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 64}), "utf-8")
 
