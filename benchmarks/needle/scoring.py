@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from benchmarks.needle.causes import CAUSES
 from benchmarks.needle.plan import lora_accuracies, read_rows
 
-__all__ = ["WORTH", "Case", "cases", "coverage", "mean", "share", "told_right"]
+__all__ = ["IN_CODE", "WORTH", "Case", "cases", "coverage", "mean", "share", "told_right"]
 
 #: A cause whose best step gains less than so much, on average, has no cheap step to be found.
 WORTH = 0.03
+
+
+#: Steps that take another class of the model: files can't hold them, so nobody is advised to.
+IN_CODE = "pool-"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,11 @@ def cases() -> list[Case]:
 
 
 def _case(model: str, task: str, cause: str, given: int, rows: Sequence[dict[str, str]]) -> Case:
-    gains = {row["step"]: float(row["true_gain"]) for row in rows if row["true_gain"]}
+    gains = {
+        row["step"]: float(row["true_gain"])
+        for row in rows
+        if row["true_gain"] and not row["step"].startswith(IN_CODE)
+    }
     advised = next((row["step"] for row in rows if int(row["advised"])), None)
     best = max(gains, key=lambda step: gains[step])
     before = float(rows[0]["before"])

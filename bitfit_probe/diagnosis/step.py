@@ -58,6 +58,8 @@ class Step:
         Whether trying it costs a pass of the model.
     change
         What it changes in the files; None where files can't hold it.
+    in_code
+        Whether it takes another class of the model: shown, but advised only where nothing else helps.
     """
 
     name: str
@@ -68,3 +70,4 @@ class Step:
     fitted: bool = False
     passes: bool = True
     change: Callable[[], Change] | None = None
+    in_code: bool = False

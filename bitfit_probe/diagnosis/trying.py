@@ -175,6 +175,7 @@ def advise(tried: Sequence[Tried], known: Sequence[float]) -> Advice | None:
     helping = [
         item for item, chance in zip(tried, known, strict=True) if chance < CHANCE and len(item.rows) == whole
     ]
+    helping = [item for item in helping if not item.step.in_code] or helping
     if not helping:
         return None
     every = np.arange(len(helping[0].gains))

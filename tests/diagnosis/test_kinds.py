@@ -63,12 +63,13 @@ def test_a_scaled_regression_head_is_refitted(tmp_path):
 @pytest.mark.parametrize("kind", ["gpt2", "bert-mlm"])
 def test_a_ruined_language_model_is_put_back_by_its_loss(tmp_path, kind):
     state = copied(dict(model(kind).state_dict()))
-    base = folder(tmp_path / "base", kind, state)
+    names = {"architectures": [type(model(kind)).__name__]}
+    base = folder(tmp_path / "base", kind, state, **names)
     noise = torch.Generator().manual_seed(4)
     ruined = copied(state)
     name = next(name for name in ruined if name.endswith("bias") and ".1." in name)
     ruined[name] = ruined[name] + 20 * torch.randn(ruined[name].shape, generator=noise)
-    tuned = folder(tmp_path / "tuned", kind, ruined)
+    tuned = folder(tmp_path / "tuned", kind, ruined, **names)
     data = write_rows(tmp_path / "data.csv", [(text,) for text in texts(80)], ("text",))
     found = bp.diagnose(base, tuned, data=data, options=QUICK).diagnoses[0]
     rows = {row.name: row for row in found.interventions}

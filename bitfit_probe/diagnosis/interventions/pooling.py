@@ -40,4 +40,5 @@ def _step(subject: Subject, name: str, words: str, states: Features) -> Step:
         subject.classes * (states.shape[1] + 1),
         fitted=True,
         passes=False,
+        in_code=True,
     )
