@@ -13,11 +13,12 @@ import argparse
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.needle.measuring import measure
 from benchmarks.needle.page import PAGE, page
-from benchmarks.needle.plan import GIVEN, MODELS, RUNS, TASKS, add_lora, done, lora_accuracies, rows_of
+from benchmarks.needle.plan import GIVEN, MODELS, RUNS, TASKS, Run, add_lora, done, lora_accuracies, rows_of
 from benchmarks.needle.training import lora_run, made
 
 
@@ -25,18 +26,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=Path)
     parser.add_argument("--only", nargs="*", default=[], help="words that the runs' names hold")
+    parser.add_argument(
+        "--part", default="1/1", help="which part of the runs: 2/3 is every third, from the second"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no run after so many")
     options = parser.parse_args()
     if options.tasks is not None:
-        perform(options.tasks, options.only, options.minutes)
+        part, parts = map(int, options.part.split("/"))
+        perform(options.tasks, options.only, RUNS[part - 1 :: parts], options.minutes)
     PAGE.write_text(page(), encoding="utf-8")
 
 
-def perform(tasks: Path, only: list[str], minutes: float) -> None:
+def perform(tasks: Path, only: list[str], runs: Sequence[Run], minutes: float) -> None:
     """Make the runs and the LoRA baselines that are not there yet."""
     start, finished, known = time.monotonic(), done(), lora_accuracies()
-    jobs = [run for run in RUNS if run.name not in finished and all(word in run.name for word in only)]
-    for run in jobs:
+    for run in runs:
+        if run.name in finished or not all(word in run.name for word in only):
+            continue
         if time.monotonic() - start > 60 * minutes:
             return
         begun = time.process_time()

@@ -39,6 +39,9 @@ REMEDIES: dict[str, tuple[str, ...]] = {
     "BP411": ("length-",),
     "BP412": ("put-back-embeddings",),
     "BP602": _BACK,
+    "BP703": _HEAD,
+    "BP705": ("base-settings",),
+    "BP710": _TOKENS,
 }
 
 #: What says no more than that the score is bad.

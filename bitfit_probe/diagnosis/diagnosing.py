@@ -46,7 +46,13 @@ def diagnose_subject(
         The model can't be loaded or run, or the labels are not its own.
     """
     known = quality(subject)
-    tried = try_steps(list(all_steps(subject)), subject.before, shares=subject.classifies, tell=tell)
+    tried = try_steps(
+        list(all_steps(subject)),
+        subject.before,
+        shares=subject.classifies,
+        early=not subject.compares,
+        tell=tell,
+    )
     seen = chances(tried)
     advice = advise(tried, seen)
     rows = tuple(
@@ -90,6 +96,7 @@ def _row(item: Tried, chance: float, command: Callable[[Step], str]) -> Interven
         chance=chance,
         how=step.how,
         command=command(step) if step.change is not None else "",
+        in_code=step.in_code,
     )
 
 

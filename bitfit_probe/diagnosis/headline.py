@@ -22,9 +22,15 @@ def headline(quality: Quality, rows: Sequence[Intervention], advice: Advice | No
     first = (
         f"{chosen.title}: {gain} {_UNITS[quality.measure]} (95 % {low} to {high}) on {examples:,} examples."
     )
-    others = [row for row in rows if row.helps and row.name != chosen.name]
+    helping = [row for row in rows if row.helps and row.name != chosen.name]
+    others = [row for row in helping if not row.in_code]
     if not others:
-        return f"{first} Nothing else gains more than noise."
+        rest = (
+            "Else only another class of the model gains."
+            if helping
+            else "Nothing else gains more than noise."
+        )
+        return f"{first} {rest}"
     best = max(others, key=lambda row: row.gain)
     more = f" ({len(others) - 1} more gain, too)" if len(others) > 1 else ""
     return f"{first} Next best: {_lowered(best.title)}, {in_points(quality, best.gain, sign=True)}{more}."

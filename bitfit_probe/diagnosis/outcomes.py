@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["Outcome", "log_probabilities", "outcome_of_logits", "outcome_of_losses"]
+__all__ = [
+    "Outcome",
+    "log_probabilities",
+    "outcome_of_logits",
+    "outcome_of_losses",
+    "outcome_of_similarities",
+]
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,9 @@ class Outcome:
     ----------
     scores
         What the measure is the mean of: 1 or 0 for a class, 1 − squared error over the labels' variance for
-        a quantity, the negative loss for a language model.
+        a quantity, the negative loss for a language model, a share of Spearman's ρ for similarities.
     losses
-        Cross-entropy in nats, or squared error over the variance.
+        Cross-entropy in nats, squared error over the variance, or 1 − score for similarities.
     """
 
     scores: Floats
@@ -57,6 +63,19 @@ def outcome_of_logits(question: Question, logits: Floats, targets: npt.NDArray[n
     places = targets.astype(np.int64)
     right = (known.argmax(1) == places) & np.isfinite(logits).all(axis=1)
     return Outcome(right.astype(np.float64), -known[np.arange(len(places)), places])
+
+
+def outcome_of_similarities(cosines: Floats, targets: npt.NDArray[np.generic]) -> Outcome:
+    """The outcome of cosines, whose scores' mean is Spearman's rank correlation with the labels.
+
+    With standardised ranks a and b the mean of 1 − (a − b)²/2 over examples is their correlation.
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(np.asarray(values, np.float64)) for values in (cosines, targets)]
+    one, other = ((rank - rank.mean()) / max(float(rank.std()), 1e-30) for rank in ranks)
+    scores = 1 - (one - other) ** 2 / 2
+    return Outcome(scores, 1 - scores)
 
 
 def outcome_of_losses(losses: Floats) -> Outcome:

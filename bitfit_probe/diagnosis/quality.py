@@ -28,13 +28,17 @@ def quality(subject: Subject) -> Quality:
     """The measure of the kind of task, its interval, and what it is to be compared with."""
     outcome = subject.before
     loss = Measured(float(outcome.losses.mean()), mean_interval(outcome.losses, 0.95))
+    if subject.compares:
+        base = _mean(subject.outcome(subject.base_body))
+        tuned = _mean(outcome)
+        return Quality("spearman", tuned, loss, None, base, None, None, tuned.interval[0] > 0)  # type: ignore[index]
     if not subject.predicts:
         return Quality("loss", loss, loss, None, None, None, None, None)
     probe = base_probe(subject)
     if not subject.classifies:
-        tuned = _r2(outcome)
+        tuned = _mean(outcome)
         low = tuned.interval[0] if tuned.interval else -math.inf
-        return Quality("r2", tuned, loss, None, None if probe is None else _r2(probe), None, None, low > 0)
+        return Quality("r2", tuned, loss, None, None if probe is None else _mean(probe), None, None, low > 0)
     return _of_classes(subject, outcome, loss, None if probe is None else accuracy(probe))
 
 
@@ -90,7 +94,7 @@ def accuracy(outcome: Outcome) -> Measured:
     return Measured(right / count, rate_interval(right, count))
 
 
-def _r2(outcome: Outcome) -> Measured:
+def _mean(outcome: Outcome) -> Measured:
     return Measured(float(outcome.scores.mean()), mean_interval(outcome.scores, 0.95))
 
 

@@ -12,10 +12,15 @@ import numpy as np
 
 from bitfit_probe.data import TaskData
 from bitfit_probe.diagnosis.fitting import LinearHead, Split, cross_fitted, fit_head, fit_regression, folds
-from bitfit_probe.diagnosis.outcomes import Outcome, outcome_of_logits, outcome_of_losses
+from bitfit_probe.diagnosis.outcomes import (
+    Outcome,
+    outcome_of_logits,
+    outcome_of_losses,
+    outcome_of_similarities,
+)
 from bitfit_probe.errors import DataError
 from bitfit_probe.inference import LiveModel, Question, ask, question_of
-from bitfit_probe.inference.answers import Answers, answers, head_layer
+from bitfit_probe.inference.answers import Answers, answers, head_layer, similarities
 from bitfit_probe.inference.encoding import longest_text, tokens_of
 from bitfit_probe.inference.weights import Window, in_type, overlaid, windows
 from bitfit_probe.pair import Memo, Pair
@@ -76,6 +81,11 @@ class Subject:
     def classifies(self) -> bool:
         """Whether answers are classes."""
         return self.question.kind == "classification"
+
+    @property
+    def compares(self) -> bool:
+        """Whether the model gives vectors, and pairs of texts have a similarity."""
+        return self.question.kind == "similarity"
 
     @property
     def predicts(self) -> bool:
@@ -146,7 +156,7 @@ class Subject:
     def whole(self) -> Answers:
         """One pass over `data` and `train` with the weights as they are."""
         judged = self.run()
-        if self.train is None:
+        if self.train is None or not self.predicts:
             return judged
         asked = _question(self.train, self.live)
         other = answers(self.live, asked, ask(self.live, asked, self.train), self.tick)
@@ -166,6 +176,11 @@ class Subject:
         data
             The same examples in other words.
         """
+        if self.compares:
+            asked = data or self.data
+            return similarities(
+                live or self.live, asked if rows is None else asked.take(list(map(int, rows))), self.tick
+            )
         which = None if rows is None else [int(row) for row in rows]
         if live is None and data is None:
             name = "batches" if which is None else f"batches {hash(tuple(which))}"
@@ -178,6 +193,10 @@ class Subject:
         """What answers to these rows of `data` (or all) are worth."""
         if self.question.kind in ("causal-lm", "masked-lm"):
             return outcome_of_losses(found.losses)
+        if self.compares:
+            return outcome_of_similarities(
+                found.logits[:, 0], self.targets if rows is None else self.targets[rows]
+            )
         targets = self.targets if rows is None else self.targets[rows]
         return outcome_of_logits(self.question, found.logits[: len(targets)], targets)
 
@@ -268,6 +287,8 @@ class Subject:
 
 def _question(data: TaskData, live: LiveModel) -> Question:
     """What the examples ask; labels that are not the model's are numbered in their order, with a note."""
+    if live.purpose == "features" and data.pairs is not None and data.labels is not None:
+        return Question("similarity", data.quantities(), notes=data.notes)
     try:
         return question_of(data, live, drawn=True)
     except DataError:

@@ -67,7 +67,12 @@ def paired(gains: Floats, *, shares: bool, confidence: float = 0.95) -> Interval
 
 
 def try_steps(
-    steps: Sequence[Step], before: Outcome, *, shares: bool, tell: Callable[[int, int], None] | None = None
+    steps: Sequence[Step],
+    before: Outcome,
+    *,
+    shares: bool,
+    early: bool = True,
+    tell: Callable[[int, int], None] | None = None,
 ) -> list[Tried]:
     """Try each step; those that a first look shows to do harm or nothing are given up after it.
 
@@ -77,13 +82,15 @@ def try_steps(
         The tuned model's outcome on all examples.
     shares
         Whether the measure counts right answers.
+    early
+        Take first looks: not where an example's score depends on the others.
     tell
         Told how many were tried, and how many there are.
     """
     count = len(before.scores)
     order = np.random.default_rng(_SEED).permutation(count)
     first = np.sort(order[: max(count // 4, min(_FIRST_LOOK, count))])
-    rest = np.setdiff1d(np.arange(count), first)
+    rest = np.setdiff1d(np.arange(count), first) if early else first[:0]
     found: list[Tried] = []
     best = 0.0
     for number, step in enumerate(steps):
@@ -148,7 +155,9 @@ def chances(tried: Sequence[Tried]) -> list[float]:
     Under noise a gain is as likely as a loss of the same size, example by example; signs are flipped together
     for all steps, which keeps what they have in common (Westfall & Young 1993, single-step max-T).
     """
-    whole = max((len(item.rows) for item in tried), default=0)
+    if not tried:
+        return []
+    whole = max(len(item.rows) for item in tried)
     table = np.zeros((whole, len(tried)))
     for at, item in enumerate(tried):
         table[item.rows, at] = item.gains

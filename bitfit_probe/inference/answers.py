@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bitfit_probe.data import TaskData
 from bitfit_probe.inference.live import LiveModel
 from bitfit_probe.inference.question import Question
-from bitfit_probe.inference.running import Asked, logits_of
+from bitfit_probe.inference.running import Asked, logits_of, running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-__all__ = ["Answers", "answers", "head_layer"]
+__all__ = ["Answers", "answers", "head_layer", "similarities"]
 
 #: Called with the examples done since the last call.
 Tick = Callable[[int], None]
@@ -36,7 +37,8 @@ class Answers:
     head_inputs
         What the head's last layer reads, shape (examples, width); without columns where there is none.
     means, firsts, lasts
-        The body's last hidden states: their mean over a text's tokens, the first and the last token's.
+        The body's last hidden states: their mean over a text's tokens, the first and the last token's. Of
+        `similarities` the cosines of these, shape (examples, 1).
     """
 
     losses: npt.NDArray[np.float64]
@@ -91,6 +93,45 @@ def answers(live: LiveModel, question: Question, batches: Sequence[Asked], tick:
     places = np.argsort(order)
     losses, logits_, *states = (torch.cat(column).numpy()[places] for column in zip(*parts, strict=True))
     return Answers(losses.astype(np.float64), logits_.astype(np.float64), *states)
+
+
+def similarities(live: LiveModel, data: TaskData, tick: Tick) -> Answers:
+    """The cosine of each pair's two vectors, by the model's own pooling as `logits`, and by the others.
+
+    Raises
+    ------
+    ModelError
+        The model can't be run on these inputs.
+    """
+    assert data.pairs is not None
+    sides = [
+        _pooled(live, replace(data, texts=texts, pairs=None), tick) for texts in (data.texts, data.pairs)
+    ]
+    cosines = {}
+    for name in ("mean", "first", "last"):
+        one, other = (side[name] for side in sides)
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        cosines[name] = ((one * other).sum(1) / np.maximum(lengths, 1e-30))[:, None]
+    nothing = np.empty((len(data), 0), np.float32)
+    own = cosines[live.pooling].astype(np.float64)
+    return Answers(1 - own[:, 0], own, nothing, cosines["mean"], cosines["first"], cosines["last"])
+
+
+def _pooled(live: LiveModel, data: TaskData, tick: Tick) -> dict[str, npt.NDArray[np.float32]]:
+    """The last hidden states by each pooling, shape (examples, width), in the order of the examples."""
+    import torch
+
+    kept: dict[str, list[torch.Tensor]] = {"mean": [], "first": [], "last": []}
+    order: list[int] = []
+    with torch.inference_mode(), running(live.model):
+        for batch in live.batches(data, whole=True):
+            states = live.body(**batch.inputs).last_hidden_state.float()
+            for name, parts in kept.items():
+                parts.append(replace(live, pooling=name).pool(states, batch.mask))  # type: ignore[arg-type]
+            order += batch.rows
+            tick(len(batch.rows))
+    places = np.argsort(order)
+    return {name: torch.cat(parts).numpy()[places] for name, parts in kept.items()}
 
 
 def _kept(

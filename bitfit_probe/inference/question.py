@@ -21,7 +21,7 @@ __all__ = ["Question", "ask", "question_of"]
 #: Texts that are looked at for unknown tokens, and the share of them that is worth a note.
 _LOOKED_AT, _MANY = 200, 0.1
 
-Kind = Literal["classification", "regression", "causal-lm", "masked-lm"]
+Kind = Literal["classification", "regression", "causal-lm", "masked-lm", "similarity"]
 
 
 @dataclass(frozen=True)

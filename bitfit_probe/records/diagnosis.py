@@ -66,7 +66,8 @@ class Quality:
     uniform_loss
         Loss of answering each class alike, log(classes); None where there are no classes.
     base_probe
-        The measure of a linear model on the frozen base's features, cross-fitted; None for language models.
+        The measure of a linear model on the frozen base's features, cross-fitted; of the base's own vectors
+        for similarities; None for language models.
     majority, chance
         Accuracy of always answering the most frequent class, and of drawing one of all classes.
     beats_chance
@@ -114,6 +115,8 @@ class Intervention:
         How often noise alone would give some step a gain as clear as this one's.
     how, command
         What is done for good, in words and as a command; the command is empty where there is none.
+    in_code
+        Whether it takes another class of the model, so that files alone can't do it.
     """
 
     name: str
@@ -130,6 +133,7 @@ class Intervention:
     chance: float
     how: str
     command: str = ""
+    in_code: bool = False
 
 
 @dataclass(frozen=True)

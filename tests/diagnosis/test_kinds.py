@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from support.builders import config_of, copied, model, write
 from support.planted import texts
-from support.texts import write_rows, write_tokenizer
+from support.texts import WORDS, write_rows, write_tokenizer
 
 import bitfit_probe as bp
 
@@ -92,3 +93,38 @@ def test_pairs_are_read_together(tmp_path):
     found = bp.diagnose(base, tmp_path / "tuned", data=data, options=replace(QUICK, examples=40)).diagnoses[0]
     assert " | " in found.worst[0].text
     assert np.isfinite(found.quality.loss.value)
+
+
+def test_vectors_are_judged_by_spearman_and_the_ruin_of_a_bias_is_found(tmp_path):
+    """Labels are the base's own cosines: it scores 1, and what training ruined is put back."""
+    state = copied(dict(model("bert-bare").state_dict()))
+    names = {"architectures": ["BertModel"]}
+    base = folder(tmp_path / "base", "bert-bare", state, **names)
+    ones, others = texts(90), texts(90, 9)
+    vectors = [mean_vectors(base, part) for part in (ones, others)]
+    cosines = torch.nn.functional.cosine_similarity(*vectors).tolist()
+    rows = [(one, other, f"{c:.6f}") for one, other, c in zip(ones, others, cosines, strict=True)]
+    data = write_rows(tmp_path / "data.csv", rows, ("text", "text_pair", "score"))
+    ruined = copied(state)
+    name = next(name for name in ruined if name.endswith("layer.1.output.dense.bias"))
+    ruined[name] = ruined[name] + 3 * torch.randn(32, generator=torch.Generator().manual_seed(4))
+    tuned = folder(tmp_path / "tuned", "bert-bare", ruined, **names)
+    found = bp.diagnose(base, tuned, data=data, options=replace(QUICK, examples=90)).diagnoses[0]
+    assert found.quality.measure == "spearman"
+    theirs = torch.nn.functional.cosine_similarity(*(mean_vectors(tuned, part) for part in (ones, others)))
+    assert found.quality.tuned.value == pytest.approx(spearmanr(theirs, cosines).statistic, abs=1e-3)
+    assert found.quality.base_probe.value == pytest.approx(1, abs=1e-3)
+    gains = {row.name: row.gain for row in found.interventions}
+    assert gains["alpha-0"] == pytest.approx(1 - found.quality.tuned.value, abs=1e-3)
+    assert found.advice is not None
+
+
+def mean_vectors(path, sentences):
+    """Means over all tokens of the last hidden states, a text at a time."""
+    from transformers import BertModel
+
+    loaded = BertModel.from_pretrained(path).eval()
+    number = {word: place for place, word in enumerate(WORDS, 5)}
+    ids = ([2, *(number[word] for word in sentence.split()), 3] for sentence in sentences)
+    with torch.no_grad():
+        return torch.cat([loaded(torch.tensor([row])).last_hidden_state.mean(1) for row in ids])

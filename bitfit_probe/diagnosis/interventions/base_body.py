@@ -17,7 +17,7 @@ def steps(subject: Subject) -> Iterator[Step]:
         return
     yield Step(
         "base-body",
-        "The base's body with a new head",
+        "Base body, new head",
         "the body gets the base's weights again, and the head's last layer is fitted on your examples",
         lambda rows: fitted(subject, subject.base_body.head_inputs, subject.head),
         subject.classes * (subject.tuned.head_inputs.shape[1] + 1),

@@ -41,8 +41,8 @@ def steps(subject: Subject) -> Iterator[Step]:
         yield _step(
             subject,
             "average",
-            f"Average it with {'the other checkpoint' if len(found) == 1 else f'{len(found)} checkpoints'}",
-            "every tensor becomes the mean of the checkpoints'",
+            "Average the checkpoints",
+            f"every tensor becomes the mean of this and {len(found)} other checkpoints",
             _average(list(found.values())),
         )
 

@@ -29,8 +29,8 @@ def steps(subject: Subject) -> Iterator[Step]:
 
     yield Step(
         "float32",
-        f"Run it in float32 instead of {subject.half}",
-        "the weights are loaded, or saved, as float32",
+        "Run it in float32",
+        f"the weights are loaded, or saved, as float32 instead of {subject.half}",
         look,
         change=lambda: Change(config={"dtype": "float32"}),
     )

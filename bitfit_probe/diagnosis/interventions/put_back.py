@@ -44,7 +44,7 @@ def _groups(subject: Subject) -> Iterator[tuple[str, str, list[Key]]]:
         yield words.replace(" ", "-"), f"the {words}", _keys(row for row in rows if row.info.kind == kind)
     for group, members in grouped(subject.pair.comparison, "layer"):
         if group.layer is not None:
-            yield f"biases-{group.label}", f"the biases of {group.label}", _keys(members)
+            yield f"biases-{group.label}", f"{group.label}'s biases", _keys(members)
     for group, members in grouped(subject.pair.comparison, "role"):
         if not group.no_effect:
             yield f"biases-{group.label}", f"the {group.label} biases", _keys(members)
@@ -61,7 +61,7 @@ def _step(subject: Subject, name: str, title: str, keys: Sequence[Key]) -> Step:
 
     return Step(
         f"put-back-{name.replace(' ', '-')}",
-        f"Put back {title}",
+        f"Put {title} back",
         f"{title} get the base's values again",
         look,
         change=lambda: Change(tensors=subject.tensors_of(subject.moved(1.0, keys))),

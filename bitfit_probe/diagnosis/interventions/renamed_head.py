@@ -42,7 +42,7 @@ def steps(subject: Subject) -> Iterator[Step]:
     names = ", ".join(f"{tensor.name} → {name}" for name, tensor in found.items())
     yield Step(
         "rename-head",
-        "Give the head the name that the model looks for",
+        "Rename the head",
         f"in the weight file: {names}",
         look,
         change=lambda: Change(tensors=subject.tensors_of(laid)),

@@ -100,8 +100,8 @@ def _length(subject: Subject) -> Iterator[Step]:
             yield _step(
                 (
                     f"length-{length}",
-                    f"Cut texts at {length} tokens instead of {limit}",
-                    f"the tokenizer's model_max_length becomes {length}",
+                    f"Cut texts at {length} tokens",
+                    f"the tokenizer's model_max_length becomes {length} instead of {limit}",
                 ),
                 subject,
                 replace(live, limit=length),

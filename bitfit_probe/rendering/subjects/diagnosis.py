@@ -262,10 +262,10 @@ def _table(key: str, caption: str, rows: Sequence[Intervention], quality: Qualit
 
 def _causes(causes: Sequence[Cause]) -> Iterator[Block]:
     said = {
-        "confirmed": "mending it gains; a cause of what is lacking",
+        "confirmed": "confirmed: the first step mends it",
         "a part": "mending it gains less than the first step",
         "not tried": "no step here would tell",
-        "gains nothing": "mending it gains nothing; not what is lacking here",
+        "gains nothing": "mending it gains nothing here",
     }
     worth = [cause for cause in causes if cause.finding.severity != "info" or cause.verdict == "confirmed"]
     if worth:
