@@ -11,7 +11,7 @@ from bitfit_probe.diagnosis.quality import base_probe, quality
 from bitfit_probe.diagnosis.step import Step
 from bitfit_probe.diagnosis.subject import Subject
 from bitfit_probe.diagnosis.telling import flips, slices, worst
-from bitfit_probe.diagnosis.trying import CHANCE, Tried, advise, chances, try_steps
+from bitfit_probe.diagnosis.trying import CHANCE, Tried, advise, chances_of, try_steps
 from bitfit_probe.measures.intervals import mean_interval
 from bitfit_probe.records import Finding
 from bitfit_probe.records.diagnosis import Diagnosis, Intervention, Measured
@@ -53,7 +53,7 @@ def diagnose_subject(
         early=not subject.compares,
         tell=tell,
     )
-    seen = chances(tried)
+    seen = chances_of(tried)
     advice = advise(tried, seen)
     rows = tuple(
         sorted(

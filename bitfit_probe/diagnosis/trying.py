@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["CHANCE", "Advice", "Tried", "advise", "chances", "paired", "try_steps"]
+__all__ = ["CHANCE", "Advice", "Tried", "advise", "chances", "chances_of", "paired", "try_steps"]
 
 _SEED = 2
 #: Examples of the first look, at least; and its confidence: a step that is given up is not looked at again.
@@ -149,18 +149,23 @@ class Advice:
     interval: Interval
 
 
-def chances(tried: Sequence[Tried]) -> list[float]:
+def chances(gains: Sequence[tuple[Rows, Floats]]) -> list[float]:
     """For each step how often noise alone would give some of the steps as clear a gain.
 
     Under noise a gain is as likely as a loss of the same size, example by example; signs are flipped together
     for all steps, which keeps what they have in common (Westfall & Young 1993, single-step max-T).
+
+    Parameters
+    ----------
+    gains
+        A step's examples by number, and what it gains on each.
     """
-    if not tried:
+    if not gains:
         return []
-    whole = max(len(item.rows) for item in tried)
-    table = np.zeros((whole, len(tried)))
-    for at, item in enumerate(tried):
-        table[item.rows, at] = item.gains
+    whole = max(len(rows) for rows, _ in gains)
+    table = np.zeros((whole, len(gains)))
+    for at, (rows, values) in enumerate(gains):
+        table[rows, at] = values
     norms = np.sqrt((table**2).sum(0))
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.where(norms > 0, table / norms, 0.0)
@@ -168,6 +173,24 @@ def chances(tried: Sequence[Tried]) -> list[float]:
     highest = (signs @ scaled).max(axis=1)
     seen = scaled.sum(0)
     return [float((1 + (highest >= value - 1e-12).sum()) / (1 + _FLIPS)) for value in seen]
+
+
+def chances_of(tried: Sequence[Tried]) -> list[float]:
+    """The chance of each step's gain, by the measure, or by the loss where both speak for it.
+
+    Losses tell more than right and wrong answers do, and less of what is wanted. So a step whose own gain in
+    the measure is above 0 at 95 % (one-sided) is judged by the loss, too: by what it gains over the tuned
+    model's own logits at the best scale, for any step can lower the loss of a model that is too sure.
+    """
+    by_measure = chances([(item.rows, item.gains) for item in tried])
+    scaled = next((item.loss_gains for item in tried if item.step.name == "temperature"), None)
+    if scaled is None:
+        return by_measure
+    by_loss = chances([(item.rows, item.loss_gains - scaled[item.rows]) for item in tried])
+    return [
+        min(chance, other) if paired(item.gains, shares=item.shares, confidence=0.9)[0] > 0 else chance
+        for item, chance, other in zip(tried, by_measure, by_loss, strict=True)
+    ]
 
 
 def advise(tried: Sequence[Tried], known: Sequence[float]) -> Advice | None:
@@ -178,7 +201,7 @@ def advise(tried: Sequence[Tried], known: Sequence[float]) -> Advice | None:
     tried
         Steps, those that change least first.
     known
-        Their `chances`.
+        Their `chances_of`.
     """
     whole = max((len(item.rows) for item in tried), default=0)
     helping = [

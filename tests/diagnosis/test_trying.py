@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bitfit_probe.diagnosis.outcomes import Outcome, log_probabilities, outcome_of_logits
 from bitfit_probe.diagnosis.step import Step
-from bitfit_probe.diagnosis.trying import Tried, advise, chances, paired, try_steps
+from bitfit_probe.diagnosis.trying import Tried, advise, chances_of, paired, try_steps
 from bitfit_probe.inference import Question
 
 
@@ -26,7 +28,7 @@ def test_noise_alone_is_rarely_advised():
     random, advised = np.random.default_rng(0), 0
     for _ in range(150):
         steps = [tried(str(at), noise(random, 100)) for at in range(20)]
-        advised += advise(steps, chances(steps)) is not None
+        advised += advise(steps, chances_of(steps)) is not None
     assert 0 < advised <= 13
 
 
@@ -46,17 +48,31 @@ def test_planted_gain_is_advised_and_its_size_told():
     random = np.random.default_rng(2)
     good = (random.random(200) < 0.3).astype(float)
     steps = [*(tried(str(at), noise(random, 200)) for at in range(20)), tried("good", good)]
-    found = advise(steps, chances(steps))
+    found = advise(steps, chances_of(steps))
     assert found.step.step.name == "good"
     assert found.gain == pytest.approx(good.mean())
     assert found.interval[0] > 0.2
 
 
+def test_loss_tells_a_gain_that_answers_alone_leave_in_doubt():
+    """Eight more of 100 right is no clear gain among twenty steps; with every loss lower by a tenth it is."""
+    random = np.random.default_rng(5)
+    gains = np.concatenate([np.ones(10), -np.ones(2), np.zeros(88)])
+    steps = [*(tried(str(at), noise(random, 100)) for at in range(19)), tried("good", gains)]
+    assert advise(steps, chances_of(steps)) is None
+    still = replace(tried("temperature", np.zeros(100)), loss_gains=random.normal(0, 0.3, 100))
+    lower = replace(tried("good", gains), loss_gains=still.loss_gains + random.normal(0.1, 0.2, 100))
+    steps = [*(replace(item, loss_gains=random.normal(0, 0.3, 100)) for item in steps[:-1]), still, lower]
+    assert advise(steps, chances_of(steps)).step.step.name == "good"
+    harmful = [*steps[:-1], replace(lower, gains=-gains)]
+    assert advise(harmful, chances_of(harmful)) is None
+
+
 def test_first_of_equals_is_advised():
     gains = (np.random.default_rng(3).random(200) < 0.4).astype(float)
     steps = [tried("simple", gains), tried("also", gains), tried("a bit", gains * 0)]
-    assert advise(steps, chances(steps)).step.step.name == "simple"
-    assert advise(steps[1:], chances(steps[1:])).step.step.name == "also"
+    assert advise(steps, chances_of(steps)).step.step.name == "simple"
+    assert advise(steps[1:], chances_of(steps[1:])).step.step.name == "also"
 
 
 def test_harm_is_given_up_after_the_first_look_and_gains_are_not():
