@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,9 @@ from bitfit_probe.align import TensorPair, align
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.checkpoint.interface import Adapter
 from bitfit_probe.checkpoint.quantised.nf4 import BLOCK, through_nf4
+from bitfit_probe.checkpoint.storage.computed import QuantisedStorage, packed_parts
 from bitfit_probe.checkpoint.storage.rows import matrix_shape, sampled, some_rows
+from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import TensorDelta
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Fate", "Merge", "MergedTensor", "merge_of"]
 
 #: What a tensor is, seen from the update that the adapter promises it.
-Fate = Literal["merged", "at rest", "scaled", "dequantised", "other"]
+Fate = Literal["merged", "at rest", "scaled", "dequantised", "onto plain", "other"]
 
 #: An update below this share of the base says nothing about a merge.
 _NO_UPDATE = 1e-12
@@ -40,6 +42,8 @@ _LEFT = 0.05
 _ROUNDINGS = 3.0
 #: NF4 moves normal weights by 0.09 of their length; so much of that may be left over by rounding to a type.
 _NF4_LEAST, _NF4_LEFT = 0.02, 0.02
+#: Standard errors of α* beside a packed base that count as none, and the largest that still tells 0 from 1.
+_SPREADS, _HIDDEN = 4.0, 0.1
 #: Values of a row whose number is counted.
 _COUNTED = 8
 
@@ -56,7 +60,8 @@ class MergedTensor:
         What the comparison found of it.
     fate
         ``merged`` once, exactly or up to rounding; ``at rest``; ``scaled`` by `alpha`; ``dequantised``,
-        merged once onto what NF4 makes of the base; or ``other``.
+        merged once onto what NF4 makes of the base; ``onto plain``, merged once onto weights that the base is
+        the quantised form of; or ``other``.
     alpha
         α* = ⟨Δ, U⟩ / ‖U‖²: 1 merged once, 2 twice, 0 not at all.
     lost
@@ -149,11 +154,16 @@ def _judged(
     equal = merged.tuned.dtype.round(exact.reshape(-1)) == tuned.reshape(-1)
     rounding = (merged.tuned.dtype.roundoff or 0.0) * math.sqrt(float(np.sum(tuned * tuned)) / size)
     rounded = float(np.mean(equal))
-    return MergedTensor(
+    fate: Fate | None = _fate(row, alpha, (lost, left), rounded, _LEFT + _ROUNDINGS * rounding)
+    if packed_parts(wanted.base) and not packed_parts(merged.tuned):
+        steps = some_rows(_steps(wanted.base), rows)
+        if rounded < _ROUNDED <= np.mean(np.abs(delta - update) <= steps):
+            fate = _fate_within_steps(alpha, lost / math.sqrt(delta.size))
+    elif _on_nf4(base, tuned - update):
+        fate = "dequantised"
+    return fate and MergedTensor(
         row,
-        "dequantised"
-        if _on_nf4(base, tuned - update)
-        else _fate(row, alpha, (lost, left), rounded, _LEFT + _ROUNDINGS * rounding),
+        fate,
         alpha,
         lost,
         rounded,
@@ -161,6 +171,24 @@ def _judged(
         levels=max(len(np.unique(line)) for line in tuned[:_COUNTED]),
         columns=tuned.shape[1],
     )
+
+
+def _fate_within_steps(alpha: float, spread: float) -> Fate | None:
+    """Whether an update is in weights within a quantiser's steps of the base; None where these hide it.
+
+    α* is 1 with the update and 0 without, give or take `spread`: what the quantiser lost points elsewhere.
+    """
+    if spread > _HIDDEN:
+        return None
+    if abs(alpha) <= _SPREADS * spread:
+        return "at rest"
+    return "onto plain" if abs(alpha - 1) <= _SPREADS * spread + _LEFT else "other"
+
+
+def _steps(packed: Tensor) -> Tensor:
+    """The quantiser's step of each element."""
+    assert isinstance(packed.storage, QuantisedStorage)
+    return replace(packed, storage=packed.storage.steps)
 
 
 def _on_nf4(base: Float64, before: Float64) -> bool:

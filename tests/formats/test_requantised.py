@@ -12,6 +12,7 @@ from support.adapters import factors, write_lora
 from support.checking import run_rules
 
 import bitfit_probe as bp
+from benchmarks.unpacking import packed
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.checkpoint.quantised.nf4 import LEVELS, through_nf4
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
@@ -108,6 +109,34 @@ def test_merges_onto_plain_and_onto_dequantised_weights_are_told_apart(tmp_path:
     else:
         assert [(item.code, item.severity) for item in said] == [("BP512", "info")]
         assert "on top of what NF4 makes of the base" in said[0].message
+
+
+@pytest.mark.parametrize(
+    ("onto", "size", "said"),
+    [
+        ("plain", 0.1, ["BP512 info"]),
+        ("plain", 0.0, ["BP512 error"]),
+        ("dequantised", 0.1, []),
+        ("dequantised", 0.0, ["BP512 error"]),
+    ],
+)
+def test_of_a_packed_base_it_is_told_what_was_merged_onto(
+    tmp_path: Path, onto: str, size: float, said: list[str]
+) -> None:
+    """The update, 0.08 of the weights, is smaller than NF4's steps; what has none is unmerged."""
+    packed(tmp_path / "base.safetensors", 256, 256)
+    base = open_checkpoint(tmp_path / "base.safetensors").tensors
+    (name,) = base
+    # As `packed` draws the weights that it packs.
+    drawn = np.random.default_rng(0).standard_normal((1024, 64), np.float32).reshape(256, 256)
+    before = drawn if onto == "plain" else base[name].values().astype(np.float32)
+    a, b = factors(256, 256, 4, 3)
+    a, b = a * np.float32(0.2), b * np.float32(0.1)
+    write_lora(tmp_path / "tuned", {name.removesuffix(".weight"): (a, b)})
+    update = (2 * b.astype(np.float64) @ a).astype(np.float32)
+    saved(tmp_path / "tuned" / "model.safetensors", {name: before + np.float32(size > 0) * update})
+    findings = run_rules(tmp_path / "base.safetensors", tmp_path / "tuned").findings
+    assert [f"{item.code} {item.severity}" for item in findings if item.code.startswith("BP5")] == said
 
 
 def test_what_quantising_lost_is_said_and_listed() -> None:

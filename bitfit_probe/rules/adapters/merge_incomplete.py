@@ -34,8 +34,8 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     For each tensor that the adapter changes its update is computed as peft computes it and compared with the
     change found, on a few rows: merged (up to rounding), at rest (an error), α times the update, or something
-    else (warnings); merged onto what NF4 makes of the base is a note. What the adapter does not change must
-    be at rest; matrices that are not are a warning.
+    else (warnings). Merged onto what NF4 makes of the base, or onto the plain weights of a packed base, is a
+    note. What the adapter does not change must be at rest; matrices that are not are a warning.
 
     What to do
     ----------
@@ -67,6 +67,15 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
             severity="info",
             subjects=tuple(item.name for item in onto),
             evidence=(Evidence("merged_onto_nf4", len(onto), "tensors", about=f"of {every}"),),
+        )
+    if plain := found.of("onto plain"):
+        yield this.finding(
+            f"{plural(len(plain), 'tensor')} of {every} ({modules(plain)}) hold the adapter's update on top "
+            "of plain weights that the base is the quantised form of. A QLoRA was trained on the base as it "
+            "is packed; these answer a little otherwise, without its loss.",
+            severity="info",
+            subjects=tuple(item.name for item in plain),
+            evidence=(strength(statistics.median(item.alpha for item in plain)),),
         )
     if other := found.of("other"):
         lost = statistics.median(item.lost for item in other)
