@@ -14,7 +14,7 @@ FUZZ_TARGETS := safetensors torch gguf onnx distributed zero any index directory
 # Tests to run: folders, files, or a test in one. All, and the examples in the docstrings, if not given.
 T ?= --doctest-modules bitfit_probe tests
 
-.PHONY: demo test slow quick check format bench docs fuzz healthy materials mutants needle samples update validate zoo clean
+.PHONY: demo test slow quick check families format bench docs fuzz healthy materials mutants needle samples update validate zoo clean
 
 demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
@@ -56,7 +56,10 @@ docs: $(VENV)/dev.stamp ## rewrite the pages, and what commands print in them, t
 	$(BIN)/python -m docs.commands
 	$(BIN)/python -m docs.outputs
 
-update: docs samples ## every page, sample and table that is made from the code
+families: $(VENV)/dev.stamp ## compile the families' TOML files, which takes their reading off every start
+	PYTHONPATH=tests $(BIN)/python -m architectures.tables --write
+
+update: families docs samples ## every page, sample and table that is made from the code
 	$(BIN)/python -m benchmarks.zoo --write docs/zoo.md
 	PYTHONPATH=tests $(BIN)/python -m formats.table --write
 	$(BIN)/python -m benchmarks.peft_sweep --write docs/adapters.md

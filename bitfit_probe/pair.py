@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from bitfit_probe.checkpoint.interface import read_json
 from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.comparison import Progress, compare
 from bitfit_probe.errors import BitfitProbeError
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.options import Expected
 
@@ -28,8 +29,7 @@ Side = Literal["base", "tuned"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(Frozen):
     """How checkpoints are read and compared.
 
     Attributes
@@ -100,19 +100,16 @@ class Memo:
         return self.once(_Latest(kind, name), make)
 
 
-@dataclass(frozen=True)
-class _Latest:
+class _Latest(Frozen):
     kind: str
     name: Hashable
 
 
-@dataclass(frozen=True)
-class _Failed:
+class _Failed(Frozen):
     reason: Exception
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
+class Pair(Frozen, eq=False):
     """A tuned checkpoint beside its base, with all that the files offer.
 
     It may be half there: where the tuned side can't be opened, or can't be laid beside its base, the `error`

@@ -219,11 +219,7 @@ class Matcher:
         """All pairs, in the order in which the base holds its tensors."""
         order = {tensor.name: number for number, tensor in enumerate(self.ours.tensors.values())}
         groups = sorted(self.found.values(), key=lambda pairs: order.get(pairs[0].base.name, len(order)))
-        return tuple(
-            replace(pair, info=_stored(pair.info, pair.base, pair.tuned))
-            for group in groups
-            for pair in group
-        )
+        return tuple(_as_stored(pair) for group in groups for pair in group)
 
     def leftovers(self) -> tuple[tuple[Unmatched, ...], tuple[Unmatched, ...]]:
         """What is left on either side, with the reason."""
@@ -241,6 +237,11 @@ class Matcher:
             else:
                 why = "absent"
             yield Unmatched(tensor.name, tensor.shape, _stored(names.info(key), tensor), why)
+
+
+def _as_stored(pair: TensorPair) -> TensorPair:
+    info = _stored(pair.info, pair.base, pair.tuned)
+    return pair if info is pair.info else replace(pair, info=info)
 
 
 def _stored(info: TensorInfo, *tensors: Tensor) -> TensorInfo:

@@ -34,6 +34,7 @@ _DEEPEST_PREFIX = 8
 #: weight_norm's names since torch.nn.utils.parametrizations.weight_norm, and those before.
 GAIN, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 _WEIGHT_NORM = {"weight_g": GAIN, "weight_v": DIRECTION}
+_ADDED = re.compile(rf"(?<![^.])(?:{'|'.join(map(re.escape, sorted(_WRAPPERS)))}|weight_[gv])(?![^.])")
 
 
 #: What only a name that wrappers or weight_norm touched can have in it.
@@ -49,6 +50,8 @@ def unwrapped(name: str) -> str:
     if not _TOUCHED.search(name):
         return name
     name = name.removeprefix(_PEFT_PREFIX)
+    if not _ADDED.search(name):
+        return name
     parts = [part for part in name.split(".") if part not in _WRAPPERS]
     if not parts:
         return name

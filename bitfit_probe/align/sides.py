@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from bitfit_probe.align.matching import TensorPair
 from bitfit_probe.architectures import Architecture, Composite, recognise
 from bitfit_probe.checkpoint import Checkpoint
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Unmatched
 
 __all__ = ["Alignment", "architectures", "ties"]
 
 
-@dataclass(frozen=True)
-class Alignment:
+class Alignment(Frozen):
     """Two checkpoints laid side by side, without their values.
 
     Attributes

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitfit_probe.comparison import Progress
 from bitfit_probe.pair import Pair, Reading
 from bitfit_probe.records.options import RevertOptions
 
 if TYPE_CHECKING:
+    from bitfit_probe.comparison import Progress
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.records.measures import Reverting
     from bitfit_probe.records.report import Report

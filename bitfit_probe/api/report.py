@@ -12,24 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, align
-from bitfit_probe.api.ablation import with_examples
 from bitfit_probe.api.compare import as_diff, compared
-from bitfit_probe.api.diagnose import diagnosed
 from bitfit_probe.api.progress import Progress, part
-from bitfit_probe.api.task import with_recommendation
 from bitfit_probe.checkpoint import Checkpoint, open_checkpoint
 from bitfit_probe.checkpoint.trainer_state import finite
 from bitfit_probe.comparison import Progress as Told
 from bitfit_probe.errors import DataError, ModelError
 from bitfit_probe.pair import Pair, Reading
-from bitfit_probe.records import Check
 from bitfit_probe.records.options import DiagnoseOptions, ReportOptions
 from bitfit_probe.records.report import Measured, Report, Run
 from bitfit_probe.version import __version__
 
 if TYPE_CHECKING:
     from bitfit_probe.data import Columns, TaskData
-    from bitfit_probe.records.measures import Likeness, Trajectory
+    from bitfit_probe.records import Check
+    from bitfit_probe.records.measures import Likeness, Ranking, Trajectory
 
 __all__ = ["demo", "report"]
 
@@ -87,6 +84,10 @@ def report(
     found = _of_files(given, pairs, options, part(progress, "spectra"))
     if examples is None:
         return found
+    from bitfit_probe.api.ablation import with_examples
+    from bitfit_probe.api.diagnose import diagnosed
+    from bitfit_probe.api.task import with_recommendation
+
     if options.diagnose:
         with contextlib.suppress(DataError, ModelError):  # other labels than the model's, say
             asked = DiagnoseOptions(check=False)
@@ -163,10 +164,9 @@ def _measured(
     progress: Told | None,
 ) -> Measured:
     from bitfit_probe.forms import forms_of_pair
-    from bitfit_probe.measures.ranking import rank
     from bitfit_probe.measures.training_sufficiency import adequacy_of
 
-    rankings = tuple(rank(pair.comparison, each, paper=options.paper) for each in options.by)
+    rankings = _rankings(pair, options) if options.by else ()
     of_a_model = pair.base.adapter is None
     forms = forms_of_pair(pair, pairs) if of_a_model else None
     enough = adequacy_of(pair) if of_a_model else None
@@ -197,6 +197,12 @@ def _newest(pairs: Sequence[Pair]) -> str:
     files = [file for pair in pairs for side in (pair.base, pair.tuned) for file in side.files]
     times = [file.path.stat().st_mtime for file in files if file.path.exists()]
     return datetime.fromtimestamp(max(times), timezone.utc).date().isoformat() if times else ""
+
+
+def _rankings(pair: Pair, options: ReportOptions) -> tuple[Ranking, ...]:
+    from bitfit_probe.measures.ranking import rank
+
+    return tuple(rank(pair.comparison, each, paper=options.paper) for each in options.by)
 
 
 def _likeness(pairs: Sequence[Pair]) -> tuple[Likeness, ...]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitfit_probe.api.progress import Progress
 from bitfit_probe.records.options import DistanceOptions, RecommendOptions
 
 if TYPE_CHECKING:
+    from bitfit_probe.api.progress import Progress
     from bitfit_probe.checkpoint import Checkpoint
     from bitfit_probe.data import Columns, TaskData
     from bitfit_probe.inference import LiveModel

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 from typing import Any, Literal
 
 from bitfit_probe.architectures import heuristics
 from bitfit_probe.architectures.family import Classifier, Family, Found, Positions, load_generic
 from bitfit_probe.architectures.fused import Fused, figure, holds
 from bitfit_probe.architectures.names import Name, looks_like_norm, modern_leaf
+from bitfit_probe.architectures.patterns import Patterns
 from bitfit_probe.architectures.roles import kind_of
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Part, TensorInfo
 
 __all__ = ["Architecture", "KnownFrom"]
@@ -19,8 +22,7 @@ __all__ = ["Architecture", "KnownFrom"]
 KnownFrom = Literal["config", "names", "heuristics"]
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(Frozen):
     """What the names of one checkpoint mean.
 
     Made by :func:`~bitfit_probe.architectures.recognise`.
@@ -46,6 +48,15 @@ class Architecture:
     _config: Mapping[str, Any] = field(repr=False, compare=False)
     #: Modules beside the body that are heads because nothing else can stand there.
     _siblings: frozenset[str] = field(repr=False, compare=False)
+
+    @cached_property
+    def _patterns(self) -> Patterns:
+        """What names are compared with below and in the heuristics, and the questions."""
+        body = self._body
+        entries = (entry for same in body.entries.values() for entry in same)
+        numbered = (token for entry in entries for token in entry.numbered)
+        texts = (self.prefix, *self._siblings, *numbered, *body.heads, *body.head_aliases, *body.stacks)
+        return Patterns((*texts, *heuristics.words()), self._canonical, self._info)
 
     @property
     def bodies(self) -> frozenset[str]:
@@ -103,6 +114,9 @@ class Architecture:
         >>> [recognise(names).canonical(name) for name in names]
         ['encoder.layer.0.output.LayerNorm.weight', 'classifier.bias']
         """
+        return self._patterns.canonical(name)
+
+    def _canonical(self, name: str) -> str:
         parsed = Name(name)
         head, found = self._locate(parsed)
         if head is not None:
@@ -142,6 +156,10 @@ class Architecture:
         >>> gpt2.info("h.0.attn.bias", 4).kind
         'buffer'
         """
+        # What counts layers has no meaning for a stand-in.
+        return self._info(name, ndim) if self._body.extra_layers else self._patterns.info(name, ndim)
+
+    def _info(self, name: str, ndim: int) -> TensorInfo:
         parsed = Name(name)
         if heuristics.is_usual_buffer(parsed.leaf):
             return heuristics.guess(parsed, ndim, self._body.stacks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,6 @@ __all__ = ["Composite", "compose"]
 _DEEPEST = 3
 
 
-@dataclass(frozen=True)
 class Composite(Architecture):
     """An architecture that is made of others; a name is asked of the part that holds it."""
 

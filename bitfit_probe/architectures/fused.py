@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Part
 
 __all__ = ["Experts", "Fused", "figure", "holds"]
@@ -14,8 +14,7 @@ __all__ = ["Experts", "Fused", "figure", "holds"]
 Figure = int | str
 
 
-@dataclass(frozen=True)
-class Fused:
+class Fused(Frozen):
     """One layout of a fused tensor.
 
     Attributes
@@ -80,8 +79,7 @@ class Fused:
         return tuple(parts)
 
 
-@dataclass(frozen=True)
-class Experts:
+class Experts(Frozen):
     """A tensor that holds the same matrices of all experts: ``(experts, rows of all of them, …)``.
 
     Attributes

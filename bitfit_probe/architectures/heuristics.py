@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from bitfit_probe.architectures.family import load_generic
 from bitfit_probe.architectures.fused import Fused
 from bitfit_probe.architectures.names import Name, is_bias, looks_like_norm, modern_leaf
 from bitfit_probe.architectures.roles import kind_of
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import TensorInfo
 
-__all__ = ["fused_of", "guess", "is_usual_buffer", "split_of"]
+__all__ = ["fused_of", "guess", "is_usual_buffer", "split_of", "words"]
 
 #: Roles that a tensor of cross-attention takes over from self-attention, and their names there.
 _CROSSED = {role: f"x{role}" for role in ("q", "k", "v", "qkv", "m1")}
@@ -21,8 +21,7 @@ _CROSSED = {role: f"x{role}" for role in ("q", "k", "v", "qkv", "m1")}
 _MOST_BIAS_AXES = 2
 
 
-@dataclass(frozen=True)
-class _Words:
+class _Words(Frozen):
     roles: Mapping[str, str]
     buffers: frozenset[str]
     cross: frozenset[str]
@@ -39,6 +38,12 @@ def _words() -> _Words:
         cross=frozenset(table["cross"]),
         fused={row["tensor"]: Fused.from_toml(row) for row in table["fused"]},
     )
+
+
+def words() -> Iterable[str]:
+    """Whatever names are compared with here."""
+    known = _words()
+    return (*known.roles, *known.buffers, *known.cross, *known.fused)
 
 
 def is_usual_buffer(leaf: str) -> bool:

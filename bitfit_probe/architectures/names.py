@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Name", "Tail", "is_bias", "looks_like_norm", "modern_leaf", "tails"]
+__all__ = ["NUMBER", "Name", "Tail", "is_bias", "looks_like_norm", "modern_leaf", "tails"]
 
 #: A whole component of digits. Longer ones number no layer, and ``int`` refuses very long ones.
-_NUMBER = re.compile(r"(?<![^.])[0-9]{1,6}(?![^.])")
+NUMBER = re.compile(r"(?<![^.])[0-9]{1,6}(?![^.])")
 
 #: Names of a norm's parameters before PyTorch's own were used (BERT's TensorFlow checkpoints).
 _OLD_LEAVES = {"gamma": "weight", "beta": "bias"}
@@ -40,7 +40,7 @@ class Name:
     def __init__(self, text: str) -> None:
         self.text = text
         #: The name with its numbers replaced, the same for all layers.
-        self.shape = _NUMBER.sub("#", text)
+        self.shape = NUMBER.sub("#", text)
 
     @property
     def components(self) -> list[str]:
@@ -55,12 +55,12 @@ class Name:
     @property
     def numbers(self) -> list[str]:
         """The components that count something, in order."""
-        return _NUMBER.findall(self.text)
+        return NUMBER.findall(self.text)
 
     @property
     def layer(self) -> int | None:
         """The first number: what most architectures count their layers with."""
-        number = _NUMBER.search(self.text)
+        number = NUMBER.search(self.text)
         return None if number is None else int(number.group())
 
     def head(self, count: int) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from bitfit_probe.checkpoint.registry import Naming, exported, formats, layouts, trained
 from bitfit_probe.checkpoint.storage.tensor import File
 from bitfit_probe.errors import AmbiguousError, EmptyError, UnreadableError
+from bitfit_probe.frozen import Frozen
 
 __all__ = [
     "HEAD_BYTES",
@@ -40,8 +40,7 @@ _NO_WEIGHTS = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Frozen):
     """The weight file that counts, and the others that were left alone."""
 
     weights: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.checkpoint.tokenizer_files import Tokenizer, read_tokenizer
 from bitfit_probe.checkpoint.trainer_state import TRAINER_STATE, TrainerState
 from bitfit_probe.errors import ChangedError, UnreadableError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Adapter", "Change", "Checkpoint", "read_json"]
 
@@ -69,8 +70,7 @@ class Change(Protocol):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class Adapter:
+class Adapter(Frozen, eq=False):
     """A PEFT adapter: its configuration, and what it changes in a base.
 
     Attributes
@@ -101,8 +101,7 @@ class Adapter:
     unread: UnsupportedError | None = None
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Frozen):
     """Named tensors in files, with what lies beside them.
 
     Attributes

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Protocol, cast
 
 from bitfit_probe.checkpoint.interface import Checkpoint
 from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.frozen import Frozen
 
 __all__ = [
     "INDEX_END",
@@ -34,8 +34,7 @@ __all__ = [
 INDEX_END = ".index.json"
 
 
-@dataclass(frozen=True)
-class Naming:
+class Naming(Frozen):
     """How files of a container format are called.
 
     Attributes
@@ -72,8 +71,7 @@ class Naming:
         return tuple(name for name in self.standard if name.endswith(INDEX_END))
 
 
-@dataclass(frozen=True)
-class Marks:
+class Marks(Frozen):
     """What the names in a folder say of its layout.
 
     Attributes

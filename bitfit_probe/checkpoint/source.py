@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from bitfit_probe.checkpoint.directory import weight_suffixes
 from bitfit_probe.errors import NotFoundError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Bucket", "HubModel", "Location", "Url", "locate"]
 
 
-@dataclass(frozen=True)
-class HubModel:
+class HubModel(Frozen):
     """A model of the Hub, such as ``google-bert/bert-base-uncased``, at a branch, tag or commit."""
 
     repo: str
@@ -26,15 +25,13 @@ class HubModel:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
-@dataclass(frozen=True)
-class Url:
+class Url(Frozen):
     """A file on some server."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(Frozen):
     """An object in a store that fsspec reaches, or a folder of them."""
 
     text: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["SPECIAL", "TOKENIZER_FILES", "Tokenizer", "ids_in", "read_tokenizer"]
 
@@ -18,8 +20,7 @@ _NO_LIMIT = 1 << 40
 _MAX_VOCABULARY = 64 << 20
 
 
-@dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(Frozen):
     """What lies in the tokenizer's files.
 
     Attributes

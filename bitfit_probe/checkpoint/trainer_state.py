@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias, TypeGuard
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["TRAINER_STATE", "Series", "TrainerState", "finite"]
 
@@ -23,8 +24,7 @@ Series: TypeAlias = tuple[tuple[int, float], ...]
 _MOST_STEPS, _MOST = 1 << 50, 1e300
 
 
-@dataclass(frozen=True)
-class TrainerState:
+class TrainerState(Frozen):
     """The log of a run.
 
     Attributes

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import sys
+from collections import UserDict
 from collections.abc import Callable
+from importlib import import_module
 
 import click
 
-from bitfit_probe.cli.check import check
-from bitfit_probe.cli.demo import demo
-from bitfit_probe.cli.diagnose import diagnose
-from bitfit_probe.cli.diff import diff
-from bitfit_probe.cli.distance import distance
 from bitfit_probe.cli.endings import Debug, Raised, ended
-from bitfit_probe.cli.explain import explain
-from bitfit_probe.cli.fleet import fleet
-from bitfit_probe.cli.identify import identify
-from bitfit_probe.cli.inspect import inspect
-from bitfit_probe.cli.patch import patch
-from bitfit_probe.cli.recommend import recommend
-from bitfit_probe.cli.report import report
 from bitfit_probe.cli.streams import open_closed
-from bitfit_probe.cli.tune import tune
 from bitfit_probe.version import __version__
 
 __all__ = ["cli", "main", "run"]
+
+#: Each is a module beside this one.
+_COMMANDS = (
+    "check",
+    "demo",
+    "diagnose",
+    "diff",
+    "distance",
+    "explain",
+    "fleet",
+    "identify",
+    "inspect",
+    "patch",
+    "recommend",
+    "report",
+    "tune",
+)
+_NOT_LOADED = click.Command(None)
+
+
+class _Modules(UserDict[str, click.Command]):
+    """The commands by name, each imported when it is run or listed."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if self.data[name] is _NOT_LOADED:
+            self.data[name] = getattr(import_module(f"{__name__}.{name}"), name)
+        return self.data[name]
 
 
 class _Commands(click.Group):
@@ -38,7 +54,11 @@ class _Commands(click.Group):
             raise Raised from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    commands=_Modules(dict.fromkeys(_COMMANDS, _NOT_LOADED)),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="bitfit-probe")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error, too (or BITFIT_PROBE_DEBUG=1).")
 @click.pass_context
@@ -50,21 +70,6 @@ def cli(context: click.Context, debug: bool) -> None:
     """
     if debug:
         context.ensure_object(Debug).on = True
-
-
-cli.add_command(diff)
-cli.add_command(check)
-cli.add_command(explain)
-cli.add_command(diagnose)
-cli.add_command(identify)
-cli.add_command(inspect)
-cli.add_command(demo)
-cli.add_command(distance)
-cli.add_command(recommend)
-cli.add_command(report)
-cli.add_command(tune)
-cli.add_command(patch)
-cli.add_command(fleet)
 
 
 def main(args: list[str] | None = None) -> None:

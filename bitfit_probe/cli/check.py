@@ -105,15 +105,15 @@ def check(
 
 
 def _shown(found: Check, form: str, *, colour: bool) -> str:
+    from bitfit_probe import rendering
     from bitfit_probe.api.check import explanations
-    from bitfit_probe.rendering import check_to_json, check_to_sarif, check_to_text
     from bitfit_probe.version import __version__
 
     if form == "json":
-        return check_to_json(found)
+        return rendering.check_to_json(found)
     if form == "sarif":
-        return check_to_sarif(found, explanations(), version=__version__)
-    text = check_to_text(found, width=terminal_width())
+        return rendering.check_to_sarif(found, explanations(), version=__version__)
+    text = rendering.check_to_text(found, width=terminal_width())
     for severity, hue in _COLOURS.items() if colour else ():
         text = text.replace(f" {severity} BP", f" {click.style(severity, fg=hue, bold=True)} BP")
     return text

@@ -19,19 +19,18 @@ __all__ = ["demo"]
 def demo(out: Path | None) -> None:
     """Run the diff on the embedded sample: a small English BERT and its BitFit checkpoint, offline."""
     one_blas_thread()
-    from bitfit_probe import sample
+    from bitfit_probe import rendering, sample
     from bitfit_probe.api.report import demo as run
-    from bitfit_probe.rendering import diff_to_csv, report_to_json, report_to_text
 
     result = run()
-    text = report_to_text(result, width=terminal_width())
+    text = rendering.report_to_text(result, width=terminal_width())
     say(text)
     if out is None:
         return
     files = {
         "diff.txt": text,
-        "diff.json": report_to_json(result),
-        "diff.csv": diff_to_csv(result.diff),
+        "diff.json": rendering.report_to_json(result),
+        "diff.csv": rendering.diff_to_csv(result.diff),
     }
     inputs = (sample.base_path(), sample.tuned_path())
     with told_as_output(out), made_folder(out):

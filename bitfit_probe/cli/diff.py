@@ -106,14 +106,14 @@ def diff(
 
 
 def _shown(report: Report, form: str, by: By | None, top: int, *, colour: bool) -> str:
-    from bitfit_probe.rendering import diff_to_csv, headline, report_to_json, report_to_text
+    from bitfit_probe import rendering
 
     if form == "json":
-        return report_to_json(report)
+        return rendering.report_to_json(report)
     if form == "csv":
-        return diff_to_csv(report.diff)
-    text = report_to_text(report, width=terminal_width(), top=top, by=by)
+        return rendering.diff_to_csv(report.diff)
+    text = rendering.report_to_text(report, width=terminal_width(), top=top, by=by)
     for comparison in report.diff.comparisons if colour else ():
-        verdict = headline(comparison).partition(":")[0]
+        verdict = rendering.headline(comparison).partition(":")[0]
         text = text.replace(f"{verdict}:", click.style(f"{verdict}:", bold=True), 1)
     return text

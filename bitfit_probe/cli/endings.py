@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +100,8 @@ def _failed(error: BaseException, debug: Debug) -> int:
     from bitfit_probe.rendering.words import printable
 
     if debug.on:
+        import traceback
+
         complaint("".join(traceback.format_exception(error)).rstrip("\n"))
     known = _known(error)
     if known is None:
@@ -133,6 +134,8 @@ def _report(debug: Debug) -> str:
 
 def _place(trace: TracebackType | None) -> str:
     """The last line of ours that ran; the error's own text may quote what it should not."""
+    import traceback
+
     frames = [frame for frame in traceback.extract_tb(trace) if Path(frame.filename).is_relative_to(_PACKAGE)]
     if not frames:
         return "outside of the program's own code"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -44,8 +43,7 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Examples:
+class Examples(NamedTuple):
     """What was asked about examples on the command line; nothing where `data` is None."""
 
     data: Path | None
@@ -57,12 +55,6 @@ class Examples:
     tolerance: float | None
     model_dir: Path | None
 
-    def __post_init__(self) -> None:
-        others = {name: value for name, value in vars(self).items() if name != "data" and value is not None}
-        if self.data is None and others:
-            option = "revert" if "group" in others else next(iter(others))
-            raise click.UsageError(f"--{option.replace('_', '-')} needs --data")
-
     def columns(self) -> Columns | None:
         """Which columns to read; None where there is nothing to read."""
         if self.data is None:
@@ -73,6 +65,8 @@ class Examples:
 
     def options(self) -> RevertOptions:
         """What was given of the options, and the library's own for the others."""
+        from dataclasses import replace
+
         from bitfit_probe.records.options import RevertOptions
 
         asked: dict[str, Any] = {
@@ -86,10 +80,13 @@ class Examples:
 
 def data_options(command: Command) -> Command:
     """Add the options to a command, which gets them as one `Examples` named ``asked``."""
-    names = tuple(Examples.__dataclass_fields__)
 
     def bundled(**options: Any) -> Any:
-        asked = Examples(**{name: options.pop(name) for name in names})
-        return command(asked=asked, **options)
+        asked = {name: options.pop(name) for name in Examples._fields}
+        others = [name for name, value in asked.items() if name != "data" and value is not None]
+        if asked["data"] is None and others:
+            option = "revert" if "group" in others else others[0]
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --data")
+        return command(asked=Examples(**asked), **options)
 
     return with_options(bundled, command, _OPTIONS)

@@ -15,6 +15,7 @@ import numpy as np
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.comparison.kernel import (
     BLOCK,
+    WIDE,
     Span,
     Sums,
     Workspace,
@@ -31,15 +32,13 @@ __all__ = ["careful_statistics", "needs_care"]
 
 Float64: TypeAlias = "npt.NDArray[np.float64]"
 
-#: Types with values that float64 does not hold exactly, or whose squares it does not.
-_WIDE = frozenset(("float64", "int64", "uint64"))
 #: Squares of magnitudes between these stay normal numbers, and so do sums of many.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 
 
 def needs_care(base: Tensor, tuned: Tensor) -> bool:
     """Whether a pair is for this path."""
-    return bool(_WIDE & {base.dtype.name, tuned.dtype.name})
+    return bool(WIDE & {base.dtype.name, tuned.dtype.name})
 
 
 @np.errstate(all="ignore")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK",
+    "WIDE",
     "Span",
     "Sums",
     "Workspace",
@@ -29,6 +30,7 @@ __all__ = [
     "cast_through",
     "count_above",
     "count_changed",
+    "resting_statistics",
     "same_bytes",
     "set_nonfinite_apart",
     "steps",
@@ -40,6 +42,8 @@ BLOCK = 128 * 1024
 _FIRST_BITE, _BITE = 64 * 1024, 1024 * 1024
 #: Elements that are rounded at once, so that temporaries stay in cache.
 _PIECE = 128 * 1024
+#: Types with values that float64 does not hold exactly, or whose squares it does not.
+WIDE = frozenset(("float64", "int64", "uint64"))
 #: Fewer elements than this may be short in bits by chance; more than the other bring no further proof.
 _ENOUGH_TO_TELL, _PROOF = 64, 4096
 
@@ -215,6 +219,21 @@ class Span(NamedTuple):
     def rounded(self) -> bool:
         """Whether some of the change may be rounding."""
         return self.target.name != self.base.dtype.name and not self.exact
+
+
+def resting_statistics(tensor: Tensor, work: Workspace) -> Sums | None:
+    """The sums of a tensor that is the same on both sides, and was the last that `same_bytes` read at once.
+
+    None where that was more than one bite, where something is not finite, or where float64 does not hold the
+    values or their squares.
+    """
+    raw = work.bites[0, : tensor.nbytes]
+    if tensor.nbytes > _FIRST_BITE or tensor.dtype.name in WIDE or not tensor.dtype.decodable:
+        return None
+    values = work.base[: tensor.size]
+    tensor.dtype.decode(raw.view(tensor.dtype.storage), values)
+    square = _dot(values, values)
+    return Sums(tensor.size, square, square, square) if math.isfinite(square) else None
 
 
 # Infinite and signalling values are noticed by what they sum to, without a word from numpy.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.computed import rows_of
 from bitfit_probe.checkpoint.storage.dtypes import DType
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,8 +35,7 @@ _ELEMENTS_A_BLOCK = 1 << 18
 _NOTHING = 1e-6
 
 
-@dataclass(frozen=True)
-class LowRank:
+class LowRank(Frozen):
     """The rank of a change, and the share of ‖Δ‖² that a matrix of that rank leaves over."""
 
     rank: int
@@ -92,8 +91,7 @@ def _low_rank(pair: TensorPair, stored: DType, most: int) -> LowRank | None:
     return _ranked(captured, unit / math.sqrt(3) * widest, total, rest)
 
 
-@dataclass(frozen=True)
-class _Sketch:
+class _Sketch(Frozen):
     """Δ on random directions, ‖Δ‖², and the squares of t by row and column."""
 
     values: Float64

@@ -11,12 +11,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.computed import packed_parts, packing_of
 from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.tensor import Tensor, expect
 from bitfit_probe.comparison.careful import careful_statistics, needs_care
-from bitfit_probe.comparison.kernel import Span, Sums, Workspace, add_statistics, cast_through, same_bytes
+from bitfit_probe.comparison.kernel import (
+    Span,
+    Sums,
+    Workspace,
+    add_statistics,
+    cast_through,
+    resting_statistics,
+    same_bytes,
+)
 from bitfit_probe.comparison.narrow import narrow_statistics, suits
 from bitfit_probe.comparison.workers import run_all
 from bitfit_probe.records import JudgedBy
@@ -87,7 +97,8 @@ def measure(
         for tensor in (item.pair.base, item.pair.tuned)
         for stored in packed_parts(tensor) or (tensor,)
     )
-    with _one_blas_thread():
+    # Infinite and signalling values are noticed by what they sum to, without a word from numpy.
+    with _one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         _run(todo, progress)
     return out
 
@@ -102,7 +113,7 @@ def _run(todo: list[Measured], progress: Progress | None) -> None:
     differing = [item for item in todo if _needs_figures(item)]
     worker.find_casts(item for item in differing if not item.identical)
     _spread_cast(differing)
-    worker.sum_up(list(_ranges(differing)))
+    worker.sum_up(list(_ranges(item for item in differing if item.sums is None)))
 
 
 def _same_codes(todo: Sequence[Measured], worker: _Worker) -> set[int]:
@@ -110,6 +121,7 @@ def _same_codes(todo: Sequence[Measured], worker: _Worker) -> set[int]:
     parts = {
         id(item): [Measured(TensorPair(*both, item.pair.info)) for both in _packed_alike(item.pair)]
         for item in todo
+        if packed_parts(item.pair.base)
     }
     worker.compare(list(_ranges(part for each in parts.values() for part in each)))
     return {
@@ -192,9 +204,11 @@ class _Worker:
 
     def compare(self, ranges: Sequence[Range]) -> None:
         """Note which pairs differ."""
-        for (item, _, _), (same,) in zip(ranges, self._each(ranges, self._compare), strict=True):
+        for (item, _, _), (same, *sums) in zip(ranges, self._each(ranges, self._compare), strict=True):
             if not same:
                 item.identical = False
+            elif sums:
+                item.sums = Sums.of(sums)
 
     def find_casts(self, items: Iterable[Measured]) -> None:
         """Note the types that tuned sides went through."""
@@ -204,8 +218,10 @@ class _Worker:
     def sum_up(self, ranges: Sequence[Range]) -> None:
         """Add up the sums of each pair's ranges."""
         for (item, _, _), numbers in zip(ranges, self._each(ranges, self._sum_up), strict=True):
-            item.sums = item.sums or Sums()
-            item.sums.add(Sums.of(numbers))
+            if item.sums is None:
+                item.sums = Sums.of(numbers)
+            else:
+                item.sums.add(Sums.of(numbers))
 
     def _each(self, ranges: Sequence[Range], task: Callable[[Range], list[float]]) -> list[list[float]]:
         return run_all(ranges, task, lambda part: part[2] - part[1], enough=_WORTH_A_PROCESS)
@@ -216,11 +232,13 @@ class _Worker:
         if item.identical is False:  # another range has shown it
             return [False]
         same = same_bytes(base, tuned, start, stop, self._work)
-        if same:
-            self._report((stop - start) * base.dtype.itemsize * 2)
-        else:
+        if not same:
             item.identical = False
-        return [same]
+            return [False]
+        self._report((stop - start) * base.dtype.itemsize * 2)
+        # What is small gets its figures anyway, and has just been read.
+        sums = resting_statistics(base, self._work) if stop - start == base.size else None
+        return [True, *sums.numbers()] if sums else [True]
 
     def _sum_up(self, part: Range) -> list[float]:
         item, start, stop = part

@@ -7,6 +7,7 @@ and reads all rows only where these agree with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bitfit_probe.align import Alignment, TensorPair, align
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME
@@ -14,9 +15,11 @@ from bitfit_probe.forms.case import Case
 from bitfit_probe.forms.grouping import grouped
 from bitfit_probe.forms.registry import simplest
 from bitfit_probe.forms.surroundings import Surroundings
-from bitfit_probe.pair import Pair
-from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.forms import Form, Forms
+
+if TYPE_CHECKING:
+    from bitfit_probe.pair import Pair
+    from bitfit_probe.records import Comparison, TensorDelta
 
 __all__ = ["forms_of", "forms_of_pair"]
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from bitfit_probe.align import TensorPair
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.rows import block_of, matrix_shape, sampled, some_rows
-from bitfit_probe.forms.surroundings import Surroundings
-from bitfit_probe.records import TensorDelta
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from bitfit_probe.align import TensorPair
+    from bitfit_probe.forms.surroundings import Surroundings
+    from bitfit_probe.records import TensorDelta
 
     Float64: TypeAlias = npt.NDArray[np.float64]
     Rows: TypeAlias = npt.NDArray[np.int64]
@@ -43,8 +45,7 @@ _ENOUGH = 16
 _COARSE = 4
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Frozen):
     """Some rows of both sides; `whole` says that these are all."""
 
     rows: Rows
@@ -53,8 +54,7 @@ class Sample:
     whole: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
+class Case(Frozen, eq=False):
     """A pair that moved, as a matrix of (rows, columns): vectors have one column, kernels one row a filter.
 
     Attributes

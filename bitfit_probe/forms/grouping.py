@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import TensorDelta
 from bitfit_probe.records.forms import USUAL, Form, FormGroup
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import TensorDelta
 
 __all__ = ["grouped"]
 

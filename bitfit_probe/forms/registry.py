@@ -6,11 +6,13 @@ import importlib
 import pkgutil
 from functools import cache
 from itertools import groupby
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from bitfit_probe.forms import kinds
-from bitfit_probe.forms.case import Case
 from bitfit_probe.records.forms import Form
+
+if TYPE_CHECKING:
+    from bitfit_probe.forms.case import Case
 
 __all__ = ["Kind", "all_kinds", "simplest"]
 

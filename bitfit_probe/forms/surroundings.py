@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
-from statistics import median_low
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bitfit_probe.align import Alignment, TensorPair
-from bitfit_probe.checkpoint import Tensor
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.pair import Memo
-from bitfit_probe.records import TensorDelta
+
+if TYPE_CHECKING:
+    from bitfit_probe.align import Alignment, TensorPair
+    from bitfit_probe.checkpoint import Tensor
+    from bitfit_probe.records import TensorDelta
 
 __all__ = ["Surroundings"]
 
@@ -25,8 +27,7 @@ _UNLIKE = 0.5
 _FAR, _TIMES = 0.1, 3.0
 
 
-@dataclass(frozen=True, eq=False)
-class Surroundings:
+class Surroundings(Frozen, eq=False):
     """The comparison that a tensor is part of.
 
     Attributes
@@ -61,7 +62,7 @@ class Surroundings:
         for row in self.rows:
             if row.relative_l2 is not None:
                 found.setdefault((row.info.kind, row.info.role), []).append(row.relative_l2)
-        return {key: median_low(values) for key, values in found.items()}
+        return {key: sorted(values)[(len(values) - 1) // 2] for key, values in found.items()}
 
     def of_shape(self, shape: tuple[int, ...]) -> list[Tensor]:
         """The base's tensors of one shape."""

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from bitfit_probe.measures.groups import grouped, tensor_label
-from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.measures import By, Group, Ranked, Ranking
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison, TensorDelta
 
 __all__ = ["rank"]
 

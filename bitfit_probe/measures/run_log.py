@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.checkpoint.trainer_state import TrainerState
+if TYPE_CHECKING:
+    from bitfit_probe.checkpoint.trainer_state import TrainerState
 
 __all__ = ["doubts", "first_and_last"]
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitfit_probe.forms import forms_of_pair
 from bitfit_probe.forms.surroundings import Surroundings
-from bitfit_probe.pair import Pair
-from bitfit_probe.records import TensorDelta
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.forms import USUAL, Form
 from bitfit_probe.records.siblings import Apart, How
+
+if TYPE_CHECKING:
+    from bitfit_probe.pair import Pair
+    from bitfit_probe.records import TensorDelta
 
 __all__ = ["siblings_of"]
 
@@ -51,8 +53,7 @@ def siblings_of(pair: Pair) -> tuple[Apart, ...]:
     return pair.once("siblings", lambda: tuple(_Families(pair).apart()))
 
 
-@dataclass(frozen=True)
-class _Families:
+class _Families(Frozen):
     pair: Pair
 
     def apart(self) -> Iterator[Apart]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from bitfit_probe.checkpoint.trainer_state import TrainerState
 from bitfit_probe.forms import forms_of_pair
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.measures.run_log import doubts, first_and_last
 from bitfit_probe.measures.siblings import siblings_of
-from bitfit_probe.pair import Pair
-from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.records.forms import NOT_OF_TRAINING
 from bitfit_probe.records.measures import Adequacy, State
+
+if TYPE_CHECKING:
+    from bitfit_probe.pair import Pair
+    from bitfit_probe.records import Comparison, TensorDelta
 
 __all__ = ["LIMITS", "Limits", "adequacy", "adequacy_of", "said_lr_times_steps"]
 
@@ -27,8 +30,7 @@ Answer = tuple[State, tuple[str, ...]]
 _BIASES_ONLY = ("bitfit", "bitfit+norm")
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Frozen):
     """What counts as too little, too much, or something else.
 
     Attributes
@@ -83,8 +85,7 @@ class Limits:
 LIMITS = Limits()
 
 
-@dataclass(frozen=True)
-class _Figures:
+class _Figures(Frozen):
     verdict: str
     unrelated: bool
     moved: bool

@@ -4,6 +4,11 @@
 `findings` what `check` says, and `report` the bundle that renderers receive.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bitfit_probe.lazy import loader
 from bitfit_probe.records.coverage import Coverage, Reason, Uncovered
 from bitfit_probe.records.diff import (
     AdapterFacts,
@@ -18,14 +23,16 @@ from bitfit_probe.records.diff import (
     Unmatched,
     Verdict,
 )
-from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.failures import Failure
-from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope
 from bitfit_probe.records.model_parts import ModelPart
-from bitfit_probe.records.promises import Promise, Promises
 from bitfit_probe.records.severity import Severity
 from bitfit_probe.records.tensors import Kind, Part, TensorInfo
 from bitfit_probe.records.updates import Update, UpdateDelta
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.evidence import Evidence
+    from bitfit_probe.records.failures import Failure
+    from bitfit_probe.records.findings import Check, Explanation, Finding, NotChecked, Scope
+    from bitfit_probe.records.promises import Promise, Promises
 
 __all__ = [
     "AdapterFacts",
@@ -59,3 +66,12 @@ __all__ = [
     "UpdateDelta",
     "Verdict",
 ]
+
+#: What `diff` does without is loaded when it is first used.
+_HOMES = {
+    "Evidence": "evidence",
+    "Failure": "failures",
+    **dict.fromkeys(("Check", "Explanation", "Finding", "NotChecked", "Scope"), "findings"),
+    **dict.fromkeys(("Promise", "Promises"), "promises"),
+}
+__getattr__ = loader(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Coverage", "Reason", "Uncovered"]
 
@@ -25,8 +26,7 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Uncovered:
+class Uncovered(Frozen):
     """A part of the base that was not compared: why, and how many tensors and elements it is."""
 
     reason: Reason
@@ -34,8 +34,7 @@ class Uncovered:
     parameters: int
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(Frozen):
     """The base's parameters by what is known of them. Buffers are no parameters.
 
     Heads and poolers come and go with the task, so they are counted apart. The second name of a tied tensor

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Answer", "Decision"]
 
@@ -11,8 +12,7 @@ __all__ = ["Answer", "Decision"]
 Answer = Literal["ship", "dont-ship", "cant-tell"]
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Frozen):
     """What to do with one tuned checkpoint.
 
     Attributes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bitfit_probe.records.findings import Finding
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.findings import Finding
 
 __all__ = [
     "Calibration",
@@ -24,16 +26,14 @@ __all__ = [
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Frozen):
     """A figure with its 95 % interval over examples; without one where nothing is drawn at random."""
 
     value: float
     interval: Interval | None = None
 
 
-@dataclass(frozen=True)
-class ClassQuality:
+class ClassQuality(Frozen):
     """One class: how many examples are of it, how many were given it, recall and precision."""
 
     name: str
@@ -43,16 +43,14 @@ class ClassQuality:
     precision: float | None
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(Frozen):
     """Expected calibration error in ten bins; each bin is (confidence, accuracy, examples)."""
 
     error: float
     bins: tuple[tuple[float, float, int], ...]
 
 
-@dataclass(frozen=True)
-class Quality:
+class Quality(Frozen):
     """How good the model is, beside what anybody could have had.
 
     Attributes
@@ -89,8 +87,7 @@ class Quality:
     calibration: Calibration | None = None
 
 
-@dataclass(frozen=True)
-class Intervention:
+class Intervention(Frozen):
     """One step that was tried on the examples.
 
     Attributes
@@ -136,8 +133,7 @@ class Intervention:
     in_code: bool = False
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(Frozen):
     """A finding of `check`, and what the step that would mend it gained.
 
     Attributes
@@ -154,8 +150,7 @@ class Cause:
     tried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(Frozen):
     """One example that tells something; `text` is None where texts stay out."""
 
     row: int
@@ -165,8 +160,7 @@ class Example:
     loss: float
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(Frozen):
     """A part of the examples that does worse than the others."""
 
     name: str
@@ -176,8 +170,7 @@ class Slice:
     interval: Interval
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Frozen):
     """One tuned model on the examples.
 
     Attributes
@@ -215,8 +208,7 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Rivals:
+class Rivals(Frozen):
     """Two tuned models on the same examples.
 
     Attributes
@@ -241,8 +233,7 @@ class Rivals:
     slices: tuple[Slice, ...] = ()
 
 
-@dataclass(frozen=True)
-class Diagnosed:
+class Diagnosed(Frozen):
     """What `diagnose` says of one base, one file of examples, and one or several tuned models."""
 
     base: str

@@ -6,14 +6,16 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from bitfit_probe.records.coverage import Coverage
-from bitfit_probe.records.failures import Failure
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.model_parts import ModelPart, Verdict
-from bitfit_probe.records.tensors import TensorInfo
-from bitfit_probe.records.updates import UpdateDelta
 
 if TYPE_CHECKING:
     import pandas
+
+    from bitfit_probe.records.coverage import Coverage
+    from bitfit_probe.records.failures import Failure
+    from bitfit_probe.records.tensors import TensorInfo
+    from bitfit_probe.records.updates import UpdateDelta
 
 __all__ = [
     "AdapterFacts",
@@ -140,8 +142,7 @@ class TensorDelta:
         return self.cosine * self.tuned_l2 / self.base_l2
 
 
-@dataclass(frozen=True)
-class Retyped:
+class Retyped(Frozen):
     """Tensors of one element type in the base and another one in the tuned side, and the ratio of sizes."""
 
     base_dtype: str
@@ -151,8 +152,7 @@ class Retyped:
     size_ratio: float
 
 
-@dataclass(frozen=True)
-class Unmatched:
+class Unmatched(Frozen):
     """A tensor that has no partner on the other side.
 
     Attributes
@@ -171,8 +171,7 @@ class Unmatched:
     why: Literal["absent", "shape", "tied", "rows", "codes"]
 
 
-@dataclass(frozen=True)
-class RoleDelta:
+class RoleDelta(Frozen):
     """The biases of one role in one layer, taken together."""
 
     role: str
@@ -185,8 +184,7 @@ class RoleDelta:
     relative_l2: float | None
 
 
-@dataclass(frozen=True)
-class CheckpointInfo:
+class CheckpointInfo(Frozen):
     """One checkpoint in figures; `unread` are weight files and folders beside it that were left alone."""
 
     path: str
@@ -198,8 +196,7 @@ class CheckpointInfo:
     unread: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(Frozen):
     """A comparison in figures. Fused tensors count once.
 
     Attributes
@@ -259,8 +256,7 @@ class Summary:
     quantisation_loss: float | None = None
 
 
-@dataclass(frozen=True)
-class AdapterFacts:
+class AdapterFacts(Frozen):
     """A PEFT adapter in figures.
 
     Attributes
@@ -300,8 +296,7 @@ class AdapterFacts:
     rows: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Frozen):
     """One tuned checkpoint beside the base.
 
     Where both are adapters, `base_adapter` is the base's, and `updates` says of each matrix that both change
@@ -324,8 +319,7 @@ class Comparison:
     model_parts: tuple[ModelPart, ...] = ()
 
 
-@dataclass(frozen=True)
-class Diff:
+class Diff(Frozen):
     """A base and what was tuned from it.
 
     Attributes

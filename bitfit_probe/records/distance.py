@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records.evidence import Evidence
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.evidence import Evidence
 
 __all__ = ["Distance", "Forecast", "LayerProbe", "Reach"]
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(Frozen):
     """What a kernel foresees for one way to train.
 
     Attributes
@@ -33,8 +35,7 @@ class Forecast:
     mix: float
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(Frozen):
     """What each way to train could reach, from kernels, without training.
 
     Attributes
@@ -70,8 +71,7 @@ class Reach:
         return next((forecast for forecast in self.forecasts if forecast.method == method), None)
 
 
-@dataclass(frozen=True)
-class LayerProbe:
+class LayerProbe(Frozen):
     """How well the task is read off one layer's features: 0 is the embeddings' output."""
 
     layer: int
@@ -79,8 +79,7 @@ class LayerProbe:
     interval: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Distance:
+class Distance(Frozen):
     """Everything measured about a task before training.
 
     Attributes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Evidence"]
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Frozen):
     """One checkable number.
 
     Attributes

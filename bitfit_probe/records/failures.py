@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bitfit_probe.errors import BitfitProbeError, shown
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Failure"]
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Frozen):
     """A checkpoint that could not be read or compared, while others could.
 
     Attributes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.coverage import Coverage
 from bitfit_probe.records.diff import Retyped
 from bitfit_probe.records.evidence import Evidence
@@ -14,8 +13,7 @@ from bitfit_probe.records.severity import Severity
 __all__ = ["Check", "Explanation", "Finding", "NotChecked", "Scope"]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Frozen):
     """One thing that is worth saying about a checkpoint.
 
     Attributes
@@ -49,8 +47,7 @@ class Finding:
     tuned: str = ""
 
 
-@dataclass(frozen=True)
-class NotChecked:
+class NotChecked(Frozen):
     """A rule that could not be applied, why, and to which tuned checkpoint (its path)."""
 
     code: str
@@ -58,8 +55,7 @@ class NotChecked:
     tuned: str = ""
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Frozen):
     """What was looked at of one tuned checkpoint.
 
     Attributes
@@ -80,8 +76,7 @@ class Scope:
     retyped: tuple[Retyped, ...] = ()
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Frozen):
     """All findings, what to fix first at the front, what silence is worth, and what the files promise.
 
     `failures` are checkpoints among several that could not be read or compared, where no finding says why.
@@ -95,8 +90,7 @@ class Check:
     failures: tuple[Failure, ...] = ()
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Frozen):
     """What a code stands for.
 
     Attributes

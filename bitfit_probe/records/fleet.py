@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.failures import Failure
 from bitfit_probe.records.severity import Severity
 
@@ -15,16 +15,14 @@ __all__ = ["Cluster", "Fleet", "FleetRow", "Found", "Outlier", "Standing"]
 Standing = Literal["this", "another", "unknown"]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Frozen):
     """A finding in brief; the checkpoint's own file has all of it."""
 
     code: str
     severity: Severity
 
 
-@dataclass(frozen=True)
-class FleetRow:
+class FleetRow(Frozen):
     """One checkpoint of a fleet.
 
     Attributes
@@ -84,24 +82,21 @@ class FleetRow:
         return self.verdict in ("identical", "rounding-only")
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Frozen):
     """Checkpoints whose biases moved in one direction; `likeness` is the mean cosine to their mean."""
 
     members: tuple[str, ...]
     likeness: float
 
 
-@dataclass(frozen=True)
-class Outlier:
+class Outlier(Frozen):
     """A checkpoint that is unlike the others, and in what."""
 
     tuned: str
     why: str
 
 
-@dataclass(frozen=True)
-class Fleet:
+class Fleet(Frozen):
     """A base, the checkpoints that were judged beside it, and what stands out.
 
     Attributes

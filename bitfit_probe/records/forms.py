@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["NOT_OF_TRAINING", "USUAL", "Form", "FormGroup", "Forms", "Value"]
 
@@ -32,8 +33,7 @@ NOT_OF_TRAINING = (
 Value = float | int | str | tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Frozen):
     """A transformation of the base's tensor that gives the tuned one.
 
     Attributes
@@ -57,8 +57,7 @@ class Form:
     cost: int
 
 
-@dataclass(frozen=True)
-class FormGroup:
+class FormGroup(Frozen):
     """Tensors that share a form.
 
     Attributes
@@ -102,8 +101,7 @@ _NOUNS = {
 _MOST_ROLES = 6
 
 
-@dataclass(frozen=True)
-class Forms:
+class Forms(Frozen):
     """The forms of one comparison.
 
     Attributes

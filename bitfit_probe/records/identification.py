@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Candidate", "Identified", "Standing"]
 
@@ -12,8 +13,7 @@ __all__ = ["Candidate", "Identified", "Standing"]
 Standing = Literal["told", "tied", "none", "untold"]
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(Frozen):
     """One base beside the checkpoint, over the same sample of rows.
 
     Attributes
@@ -50,8 +50,7 @@ class Candidate:
     is_other: bool = False
 
 
-@dataclass(frozen=True)
-class Identified:
+class Identified(Frozen):
     """What `identify` says.
 
     Attributes

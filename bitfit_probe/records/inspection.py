@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.diff import AdapterFacts, CheckpointInfo
 from bitfit_probe.records.promises import Promises
 
 __all__ = ["Inspection", "RoleValues", "TensorValues"]
 
 
-@dataclass(frozen=True)
-class TensorValues:
+class TensorValues(Frozen):
     """The values of one tensor.
 
     Attributes
@@ -41,8 +39,7 @@ class TensorValues:
     at_peak: float
 
 
-@dataclass(frozen=True)
-class RoleValues:
+class RoleValues(Frozen):
     """All tensors of one role: how many, their elements, root mean square and largest magnitude."""
 
     role: str
@@ -52,8 +49,7 @@ class RoleValues:
     max_abs: float | None
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(Frozen):
     """What `inspect` says of a checkpoint.
 
     Attributes

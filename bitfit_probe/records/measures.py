@@ -5,8 +5,9 @@ Groups are named by ``role``, ``stack`` and ``layer``; None stands for "all of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import pandas
@@ -35,8 +36,7 @@ State = Literal["untrained", "under-trained", "healthy", "blown-up", "decayed", 
 StepsFrom = Literal["trainer_state.json", "folder names", "order given"]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Frozen):
     """A set of biases that is ranked or reverted as one.
 
     Attributes
@@ -67,8 +67,7 @@ class Group:
         return " ".join(part for part in parts if part) or "all"
 
 
-@dataclass(frozen=True)
-class Ranked:
+class Ranked(Frozen):
     """One group's movement by every measure; None where a measure was not computed.
 
     Attributes
@@ -103,8 +102,7 @@ class Ranked:
     tied: bool = False
 
 
-@dataclass(frozen=True)
-class Ranking:
+class Ranking(Frozen):
     """Groups of one tuned checkpoint's biases, those that moved most first; "no effect" ones last.
 
     With `paper` in the BitFit paper's order, by its sums and with its exclusions.
@@ -125,8 +123,7 @@ class Ranking:
         return pandas.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class Revert:
+class Revert(Frozen):
     """What putting one group back to the base's values did, on labelled examples.
 
     Attributes
@@ -163,8 +160,7 @@ class Revert:
         return "matters" if self.matters else "free" if self.free else "undecided"
 
 
-@dataclass(frozen=True)
-class Reverting:
+class Reverting(Frozen):
     """All groups put back one at a time, those that matter most first.
 
     Attributes
@@ -202,8 +198,7 @@ class Reverting:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Likeness:
+class Likeness(Frozen):
     """How alike several checkpoints of one base moved.
 
     Attributes
@@ -227,8 +222,7 @@ class Likeness:
     of: Literal["biases", "updates"] = "biases"
 
 
-@dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Frozen):
     """Checkpoints of one run in order.
 
     Attributes
@@ -258,8 +252,7 @@ class Trajectory:
     steps_from: StepsFrom = "order given"
 
 
-@dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Frozen):
     """The singular values of one matrix's change.
 
     Attributes
@@ -297,8 +290,7 @@ class Spectrum:
     stack: str | None = None
 
 
-@dataclass(frozen=True)
-class Adequacy:
+class Adequacy(Frozen):
     """Whether it was trained enough, as far as the files tell.
 
     Attributes

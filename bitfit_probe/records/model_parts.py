@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["ModelPart", "Verdict"]
 
@@ -22,8 +23,7 @@ Verdict = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class ModelPart:
+class ModelPart(Frozen):
     """A vision tower, a projector, a language model, … of a comparison. Fused tensors count once.
 
     Attributes

@@ -5,11 +5,13 @@ Fields bear the names of the command's options. `bitfit_probe.tuning.options.Tun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bitfit_probe.records.measures import By
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.measures import By
 
 __all__ = [
     "DiagnoseOptions",
@@ -26,8 +28,7 @@ __all__ = [
 Expected = Literal["bitfit", "bitfit+norm", "lora", "head", "full"]
 
 
-@dataclass(frozen=True)
-class RevertOptions:
+class RevertOptions(Frozen):
     """What `revert` is asked.
 
     Attributes
@@ -60,8 +61,7 @@ class RevertOptions:
     state_dict_key: str | None = None
 
 
-@dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Frozen):
     """What `report` is asked.
 
     Attributes
@@ -108,8 +108,7 @@ class ReportOptions:
     date: str | None = None
 
 
-@dataclass(frozen=True)
-class DiagnoseOptions:
+class DiagnoseOptions(Frozen):
     """What `diagnose` is asked.
 
     Attributes
@@ -140,8 +139,7 @@ class DiagnoseOptions:
     state_dict_key: str | None = None
 
 
-@dataclass(frozen=True)
-class DistanceOptions:
+class DistanceOptions(Frozen):
     """What `distance` is asked.
 
     Attributes
@@ -163,8 +161,7 @@ class DistanceOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class RecommendOptions:
+class RecommendOptions(Frozen):
     """What `recommend` is asked.
 
     Attributes
@@ -195,8 +192,7 @@ class RecommendOptions:
         return DistanceOptions(self.reference, examples=self.examples, seed=self.seed)
 
 
-@dataclass(frozen=True)
-class TrialOptions:
+class TrialOptions(Frozen):
     """What a trial is asked.
 
     Attributes
@@ -224,8 +220,7 @@ class TrialOptions:
     work_dir: str | Path | None = None
 
 
-@dataclass(frozen=True)
-class FleetOptions:
+class FleetOptions(Frozen):
     """What `run_fleet` is asked.
 
     Attributes

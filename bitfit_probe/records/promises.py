@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bitfit_probe.records.severity import Severity
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.severity import Severity
 
 __all__ = ["STATES", "Promise", "Promises", "State", "Topic"]
 
@@ -19,8 +21,7 @@ Topic = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Promise:
+class Promise(Frozen):
     """One expectation that an artefact raises, and what was found.
 
     Attributes
@@ -68,8 +69,7 @@ def _begun(sentence: str) -> str:
     return sentence if is_file else sentence[:1].upper() + sentence[1:]
 
 
-@dataclass(frozen=True)
-class Promises:
+class Promises(Frozen):
     """All that the files of one checkpoint promise.
 
     Attributes

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records.distance import Distance
 from bitfit_probe.records.evidence import Evidence
 from bitfit_probe.records.findings import Check
@@ -36,8 +36,7 @@ METHODS: Mapping[str, str] = {"bitfit": "BitFit", "lora": "LoRA", "full": "full 
 Basis = Literal["trial", "runs", "out of range"]
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(Frozen):
     """What a method is expected to lose against the best of BitFit, LoRA and full.
 
     Attributes
@@ -58,8 +57,7 @@ class Expected:
     basis: Basis
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Frozen):
     """What a method costs on this model.
 
     Attributes
@@ -84,8 +82,7 @@ class Cost:
         return tasks * self.checkpoint_bytes
 
 
-@dataclass(frozen=True)
-class LoraAdvice:
+class LoraAdvice(Frozen):
     """A rank and the modules to adapt.
 
     Attributes
@@ -103,8 +100,7 @@ class LoraAdvice:
     why: str
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(Frozen):
     """How to do what is advised.
 
     Attributes
@@ -134,8 +130,7 @@ class Advice:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Priced:
+class Priced(Frozen):
     """The method that a price of parameters speaks for.
 
     Attributes
@@ -150,8 +145,7 @@ class Priced:
     method: str
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(Frozen):
     """The method whose expected score, less the price of its parameters, is highest, or undecided.
 
     Attributes
@@ -197,8 +191,7 @@ class Recommendation:
         return next((item for item in self.expected if item.method == method), None)
 
 
-@dataclass(frozen=True)
-class TrialRun:
+class TrialRun(Frozen):
     """One short run of a trial.
 
     Attributes
@@ -228,8 +221,7 @@ class TrialRun:
     one_class: bool = False
 
 
-@dataclass(frozen=True)
-class TrialResult:
+class TrialResult(Frozen):
     """What a trial says about one method, at its best rate.
 
     Attributes
@@ -260,8 +252,7 @@ class TrialResult:
     at_edge: bool
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Frozen):
     """Short runs of the candidates on the user's data.
 
     Attributes
@@ -297,8 +288,7 @@ class Trial:
         return next((item for item in self.results if item.method == method), None)
 
 
-@dataclass(frozen=True)
-class Recommended:
+class Recommended(Frozen):
     """A recommendation with everything behind it.
 
     Attributes

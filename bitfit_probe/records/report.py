@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records.diagnosis import Diagnosed
-from bitfit_probe.records.diff import Diff
-from bitfit_probe.records.evidence import Evidence
-from bitfit_probe.records.findings import Check
-from bitfit_probe.records.forms import Forms
-from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
-from bitfit_probe.records.recommendation import Recommended
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.diagnosis import Diagnosed
+    from bitfit_probe.records.diff import Diff
+    from bitfit_probe.records.evidence import Evidence
+    from bitfit_probe.records.findings import Check
+    from bitfit_probe.records.forms import Forms
+    from bitfit_probe.records.measures import Adequacy, Likeness, Ranking, Reverting, Spectrum, Trajectory
+    from bitfit_probe.records.recommendation import Recommended
 
 __all__ = ["Measured", "Report", "Run"]
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Frozen):
     """What lies beside a tuned checkpoint's weights about its training, and its size on disk.
 
     Attributes
@@ -40,8 +43,7 @@ class Run:
     dtype: str = ""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Frozen):
     """What was measured on one comparison; None or empty where it was not asked for.
 
     `no_spectrum` names the moved matrices whose singular values were left out, each with the reason.
@@ -56,8 +58,7 @@ class Measured:
     run: Run | None = None
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Frozen):
     """Everything that is known of a base and what was tuned from it.
 
     Attributes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Apart", "How"]
 
@@ -12,8 +13,7 @@ __all__ = ["Apart", "How"]
 How = Literal["layers at rest", "kind at rest", "at rest", "far", "near", "unlike"]
 
 
-@dataclass(frozen=True)
-class Apart:
+class Apart(Frozen):
     """Tensors that did not do what their siblings did.
 
     Attributes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Kind", "Part", "TensorInfo"]
 
@@ -11,8 +12,7 @@ __all__ = ["Kind", "Part", "TensorInfo"]
 Kind = Literal["bias", "weight", "norm", "embedding", "head", "buffer"]
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(Frozen):
     """Where a tensor sits in its architecture.
 
     Attributes
@@ -39,8 +39,7 @@ class TensorInfo:
     expert: int | None = None
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Frozen):
     """One of the tensors that an architecture stores fused in another one.
 
     The part is ``whole.reshape(shape)`` narrowed along `axis` to ``[start, stop)``.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from bitfit_probe.records.tensors import TensorInfo
+from bitfit_probe.frozen import Frozen
+
+if TYPE_CHECKING:
+    from bitfit_probe.records.tensors import TensorInfo
 
 __all__ = ["Update", "UpdateDelta", "UpdateState"]
 
@@ -14,8 +16,7 @@ __all__ = ["Update", "UpdateDelta", "UpdateState"]
 UpdateState = Literal["same", "same-product", "moved"]
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(Frozen):
     """ΔW = s·B·A of one matrix.
 
     Attributes
@@ -50,8 +51,7 @@ class Update:
     has_magnitudes: bool = False
 
 
-@dataclass(frozen=True)
-class UpdateDelta:
+class UpdateDelta(Frozen):
     """Two adapters' updates of one matrix. A figure is None where a factor is not finite or it is undefined.
 
     Attributes

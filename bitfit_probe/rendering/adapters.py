@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import AdapterFacts, Comparison, UpdateDelta
 from bitfit_probe.rendering.words import join_names, percent, plural, printable
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import AdapterFacts, Comparison, UpdateDelta
 
 __all__ = ["adapter_on_base", "two_adapters"]
 

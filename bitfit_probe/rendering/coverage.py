@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Coverage, Reason, Retyped, Scope
 from bitfit_probe.rendering.words import percent, plural
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Coverage, Reason, Retyped, Scope
 
 __all__ = ["coverage_sentence", "scope_sentences", "types_sentence"]
 

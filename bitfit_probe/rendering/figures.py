@@ -7,17 +7,16 @@ know its name alone; a figure without an entry is shown under its name spelled o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.rendering.words import format_interval, format_number
 
 __all__ = ["MEASURES", "RANKED", "Measure", "figures_of", "measure"]
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(Frozen):
     """One figure as it is shown.
 
     Attributes

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Comparison, TensorDelta
 from bitfit_probe.rendering.adapters import adapter_on_base, two_adapters
 from bitfit_probe.rendering.model_parts import missing_parts, moved_parts, still_parts
 from bitfit_probe.rendering.words import grid_name, join_names, percent, plural, printable
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison, TensorDelta
 
 __all__ = ["headline"]
 

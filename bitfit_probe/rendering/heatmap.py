@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Comparison, RoleDelta, TensorDelta
 
 __all__ = [
@@ -28,8 +28,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LEAST_POWER = -307
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(Frozen):
     """mean|Δ| of one stack of layers.
 
     Attributes

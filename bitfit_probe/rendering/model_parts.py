@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Comparison, ModelPart, Verdict
 from bitfit_probe.rendering.words import join_names, part_name, percent, plural
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison, ModelPart, Verdict
 
 __all__ = ["PART_VERDICTS", "missing_parts", "moved_parts", "still_parts"]
 

@@ -12,6 +12,7 @@ from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.terminal import to_text
 
 if TYPE_CHECKING:
+    from bitfit_probe.records import Check, Diff, Explanation
     from bitfit_probe.records.diagnosis import Diagnosed
     from bitfit_probe.records.distance import Distance
     from bitfit_probe.records.fleet import Fleet

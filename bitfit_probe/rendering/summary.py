@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Comparison
-from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.blocks import Block, Document, Facts, Text
 from bitfit_probe.rendering.subjects.failures import failed_points
@@ -28,6 +27,10 @@ from bitfit_probe.rendering.subjects.reverting import reverting_blocks
 from bitfit_probe.rendering.subjects.spectra import top_spectra
 from bitfit_probe.rendering.subjects.training import adequacy_text, trajectory_chart
 from bitfit_probe.rendering.subjects.updates import updates_table
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison
+    from bitfit_probe.records.measures import By
 
 __all__ = ["diff_document"]
 

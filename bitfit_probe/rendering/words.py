@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from bitfit_probe.records.recommendation import METHODS
-
 __all__ = [
     "LIKENESS_OF",
     "format_interval",
@@ -46,6 +44,8 @@ def printable(text: str) -> str:
 
 def short_name(method: str) -> str:
     """How a method is called where there is little room."""
+    from bitfit_probe.records.recommendation import METHODS
+
     return "full" if method == "full" else METHODS.get(method, method)
 
 

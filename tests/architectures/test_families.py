@@ -8,24 +8,20 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from architectures.tables import COMPILED, compiled, tables
 
 from bitfit_probe.architectures import ROLES, families
 from bitfit_probe.architectures import family as family_module
 from bitfit_probe.architectures.family import load_families, load_generic
 
-if family_module.sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-TABLES = {
-    name: tomllib.loads(
-        files("bitfit_probe.architectures").joinpath("families", f"{name}.toml").read_text("utf-8")
-    )
-    for name in families()
-}
+TABLES = {name: table for name, table in tables().items() if name != "generic"}
 #: Roles that arise from others by rule, in heuristics.py.
 BY_RULE = {"xqkv", "LN"}
+
+
+def test_the_families_are_those_of_the_folder():
+    assert COMPILED.read_text("utf-8") == compiled(), "run `make families`"
+    assert families() == tuple(TABLES)
 
 
 @pytest.mark.parametrize("name", families())

@@ -9,6 +9,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from architectures.tables import compiled
+
 import bitfit_probe
 
 #: ERNIE's body is BERT's with a table of tasks; so are its classifier and its positions.
@@ -75,6 +77,7 @@ def test_one_file_adds_a_family(tmp_path: Path) -> None:
         assert before in text
         text = text.replace(before, after)
     (families / "ernie.toml").write_text(text.replace('bodies = ["bert"]', 'bodies = ["ernie"]'), "utf-8")
+    (families.parent / "families.json").write_text(compiled(families.parent), "utf-8")
     family, counts = told(tmp_path / "code", tmp_path / "base")
     assert family == "ernie"
     assert counts["full"] == full

@@ -15,6 +15,7 @@ from support.builders import biases, move, state, write
 from support.reporting import described
 
 import bitfit_probe
+from bitfit_probe import sample
 
 HEAVY = ("numpy", "torch", "pandas", "transformers", "sklearn", "seaborn", "scipy")
 BITFIT = "BitFit: 18 of 18 biases moved, nothing else."
@@ -246,6 +247,31 @@ COMMAND = "from bitfit_probe.__main__ import main\ntry: main(sys.argv[1:])\nexce
 
 def test_importing_the_package_imports_nothing_heavy():
     assert imported("import bitfit_probe; dir(bitfit_probe)") == set()
+
+
+#: What of the package a diff of two files does without.
+IDLE = (
+    "cli.check",
+    "cli.tune",
+    "data",
+    "inference",
+    "recommendation",
+    "records.distance",
+    "records.findings",
+    "records.recommendation",
+    "rules",
+    "task_distance",
+    "tuning",
+)
+
+
+@pytest.mark.parametrize(("form", "idle"), [("text", IDLE), ("json", (*IDLE, "rendering.document"))])
+def test_a_diff_loads_only_what_it_uses(form, idle):
+    code = f"import sys\n{COMMAND}\nprint('\\n', *sys.modules)"
+    command = [sys.executable, "-c", code, "diff", sample.base_path(), sample.tuned_path(), "--format", form]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & {*(f"bitfit_probe.{name}" for name in idle), "tomllib"}
 
 
 @pytest.mark.parametrize("args", [["--help"], ["diff", "--help"], ["check", "--help"], ["--version"]])

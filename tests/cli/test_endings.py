@@ -324,7 +324,7 @@ main()
         "bitfit_probe.cli",
         "click",
         "click.core",
-        "bitfit_probe.cli.tune",
+        "bitfit_probe.cli.diff",
         "bitfit_probe.api.report",
         "numpy",
         "numpy._core._multiarray_umath",

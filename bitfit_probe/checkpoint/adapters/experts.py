@@ -7,7 +7,7 @@ stand in each other, the first parameter's innermost.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Part
 
 __all__ = ["ExpertsLowRank", "parameter_of"]
@@ -52,8 +53,7 @@ def _leaves(stem: str, targets: Iterable[object]) -> Iterable[str]:
             yield leaf
 
 
-@dataclass(frozen=True, eq=False)
-class ExpertsLowRank:
+class ExpertsLowRank(Frozen, eq=False):
     """A tensor (experts, rows, columns) of which each expert's matrix gets s·B·A of its own added.
 
     Attributes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.adapters.parts import Parts, all_there, changes_of, is_part
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
@@ -21,8 +22,7 @@ PEFT_TYPE = "HIRA"
 _PARTS = ("hira_A", "hira_B", "hira_embedding_A", "hira_embedding_B")
 
 
-@dataclass(frozen=True, eq=False)
-class Modulation:
+class Modulation(Frozen, eq=False):
     """A matrix of which each element gets its share of B·A added."""
 
     factors: LowRank

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.parsing.expressions import Expression, UnreadExpressionError
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
@@ -28,8 +29,7 @@ PEFT_TYPE = "IA3"
 _VECTOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.[^.]+)?")
 
 
-@dataclass(frozen=True, eq=False)
-class Scaling:
+class Scaling(Frozen, eq=False):
     """A tensor of which the outputs, or the inputs of a feed-forward layer, are multiplied.
 
     Attributes

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
 from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Changes", "Method", "not_read"]
 
 
-@dataclass(frozen=True)
-class Changes:
+class Changes(Frozen):
     """What a method's tensors say.
 
     Attributes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bitfit_probe.checkpoint.interface import Adapter, Change
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
 from bitfit_probe.errors import AmbiguousError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["PEFT_TYPE", "changes", "label", "low_rank", "matches"]
 
@@ -51,8 +52,7 @@ _CHANGE_THE_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
 _LARGEST_ALPHA = 1_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class BiasShift:
+class BiasShift(Frozen, eq=False):
     """A bias that gets s·v added (``lora_bias=True``)."""
 
     name: str

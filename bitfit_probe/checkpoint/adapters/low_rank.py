@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["LowRank", "factors"]
 
 _ROWS = 256
 
 
-@dataclass(frozen=True, eq=False)
-class LowRank:
+class LowRank(Frozen, eq=False):
     """A matrix that gets s·B·A added, and with DoRA a new length for each output.
 
     Attributes

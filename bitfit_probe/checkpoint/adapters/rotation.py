@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from bitfit_probe.checkpoint.adapters.interface import not_read
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Rotation"]
 
 
-@dataclass(frozen=True, eq=False)
-class Rotation:
+class Rotation(Frozen, eq=False):
     """W·R, row by row of the outputs.
 
     Attributes

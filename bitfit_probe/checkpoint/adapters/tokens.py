@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bitfit_probe.checkpoint.adapters.patterns import named_by_end
 from bitfit_probe.checkpoint.interface import Change
 from bitfit_probe.checkpoint.storage.computed import Float64, computed, rows_of
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["PEFT_TYPE", "NewRows", "changes", "label", "matches", "new_rows"]
 
@@ -23,8 +24,7 @@ PEFT_TYPE = "TRAINABLE_TOKENS"
 _ROWS = re.compile(r"(?P<module>.+?)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.[^.]+)?")
 
 
-@dataclass(frozen=True, eq=False)
-class NewRows:
+class NewRows(Frozen, eq=False):
     """An embedding of which some rows are replaced."""
 
     name: str

@@ -7,7 +7,7 @@ needs; both stand in the file unless ``save_projection`` is off.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bitfit_probe.checkpoint.adapters.low_rank import LowRank
 from bitfit_probe.checkpoint.adapters.parts import Parts, all_there, changes_of, is_part
 from bitfit_probe.checkpoint.storage.computed import Float64, computed
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["PEFT_TYPE", "changes", "label", "matches"]
 
@@ -26,8 +27,7 @@ _SCALES = ("vera_lambda_b", "vera_lambda_d")
 _SHARED = ("base_model.vera_A", "base_model.vera_B")
 
 
-@dataclass(frozen=True, eq=False)
-class Scaled:
+class Scaled(Frozen, eq=False):
     """A matrix that gets the shared product, by the module's own scales of outputs and ranks."""
 
     name: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from bitfit_probe.checkpoint.storage.computed import RowStorage
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import Array, File, FileStorage, Tensor
 from bitfit_probe.errors import CorruptError, MissingExtraError, TruncatedError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["NAMING", "matches", "read"]
 
@@ -48,8 +49,7 @@ _TURNED = {"gpt2": ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "f
 _PERMUTED = {"llama": {"attn_q": "attention.head_count", "attn_k": "attention.head_count_kv"}}
 
 
-@dataclass(frozen=True)
-class _Info:
+class _Info(Frozen):
     """A tensor as the header announces it; `kind` is ggml's number of its type."""
 
     name: str

@@ -132,7 +132,7 @@ def _tensor(file: File, name: str, entry: Any, start: int) -> Tensor:
     except (TypeError, KeyError, ValueError) as error:
         raise _corrupt(file, f"the header's entry for {name!r} is incomplete") from error
     numbers = (*shape, begin, end)
-    if any(type(number) is not int or not 0 <= number < _TOO_LARGE for number in numbers):
+    if {*map(type, numbers)} != {int} or min(numbers) < 0 or max(numbers) >= _TOO_LARGE:
         raise _corrupt(file, f"the header's entry for {name!r} has a size that is no whole number of 64 bits")
     if len(shape) > MAX_AXES:  # the product below would take its time over a million of them
         raise _corrupt(file, f"{name!r} has {len(shape):,} axes")

@@ -6,9 +6,9 @@ https://protobuf.dev/programming-guides/encoding/. Long fields are told by their
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from bitfit_probe.checkpoint.storage.tensor import File
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Field", "fields", "varints"]
 
@@ -18,8 +18,7 @@ _BITE = 4096
 _LONGEST_VARINT = 10
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Frozen):
     """A field: its number, and either its number value or where its bytes lie in the file."""
 
     number: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +12,7 @@ import numpy as np
 from bitfit_probe.checkpoint.storage.computed import QuantisedStorage
 from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,8 +44,7 @@ E2M1 = tuple(sign * value for sign in (1.0, -1.0) for value in _HALF)
 E8M0 = np.append(np.ldexp(np.float32(1), np.arange(255) - 127), np.float32(np.nan)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(Frozen):
     """Rows of codes; a value is (table[code] − zero) · scale + bias.
 
     Attributes

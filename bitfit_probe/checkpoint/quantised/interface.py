@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from bitfit_probe.checkpoint.quantised.settings import Settings
 from bitfit_probe.checkpoint.storage.tensor import Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Packed", "Scheme", "Tensors", "part"]
 
 Tensors = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(Frozen):
     """A weight as one tensor of float32 values, and the names of all that the file stores in its place."""
 
     tensor: Tensor

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
+
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Settings", "settings_of"]
 
@@ -13,8 +15,7 @@ _KEYS = ("quantization_config", "quantization", "compression_config")
 _MOST_BITS, _LARGEST_GROUP, _LONGEST_WORD = 8, 1 << 16, 40
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Frozen):
     """Of a model or one of its modules; None for what is not said.
 
     Attributes

@@ -6,7 +6,6 @@ import errno
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from bitfit_probe.errors import (
     OutputError,
     RemoteError,
 )
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["HubFiles", "cached", "download", "find"]
 
@@ -35,8 +35,7 @@ _BESIDE = (".json", ".model", "vocab.txt", "merges.txt")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
-@dataclass(frozen=True)
-class HubFiles:
+class HubFiles(Frozen):
     """The files of a model at one commit.
 
     Attributes

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from bitfit_probe.errors import DeniedError, NotFoundError, RemoteError, UnreadableError, shown
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["TIMEOUT", "Get", "Patience", "Reply", "asking", "get", "paced", "refusal", "unanswered"]
 
@@ -29,8 +30,7 @@ _MOST_HEADERS = 1 << 18
 _USER_AGENT = "bitfit-probe"
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Frozen):
     """A server's answer: its status, headers in lower case, and the body as it arrives."""
 
     status: int

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,8 +27,7 @@ Float64: TypeAlias = "npt.NDArray[np.float64]"
 Cast = Callable[[Float64], Float64]
 
 
-@dataclass(frozen=True)
-class DType:
+class DType(Frozen):
     """An element type.
 
     Attributes
@@ -64,7 +66,7 @@ class DType:
     bits: int = 0
     calibrated: bool = False
 
-    @property
+    @cached_property
     def itemsize(self) -> int:
         """Bytes an element."""
         return int(self.storage.itemsize)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
@@ -21,6 +20,7 @@ __all__ = ["File", "Section"]
 
 Bytes: TypeAlias = "npt.NDArray[np.uint8]"
 _HASH_BLOCK = 4 << 20
+_PREADV = hasattr(os, "preadv")
 
 
 class File:
@@ -66,6 +66,8 @@ class File:
 
     def sha256(self) -> str:
         """The whole file's SHA-256 in hexadecimal."""
+        import hashlib
+
         digest = hashlib.sha256()
         for offset in range(0, self.size, _HASH_BLOCK):
             digest.update(self.read(offset, min(_HASH_BLOCK, self.size - offset)))
@@ -74,6 +76,8 @@ class File:
     def read_into(self, out: Bytes, offset: int) -> None:
         """Fill `out`, shape (n,) of uint8, from `offset`."""
         view = out.data
+        if _PREADV and os.preadv(self._fd, [view], offset) == len(view):  # as a rule, all at once
+            return
         while len(view):
             got = self._read_some(view, offset)
             if not got:
@@ -81,13 +85,18 @@ class File:
             view, offset = view[got:], offset + got
 
     def _read_some(self, view: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):
+        if _PREADV:
             return os.preadv(self._fd, [view], offset)
         with self._lock:  # no positioned read on this system: seek and read must stay together
             os.lseek(self._fd, offset, os.SEEK_SET)
             piece = os.read(self._fd, len(view))
         view[: len(piece)] = piece
         return len(piece)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether it comes from afar, so that it has to be told what to expect."""
+        return type(self).expect is not File.expect
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Be told which byte ranges ``[start, stop)`` will be read; files from afar fetch them in one go."""
@@ -134,6 +143,11 @@ class Section(File):
         if offset < 0 or offset + len(out) > self.size:
             raise self._too_short()
         self._file.read_into(out, self._start + offset)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether the file around it comes from afar."""
+        return self._file.fetches
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Be told which byte ranges will be read."""

@@ -6,13 +6,13 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bitfit_probe.checkpoint.storage.computed import RowStorage
 from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.tensor import Array, Bytes, Tensor
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["JoinedStorage", "Tile", "tiled"]
 
@@ -49,8 +49,7 @@ class JoinedStorage:
             done, at = done + stop - start, at + stop - start
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(Frozen):
     """A block of a larger tensor, and where in it the block begins."""
 
     tensor: Tensor

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from bitfit_probe.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,8 +27,7 @@ _SMALL_BYTES = 1 << 16
 _MOST_GAPS = 4
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(Frozen):
     """Elements at ``offset + Σ index · stride``, all in elements."""
 
     offset: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ from bitfit_probe.checkpoint.storage.dtypes import DType
 from bitfit_probe.checkpoint.storage.file import Bytes, File, Section
 from bitfit_probe.checkpoint.storage.strided import Window
 from bitfit_probe.errors import CorruptError
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Part
 
 if TYPE_CHECKING:
@@ -102,8 +104,7 @@ class FileStorage:
         self.file.read_into(out, self.start + offset)
 
 
-@dataclass(frozen=True)
-class MemoryStorage:
+class MemoryStorage(Frozen):
     """Bytes in memory, for the readers that can't leave them in the file."""
 
     data: Bytes
@@ -142,7 +143,8 @@ class ComputedStorage:
         np.copyto(out, self.whole()[offset : offset + len(out)])
 
 
-def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+@lru_cache(maxsize=1024)
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides in elements of a C-ordered array of `shape`."""
     strides, step = [], 1
     for size in reversed(shape):
@@ -177,19 +179,18 @@ class Tensor:
     strides: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if min((*self.shape, *self.strides, self.offset), default=0) < 0:
+        shape, strides = self.shape, self.strides
+        if min((*shape, *strides, self.offset)) < 0:
             raise ValueError(f"{self.name}: negative shape, stride or offset")
-        if len(self.shape) != len(self.strides) or len(self.shape) > MAX_AXES:
+        if len(shape) != len(strides) or len(shape) > MAX_AXES:
             raise ValueError(f"{self.name}: too many axes, or not one stride for each")
-        if math.prod(max(size, 1) for size in self.shape) > MAX_ELEMENTS:
+        size = self.size
+        if (size or math.prod(max(length, 1) for length in shape)) > MAX_ELEMENTS:
             raise ValueError(f"{self.name}: a shape that no memory holds")
-        reach = self.offset + sum(
-            (size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)
-        )
-        if self.size and (reach + 1) * self.dtype.itemsize > self.storage.nbytes:
+        if size and self.reach * self.dtype.itemsize > self.storage.nbytes:
             raise ValueError(f"{self.name}: looks beyond its storage")
-        if self.size > _MAX_REPEATED and self.nbytes > self.storage.nbytes:
-            raise ValueError(f"{self.name}: {self.size:,} elements that repeat those of a small storage")
+        if size > _MAX_REPEATED and self.nbytes > self.storage.nbytes:
+            raise ValueError(f"{self.name}: {size:,} elements that repeat those of a small storage")
 
     @classmethod
     def contiguous(cls, name: str, dtype: DType, shape: tuple[int, ...], storage: Storage) -> Tensor:
@@ -202,6 +203,17 @@ class Tensor:
         return math.prod(self.shape)
 
     @property
+    def reach(self) -> int:
+        """How many elements of the storage lie up to its last one; for a tensor that has elements."""
+        if self.strides == contiguous_strides(self.shape):
+            return self.offset + self.size
+        return (
+            self.offset
+            + 1
+            + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        )
+
+    @property
     def nbytes(self) -> int:
         """Size of the elements in bytes."""
         return self.size * self.dtype.itemsize
@@ -210,6 +222,8 @@ class Tensor:
     def is_contiguous(self) -> bool:
         """Whether the elements stand in C order without gaps."""
         expected = contiguous_strides(self.shape)
+        if self.strides == expected:
+            return True
         return not self.size or all(
             size == 1 or stride == want
             for size, stride, want in zip(self.shape, self.strides, expected, strict=True)
@@ -290,13 +304,12 @@ def expect(tensors: Iterable[Tensor]) -> None:
     """Tell the files of `tensors` that these will be read: one on a server fetches them in one go."""
     ranges: dict[File, list[tuple[int, int]]] = {}
     for tensor in tensors:
-        if isinstance(tensor.storage, FileStorage) and tensor.size:
+        if isinstance(tensor.storage, FileStorage) and tensor.storage.file.fetches and tensor.size:
             ranges.setdefault(tensor.storage.file, []).append(_extent(tensor, tensor.storage))
     for file, wanted in ranges.items():
         file.expect(wanted)
 
 
 def _extent(tensor: Tensor, storage: FileStorage) -> tuple[int, int]:
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    start = storage.start + tensor.offset * tensor.dtype.itemsize
-    return start, start + (last + 1) * tensor.dtype.itemsize
+    item = tensor.dtype.itemsize
+    return storage.start + tensor.offset * item, storage.start + tensor.reach * item

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from bitfit_probe.checkpoint.torch.modules import is_module, state_of_module
 from bitfit_probe.checkpoint.torch.state import StateDict
 from bitfit_probe.checkpoint.torch.unpickle import Global, Inert, TensorRef, attributes_of, is_rebuilt
 from bitfit_probe.errors import AmbiguousError, NoStateDictError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["unwrap"]
 
@@ -24,8 +24,7 @@ _MAX_DEPTH = 4
 _MAX_CANDIDATES, _MAX_KEY = 100, 1000
 
 
-@dataclass(frozen=True)
-class _Candidate:
+class _Candidate(Frozen):
     """A mapping of names to tensors, or a module; how deep it lies, and whether dicts alone lead to it."""
 
     key: str

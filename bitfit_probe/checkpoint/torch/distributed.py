@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from bitfit_probe.checkpoint.torch.choosing import unwrap
 from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of
 from bitfit_probe.checkpoint.torch.unpickle import Global, Inert, StorageRef, TensorRef, describe
 from bitfit_probe.errors import CorruptError, MissingShardError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["read"]
 
@@ -74,8 +74,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     return root.state
 
 
-@dataclass(frozen=True)
-class _Described:
+class _Described(Frozen):
     """What the metadata says: tensors by full name, their pieces' places, and the nesting of the names."""
 
     tensors: dict[str, dict[str, Any]]

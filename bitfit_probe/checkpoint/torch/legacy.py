@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from bitfit_probe.checkpoint.storage.tensor import File, FileStorage
 from bitfit_probe.checkpoint.torch.state import storage_dtype
 from bitfit_probe.checkpoint.torch.unpickle import Described, StorageRef, describe
 from bitfit_probe.errors import CorruptError, TruncatedError, UnreadableError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["Legacy"]
 
@@ -26,8 +26,7 @@ _COUNT_BYTES = 8
 _BITES = (1 << 20, 32 << 20)
 
 
-@dataclass(frozen=True)
-class Legacy:
+class Legacy(Frozen):
     """The object in a file, and what is known of the storages behind its pickles."""
 
     file: File

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from bitfit_probe.checkpoint.storage.dtypes import BY_NAME, DType
 from bitfit_probe.checkpoint.storage.tensor import Storage, Tensor
 from bitfit_probe.checkpoint.torch.unpickle import StorageRef, TensorRef, is_rebuilt
 from bitfit_probe.errors import CorruptError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["StateDict", "needs_torch", "storage_dtype", "tensors_of"]
 
@@ -34,8 +34,7 @@ _STORAGE_TYPES = {
 _MAX_TENSORS = 160_000
 
 
-@dataclass(frozen=True)
-class StateDict:
+class StateDict(Frozen):
     """A state dict inside a checkpoint: the key that leads to it, and what it maps."""
 
     key: str

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bitfit_probe.errors import CorruptError, TruncatedError, UnsafeError
+from bitfit_probe.frozen import Frozen
 
 __all__ = [
     "Described",
@@ -110,8 +111,7 @@ class TensorRef:
     dtype: str | None = None
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(Frozen):
     """What a pickle describes: its root object, and every storage that it points to, by key."""
 
     root: Any

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bitfit_probe.checkpoint.torch.archive import Archive
 from bitfit_probe.checkpoint.torch.state import StateDict, tensors_of
 from bitfit_probe.checkpoint.torch.unpickle import Inert, TensorRef
 from bitfit_probe.errors import MissingShardError, UnsupportedError
+from bitfit_probe.frozen import Frozen
 
 __all__ = ["read"]
 
@@ -89,8 +89,7 @@ def _weights(
     return stage, out
 
 
-@dataclass(frozen=True)
-class _Partition:
+class _Partition(Frozen):
     """One rank's stretch of the float32 weights, by parameter group."""
 
     stage: int

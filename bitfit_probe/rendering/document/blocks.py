@@ -7,14 +7,16 @@ this module writes any document, and it alone knows what its readers would take 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.records import Severity
 from bitfit_probe.records.decision import Answer
 from bitfit_probe.rendering.words import printable, shell_lines
 
 if TYPE_CHECKING:
+    from bitfit_probe.records import Severity
     from bitfit_probe.rendering.charts import Panel
 
 __all__ = [
@@ -48,8 +50,7 @@ __all__ = [
 Tone = Literal["plain", "note", "verdict", "alarm"]
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Frozen):
     """A paragraph; `about` names the checkpoints of which it is true where there are several."""
 
     text: str
@@ -57,15 +58,13 @@ class Text:
     about: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Frozen):
     """Names and what they stand for, a line each; a fact without a name goes on with the one before."""
 
     items: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Headline:
+class Headline(Frozen):
     """What a document comes to: an answer in a word or two, and its reason."""
 
     answer: Answer
@@ -73,8 +72,7 @@ class Headline:
     why: str
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(Frozen):
     """One of the few figures that are read first; `anchor` leads to the section that it is from.
 
     A figure that was not measured is empty, and the note says what it takes.
@@ -86,15 +84,13 @@ class Card:
     anchor: str
 
 
-@dataclass(frozen=True)
-class Cards:
+class Cards(Frozen):
     """Figures side by side."""
 
     items: tuple[Card, ...]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Frozen):
     """One thing to do, the command that does it, and the anchor of what it follows from."""
 
     text: str
@@ -102,23 +98,20 @@ class Step:
     command: str = ""
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(Frozen):
     """Things to do, first things first."""
 
     items: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Points:
+class Points(Frozen):
     """Sentences of equal rank, under a title where they have one."""
 
     items: tuple[str, ...]
     title: str = ""
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(Frozen):
     """Text to copy, as it is, in a language: ``python``, ``markdown``, or ``sh`` for one command."""
 
     key: str
@@ -132,8 +125,7 @@ class Code:
         return list(map(printable, self.text.rstrip("\n").split("\n")))
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Frozen):
     """A column's heading, and whether it holds names from files, numbers or words.
 
     `rank` says what goes where there is little room: the highest first, 0 never.
@@ -144,8 +136,7 @@ class Column:
     rank: int = 0
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Frozen):
     """Rows of finished text under headings; the first cell names its row.
 
     Attributes
@@ -165,8 +156,7 @@ class Table:
     left_out: int = 0
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(Frozen):
     """A figure, with the numbers that it shows as tables.
 
     Attributes
@@ -183,8 +173,7 @@ class Chart:
     tables: tuple[Table, ...] = ()
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Frozen):
     """A cell of a heat map: its text, its place on the colour scale (0 to 1; None: no colour), in words."""
 
     text: str
@@ -192,8 +181,7 @@ class Cell:
     told: str
 
 
-@dataclass(frozen=True)
-class Heat:
+class Heat(Frozen):
     """A table whose cells are coloured by their figure; other writers show the figures.
 
     Attributes
@@ -228,8 +216,7 @@ class Heat:
         return Table(self.key, self.caption, (Column(first, "words"), *map(Column, others)), rows)
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(Frozen):
     """One row of `Strips`: a name, a figure in words, and where it lies with its interval."""
 
     name: str
@@ -239,8 +226,7 @@ class Strip:
     filled: bool = True
 
 
-@dataclass(frozen=True)
-class Strips:
+class Strips(Frozen):
     """Figures on one axis, a row each; writers that don't draw show names and figures.
 
     Attributes
@@ -279,8 +265,7 @@ class Strips:
         return Table(self.key, f"{self.caption}{lines}", columns, rows)
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(Frozen):
     """Values over steps, one or more lines on one axis; each line has a name."""
 
     key: str
@@ -299,8 +284,7 @@ class Curve:
         return f"{'; '.join(parts)}."
 
 
-@dataclass(frozen=True)
-class FindingBlock:
+class FindingBlock(Frozen):
     """One finding, with its anchor.
 
     Attributes
@@ -326,16 +310,14 @@ class FindingBlock:
     told: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Fold:
+class Fold(Frozen):
     """Blocks that open on demand, where a writer can fold."""
 
     title: str
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Frozen):
     """Blocks under a title of their own, such as what a section says about one of several checkpoints."""
 
     title: str
@@ -361,8 +343,7 @@ Block = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(Frozen):
     """One question and its answer."""
 
     key: str
@@ -370,8 +351,7 @@ class Section:
     blocks: tuple[Block, ...] = ()
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Frozen):
     """Blocks before the first section, then sections.
 
     Attributes

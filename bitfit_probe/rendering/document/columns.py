@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bitfit_probe.rendering.document.blocks import Table
+from bitfit_probe.frozen import Frozen
 from bitfit_probe.rendering.words import join_names, printable, shorten
+
+if TYPE_CHECKING:
+    from bitfit_probe.rendering.document.blocks import Table
 
 __all__ = ["table_lines"]
 
@@ -15,8 +18,7 @@ _WAYS = ((False, 2), (True, 2), (True, 1))
 _MOST_NAMED = 6
 
 
-@dataclass(frozen=True)
-class _Cells:
+class _Cells(Frozen):
     """A column ready to print: its heading whole and in lines, its cells, their side."""
 
     title: str

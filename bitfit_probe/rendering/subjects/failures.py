@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Failure
 from bitfit_probe.rendering.document.blocks import Points
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Failure
 
 __all__ = ["failed_points"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bitfit_probe.records.measures import Likeness
 from bitfit_probe.rendering.document.blocks import Chart, Column, Table
 from bitfit_probe.rendering.figures import measure
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import LIKENESS_OF
 
 if TYPE_CHECKING:
+    from bitfit_probe.records.measures import Likeness
     from bitfit_probe.rendering.charts import Panel
 
 __all__ = ["likeness_chart", "likeness_table", "likeness_words"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Comparison, ModelPart
 from bitfit_probe.rendering.document.blocks import Column, Table
 from bitfit_probe.rendering.model_parts import PART_VERDICTS
 from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import part_name
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison, ModelPart
 
 __all__ = ["parts_table"]
 

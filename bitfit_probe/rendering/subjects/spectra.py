@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bitfit_probe.records.measures import Spectrum
-from bitfit_probe.records.report import Measured
 from bitfit_probe.rendering.document.blocks import Block, Chart, Column, Table, Text
 from bitfit_probe.rendering.figures import figures_of, measure
 from bitfit_probe.rendering.subjects.tables import columns_of, cut_table, shape_text
 from bitfit_probe.rendering.words import plural
 
 if TYPE_CHECKING:
+    from bitfit_probe.records.measures import Spectrum
+    from bitfit_probe.records.report import Measured
     from bitfit_probe.rendering.charts import Panel
 
 __all__ = ["spectra_chart", "spectra_table", "top_spectra"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from bitfit_probe.records import Evidence
 from bitfit_probe.rendering.document.blocks import Column, Table
 from bitfit_probe.rendering.figures import measure
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Evidence
 
 __all__ = ["columns_of", "cut_table", "evidence_table", "shape_text", "told"]
 

@@ -13,6 +13,7 @@ from bitfit_probe.rendering.subjects.tables import cut_table
 from bitfit_probe.rendering.words import sentence
 
 if TYPE_CHECKING:
+    from bitfit_probe.records.measures import Adequacy, Trajectory
     from bitfit_probe.rendering.charts import Panel
 
 __all__ = ["LONG_ENOUGH", "adequacy_text", "curves", "trajectory_chart"]

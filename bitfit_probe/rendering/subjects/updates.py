@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from bitfit_probe.records import Comparison, UpdateDelta
+from typing import TYPE_CHECKING
+
 from bitfit_probe.rendering.document.blocks import Column, Table
 from bitfit_probe.rendering.figures import figures_of
 from bitfit_probe.rendering.subjects.tables import columns_of, cut_table
+
+if TYPE_CHECKING:
+    from bitfit_probe.records import Comparison, UpdateDelta
 
 __all__ = ["updates_table"]
 
