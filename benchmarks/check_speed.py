@@ -122,6 +122,50 @@ def measure(label: str, rounds: int) -> dict[str, tuple[float, float]]:
     return best
 
 
+def engines(label: str, rounds: int) -> tuple[float, float, float]:
+    """Processor seconds of comparing, then of forms, then of siblings and the judgement of training."""
+    from bitfit_probe.forms import forms_of_pair
+    from bitfit_probe.measures.training_sufficiency import adequacy_of
+    from bitfit_probe.pair import Pair
+
+    best = [float("inf")] * 3
+    for _ in range(rounds):
+        pair = Pair.open(CACHE / "base", CACHE / label)
+        times = [_processor()]
+        for work in (lambda pair: pair.compared, forms_of_pair, adequacy_of):
+            work(pair)
+            times.append(_processor())
+        best = [
+            min(known, after - before) for known, before, after in zip(best, times, times[1:], strict=False)
+        ]
+    return best[0], best[1], best[2]
+
+
+def _processor() -> float:
+    """Processor seconds of this process and its children that ended."""
+    return sum(os.times()[:4])
+
+
+def engine_table(rounds: int) -> list[str]:
+    """What forms and siblings add to the comparison that they look at, in one process."""
+    lines = [
+        "",
+        "## What the engines add",
+        "",
+        "Processor seconds in one process, imports aside: the comparison, the forms of its tensors, then "
+        "siblings and the judgement of training, which read nothing again.",
+        "",
+        "| pair | comparison | forms | siblings | more |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for title, label in _PAIRS.items():
+        compared, forms, siblings = engines(label, rounds)
+        more = (forms + siblings) / compared
+        lines.append(f"| {title} | {compared:.2f} s | {forms:.2f} s | {siblings:.3f} s | {more:+.0%} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
 def table(rounds: int) -> str:
     """The results in Markdown."""
     lines = [
@@ -144,6 +188,7 @@ def table(rounds: int) -> str:
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
         print(lines[-1], file=sys.stderr, flush=True)
+    lines += engine_table(rounds)
     return "\n".join(lines) + "\n"
 
 

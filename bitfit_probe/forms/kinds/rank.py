@@ -23,7 +23,9 @@ _SHOWN = 0.75
 #: Nearly all of Δ must stand above what rounding adds; a change that is mostly rounding shows no rank.
 _MOST = 0.95
 
-
+#: Where rounding is this small a few rows of Δ span all of them, and what they leave over is no more than
+#: this; in coarser types, or where these rows are not enough, a sketch of all rows tells.
+_FINE, _SPANNED = 1e-6, 1e-4
 #: Rows of the larger sample for ranks beyond those, and matrices that are tried with it: a run that merged
 #: one LoRA of a high rank merged them everywhere.
 _MORE_ROWS, _TRIED = 128, 3
@@ -35,16 +37,32 @@ def find(case: Case) -> Form | None:
         return None
     some = case.sample
     shown = _shown(case, some.tuned - some.base)
+    if shown is not None and (case.stored.roundoff or 1.0) < _FINE:
+        left = _left(case, some.tuned - some.base, shown)
+        if left <= _SPANNED:
+            return _form(case, shown, left)
     if shown is None and min(case.shape) > _MORE_ROWS:
         wide = case.around.once("ranks", lambda: any(map(_shown_by_more, _tried(case.around))))
         shown = _shown_by_more(case) if wide else None
     found = None if shown is None else low_rank(case.pair, case.stored, most=shown)
-    if found is None:
-        return None
-    rank = found.rank
-    return Form(
-        "rank", f"the base + a matrix of rank {rank}", {"rank": rank}, found.left, rank * sum(case.shape)
-    )
+    return None if found is None else _form(case, found.rank, found.left)
+
+
+def _form(case: Case, rank: int, left: float) -> Form:
+    says = f"the base + a matrix of rank {rank}"
+    return Form("rank", says, {"rank": rank}, left, rank * sum(case.shape))
+
+
+def _left(case: Case, delta: Float64, rank: int) -> float:
+    """What the directions of some rows of Δ leave over of all rows, in one pass over them."""
+    with np.errstate(all="ignore"):
+        span = np.linalg.svd(delta, full_matrices=False)[2][:rank]
+    total = along = 0.0
+    for base, tuned, _ in case.blocks():
+        block = tuned - base
+        there = block @ span.T
+        total, along = total + float(np.vdot(block, block)), along + float(np.vdot(there, there))
+    return max(1 - along / total, 0.0) if total else 1.0
 
 
 def _is_plain(case: Case) -> bool:
