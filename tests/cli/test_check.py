@@ -80,7 +80,7 @@ def test_silence_says_what_it_is_worth(run, pairs):
     assert out.startswith("Nothing found; ")
     assert "Not checked:\n" in out
     assert "BP501–BP503, BP505–BP506, BP511: there is no adapter" in out
-    assert "BP602: no --data given" in out
+    assert ": no --data given" in out
 
 
 def test_json_is_what_the_library_gives(run, pairs):
@@ -98,7 +98,7 @@ def test_select_and_ignore(run, pairs):
         return [item["code"] for item in document["findings"]], document["checked"]
 
     assert codes("--select", "BP201, BP3")[0] == ["BP201"]
-    assert set(codes("--select", "BP3")[1]) <= {f"BP30{n}" for n in range(1, 10)}
+    assert {code[:3] for code in codes("--select", "BP3")[1]} == {"BP3"}
     assert codes("--ignore", "bp201")[0] == []
 
 
