@@ -16,7 +16,7 @@ T ?= --doctest-modules bitfit_probe tests
 
 .PHONY: demo test slow quick check families format bench docs fuzz healthy materials mutants needle samples update validate zoo clean
 
-demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result to demo-output/
+demo: $(VENV)/core.stamp ## install, diff the embedded sample, write the result and its page to demo-output/
 	$(BIN)/bitfit-probe demo -o demo-output
 
 test: $(VENV)/dev.stamp ## the tests but the slow ones, and the examples in the docstrings; `make test T=tests/align` for some
@@ -89,7 +89,7 @@ clean:
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[report]'
 	touch $@
 
 $(VENV)/mutants.stamp: $(VENV)/dev.stamp

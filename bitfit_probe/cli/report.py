@@ -37,6 +37,7 @@ __all__ = ["report"]
 @columns_options
 @click.option("--no-spectra", is_flag=True, help="Skip the singular values of the matrices that moved.")
 @click.option("--trajectory", is_flag=True, help="The tuned checkpoints are steps of one run.")
+@click.option("--date", help="What to date the page; the day of the newest weight file where not given.")
 @state_dict_key_option
 @quiet_option
 def report(
@@ -48,14 +49,16 @@ def report(
     columns: Columns,
     no_spectra: bool,
     trajectory: bool,
+    date: str | None,
     state_dict_key: str | None,
     quiet: bool,
 ) -> int | None:
     """Everything about BASE and each TUNED checkpoint on one page.
 
-    The page is one file that fetches nothing and is readable without script: the verdict, what to do,
-    findings, where it moved, what moved most, matrices, every tensor, and how all of it was judged. Where one
-    of several TUNED can't be read, the page is about the others and says so; the exit status is 2.
+    The page is one file that fetches nothing and is readable without script: the decision and its reason, how
+    good it is, findings, what to do next, which method, where it moved, every tensor, and how all of it was
+    judged. Where one of several TUNED can't be read, the page is about the others and says so; the exit
+    status is 2.
     """
     if form == "html" and out is None:
         raise click.UsageError("give the page's file with -o report.html")
@@ -64,11 +67,15 @@ def report(
     one_blas_thread()
     from bitfit_probe.api.report import report as run
     from bitfit_probe.records.options import ReportOptions
-    from bitfit_probe.rendering import report_to_html, report_to_markdown
+    from bitfit_probe.rendering import decision_to_text, report_to_html, report_to_markdown
+    from bitfit_probe.rendering.words import in_bytes
 
-    options = ReportOptions(state_dict_key, spectra=not no_spectra, trajectory=trajectory)
+    options = ReportOptions(state_dict_key, spectra=not no_spectra, trajectory=trajectory, date=date)
     with ProgressBars(STAGES, quiet=quiet) as progress:
         result = run(base, *tuned, data=data, columns=columns, options=options, progress=progress)
     page = report_to_html(result) if form == "html" else report_to_markdown(result)
     deliver(page, out, inputs)
+    if out is not None and not quiet:
+        told = decision_to_text(result)
+        click.echo(f"Wrote {out} ({in_bytes(len(page.encode()))}). {told}", err=True)
     return tell_failures(result.diff.failures)

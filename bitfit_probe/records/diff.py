@@ -340,7 +340,7 @@ class Diff(Frozen):
 
     def frame(self) -> pandas.DataFrame:
         """One row a tensor and tuned checkpoint, as a pandas frame."""
-        import pandas
+        from bitfit_probe.records.frames import frame_class
 
         rows: list[dict[str, Any]] = []
         for comparison in self.comparisons:
@@ -348,4 +348,4 @@ class Diff(Frozen):
                 info = asdict(row.info)
                 figures = {name: value for name, value in vars(row).items() if name != "info"}
                 rows.append({"tuned": comparison.tuned.path, **info, **figures})
-        return pandas.DataFrame(rows)
+        return frame_class()(rows)

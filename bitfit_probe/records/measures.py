@@ -114,13 +114,13 @@ class Ranking(Frozen):
 
     def frame(self) -> pandas.DataFrame:
         """One row a group, as a pandas frame: what it is, then every measure."""
-        import pandas
+        from bitfit_probe.records.frames import frame_class
 
         rows: list[dict[str, Any]] = []
         for row in self.rows:
             figures = {name: value for name, value in vars(row).items() if name != "group"}
             rows.append({"label": row.group.label, **vars(row.group), **figures})
-        return pandas.DataFrame(rows)
+        return frame_class()(rows)
 
 
 class Revert(Frozen):

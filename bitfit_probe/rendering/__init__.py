@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.rendering.fleet_data import fleet_to_csv, fleet_to_json
     from bitfit_probe.rendering.render import (
         check_to_text,
+        decision_to_text,
         diagnosed_to_markdown,
         diagnosed_to_text,
         diff_to_text,
@@ -39,6 +40,7 @@ __all__ = [
     "check_to_json",
     "check_to_sarif",
     "check_to_text",
+    "decision_to_text",
     "diagnosed_to_markdown",
     "diagnosed_to_text",
     "diff_to_csv",

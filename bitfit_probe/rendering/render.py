@@ -10,6 +10,7 @@ from bitfit_probe.records import Check, Diff, Explanation
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.terminal import to_text
+from bitfit_probe.rendering.words import printable
 
 if TYPE_CHECKING:
     from bitfit_probe.records import Check, Diff, Explanation
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_to_text",
+    "decision_to_text",
     "diagnosed_to_markdown",
     "diagnosed_to_text",
     "diff_to_text",
@@ -139,6 +141,15 @@ def fleet_to_html(fleet: Fleet) -> str:
     from bitfit_probe.rendering.subjects.fleet import fleet_page
 
     return to_html(fleet_page(fleet, compact_json(fleet_document(fleet))))
+
+
+def decision_to_text(report: Report) -> str:
+    """What a report comes to, in a sentence or two."""
+    from bitfit_probe.rendering.naming import named
+    from bitfit_probe.rendering.subjects.decision import decision_block
+
+    found = decision_block(named(report))
+    return printable(f"{found.text}: {found.why}")
 
 
 def check_to_text(check: Check, *, width: int = 80) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from bitfit_probe.inference.libraries import torch_library, transformers_library
 from bitfit_probe.tuning.options import Method, SignKind
 from bitfit_probe.tuning.watch import Sign, Watch, planned_reach
 
@@ -23,8 +24,8 @@ _LOG = logging.getLogger("bitfit_probe")
 
 @cache
 def _make() -> Any:
-    import transformers
-
+    torch_library()  # without it transformers has no Trainer
+    transformers = transformers_library()
     space = {"__doc__": _Watching.__doc__, "__module__": __name__}
     return type("BitFitProbeCallback", (_Watching, transformers.TrainerCallback), space)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_writes_what_it_shows(
     shown = capsys.readouterr().out
     assert "BitFit: 34 of 34 biases moved, nothing else; the head is new." in shown
     assert (tmp_path / "out" / "diff.txt").read_text("utf-8") == shown
+    assert '<h1 class="cant-tell">' in (tmp_path / "out" / "report.html").read_text("utf-8")
 
     document = json.loads((tmp_path / "out" / "diff.json").read_text("utf-8"))
     (comparison,) = document["comparisons"]
@@ -35,6 +37,23 @@ def test_writes_what_it_shows(
     for row, expected in zip(comparison["tensors"], committed, strict=True):
         for key, value in expected.items():  # processors differ in the last digits of a sum
             assert row[key] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
+
+
+def test_what_it_says_to_try_next_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.main(["demo"], standalone_mode=False)
+    commands = capsys.readouterr().err.partition("Try next:\n")[2].splitlines()
+    assert len(commands) == 3
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "bitfit-probe"
+        assert not cli.main(words, standalone_mode=False)
+    told = capsys.readouterr()
+    assert "BP305 key-bias-noise (info)" in told.out
+    size = (tmp_path / "page.html").stat().st_size
+    assert f"Wrote page.html ({size / 1000:.0f} kB). Can't tell: " in told.err
 
 
 def test_the_sample_is_what_its_card_says() -> None:

@@ -101,6 +101,16 @@ def test_completion_offers_the_commands(monkeypatch, capsys):
     assert {"plain,diff", "plain,demo"} <= set(capsys.readouterr().out.split())
 
 
+def test_completion_offers_codes_and_names(monkeypatch, capsys):
+    monkeypatch.setenv("_BITFIT_PROBE_COMPLETE", "bash_complete")
+    for typed, offered in (("BP40", "plain,BP403"), ("head-u", "plain,head-untrained")):
+        monkeypatch.setenv("COMP_WORDS", f"bitfit-probe explain {typed}")
+        monkeypatch.setenv("COMP_CWORD", "2")
+        with pytest.raises(SystemExit):
+            cli.main([], prog_name="bitfit-probe", standalone_mode=False)
+        assert offered in capsys.readouterr().out.split()
+
+
 def test_every_test_that_a_promise_names_is_there():
     """docs/trust.md promises only what a test shows, so the tests that it names must exist."""
     text = (ROOT / "docs" / "trust.md").read_text("utf-8")
