@@ -88,8 +88,12 @@ def _role(name: Name, ndim: int) -> str | None:
 
 
 def _role_by_words(components: list[str]) -> str | None:
-    """Find the role of the longest known ending, at the end of the name or before it."""
+    """Find the role of the longest known ending, at the end of the name or before it.
+
+    Modules of sentence-transformers are numbered before their names: ``2_Dense``.
+    """
     roles = _words().roles
+    components = [part.lstrip("0123456789").removeprefix("_") or part for part in components]
     for stop in range(len(components), 0, -1):
         for start in range(max(stop - 3, 0), stop):
             role = roles.get(".".join(components[start:stop]))

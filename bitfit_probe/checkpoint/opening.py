@@ -33,7 +33,7 @@ from bitfit_probe.errors import (
     WebPageError,
 )
 
-__all__ = ["open_checkpoint"]
+__all__ = ["open_checkpoint", "open_file"]
 
 #: Tensors may share bytes: ALBERT's layers twelve times, an expanded vector any number of times. What they
 #: show together takes time to read, so it stays within a multiple of the file.
@@ -92,12 +92,12 @@ def open_checkpoint(
 
 def _open_local(path: Path, key: str | None) -> Checkpoint:
     if not os.path.isdir(path):  # noqa: PTH112 - as below
-        return _open_file(path, key)
-    layout = None if standard_weights(path) else _layout(path)
+        return open_file(path, key)
+    layout = _layout(path, beside_standard=bool(standard_weights(path)))
     if layout is not None:
         return _checked(_told(layout.read(path, key), path))
     found = find_weights(path)
-    opened = _told(_open_file(found.weights, key), path)
+    opened = _told(open_file(found.weights, key), path)
     return replace(opened, siblings=found.siblings, still_chosen=lambda: find_weights(path) == found)
 
 
@@ -106,11 +106,14 @@ def _told(opened: Checkpoint, folder: Path) -> Checkpoint:
     return replace(opened, path=folder, unread=left_unread(folder, (file.path for file in opened.files)))
 
 
-def _layout(folder: Path) -> Layout | None:
-    return next((layout for layout in layouts() if layout.matches(folder)), None)
+def _layout(folder: Path, *, beside_standard: bool) -> Layout | None:
+    """The layout of a folder; with a weight file of a standard name, only one that takes in such a file."""
+    asked = (each for each in layouts() if not beside_standard or getattr(each, "BESIDE_STANDARD", False))
+    return next((layout for layout in asked if layout.matches(folder)), None)
 
 
-def _open_file(path: Path, key: str | None) -> Checkpoint:
+def open_file(path: Path, key: str | None) -> Checkpoint:
+    """Open a weight file, or the index of several."""
     if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
         raise file_refusal(path) or NotFoundError(
             "no such file or directory", advice="check the path", path=path

@@ -450,7 +450,7 @@ TAIL = """
   still seen. Tensors that the adapter leaves out are judged `not-in-file`: they are the base's own. Adapters
   whose targets the base lacks are the error BE203. Every method and option of peft stands in
   [adapters](adapters.md): read as peft merges it, or refused with what to do (LoRA that started from PiSSA,
-  OLoRA, CorDA or LoftQ, QA-LoRA, aLoRA, `target_parameters`, …). Two adapters are compared
+  OLoRA, CorDA or LoftQ, QA-LoRA, aLoRA, …). Two adapters are compared
   [by ΔW](diff.md#two-adapters).
   The output projection of `torch.nn.MultiheadAttention` gets s·B·A once, though peft 0.21 adds it twice when
   it merges.

@@ -13,6 +13,10 @@ from bitfit_probe.wording import join_names, plural
 __all__ = ["gradient_cut"]
 
 
+#: Roles of what is trained alone on purpose.
+_TRAINED_ALONE = frozenset({"projector", "projection"})
+
+
 @rule("BP202", "gradient-cut", "error", catalogue=(3,))
 def gradient_cut(pair: Pair, this: Rule) -> Iterator[Finding]:
     """Modules outside the layers trained, but nothing inside any layer did.
@@ -30,7 +34,8 @@ def gradient_cut(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     No tensor with a layer number moved, while norms, poolers or projections outside the layers did. It is a
     warning where only the pooler moved, which may be a probe on purpose. A run in which only an embedding
-    table moved (new tokens, prompt tuning) is left alone.
+    table moved (new tokens, prompt tuning), or only a projector between two models or a module behind the
+    body (LLaVA's first stage, a Dense of sentence-transformers), is left alone.
 
     What to do
     ----------
@@ -44,7 +49,9 @@ def gradient_cut(pair: Pair, this: Rule) -> Iterator[Finding]:
     rows = body(pair)
     inside = [row for row in rows if row.info.layer is not None]
     outside = moved(row for row in rows if row.info.layer is None)
-    if not inside or moved(inside) or all(row.info.kind == "embedding" for row in outside):
+    if not inside or moved(inside):
+        return
+    if all(row.info.kind == "embedding" or row.info.role in _TRAINED_ALONE for row in outside):
         return
     layers = {(row.info.stack, row.info.layer) for row in inside}
     names = [row.name for row in outside]
