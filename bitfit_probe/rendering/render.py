@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from bitfit_probe.decision import decisions
-from bitfit_probe.records import Check, Diff, Explanation
 from bitfit_probe.records.measures import By
 from bitfit_probe.records.report import Measured, Report
 from bitfit_probe.rendering.document.terminal import to_text
@@ -96,6 +94,7 @@ def report_to_html(report: Report) -> str:
 
 def _data(report: Report) -> dict[str, Any]:
     """What ``diff --format json`` prints, with what else the report knows."""
+    from bitfit_probe.decision import decisions
     from bitfit_probe.rendering.as_json import report_json
     from bitfit_probe.rendering.diagnosis_json import diagnosed_document
     from bitfit_probe.rendering.findings_json import check_document
