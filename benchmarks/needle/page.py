@@ -101,11 +101,16 @@ def _points(gains: Sequence[float]) -> str:
 
 def _lora(found: Sequence[Case]) -> str:
     known = [item.lora for item in found if item.lora is not None]
-    return _points(known) if known else "–"
+    beside = [item.realised for item in found if item.lora is not None]
+    return f"{_points(known)} of {len(known)} runs (advice there {_points(beside)})" if known else "–"
+
+
+def _known(found: Sequence[Case]) -> bool:
+    return any(item.lora is not None for item in found)
 
 
 def _by_cause(found: Sequence[Case]) -> Iterator[str]:
-    yield "| cause | runs | accuracy | attainable | realised | refit | LoRA | advised |"
+    yield "| cause | runs | accuracy | attainable | realised | refit | LoRA, where it was run | advised |"
     yield "|---|---:|---:|---:|---:|---:|---:|---|"
     for cause in CAUSES:
         items = [item for item in found if item.cause == cause]
@@ -117,7 +122,7 @@ def _by_cause(found: Sequence[Case]) -> Iterator[str]:
                     _points([getattr(item, name) for item in items])
                     for name in ("attainable", "realised", "refit")
                 ),
-                _lora(items),
+                _points([item.lora for item in items if item.lora is not None]) if _known(items) else "–",
             )
             shown = ", ".join(f"{name} ({count})" for name, count in advised)
             yield f"| {cause} | {len(items)} | {' | '.join(figures)} | {shown} |"
