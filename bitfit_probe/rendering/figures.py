@@ -76,7 +76,7 @@ _ALL = (
     # several checkpoints
     Measure("likeness", "cosine", "", ".3f"),
     Measure("norms", "‖Δb‖₂"),
-    Measure("bias_change", "‖Δb‖₂"),
+    Measure("bias_change", "‖Δbias‖₂"),
     # a task before training
     Measure("linear_probe", "linear probe"),
     Measure("nearest_neighbours", "nearest neighbours"),

@@ -18,7 +18,7 @@ __all__ = ["merge_is_base"]
 EXPLAINED_BY_ROUNDING = 0.9
 
 
-@rule("BP504", "merge-is-base", "error", explains=("BP201", "BP204", "BP512"), catalogue=(8,))
+@rule("BP504", "merge-is-base", "error", explains=("BP201", "BP204", "BP512", "BP714"), catalogue=(8,))
 def merge_is_base(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The "merged" folder holds the base's weights; the adapter lies beside them, unmerged.
 

@@ -24,7 +24,7 @@ MOST = 0.5
     "adapter-never-trained",
     "error",
     needs=("comparison", "adapter"),
-    explains=("BP203",),
+    explains=("BP203", "BP714"),
     catalogue=(1,),
 )
 def never_trained(pair: Pair, this: Rule) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from bitfit_probe.wording import plural
 __all__ = ["nothing_moved"]
 
 
-@rule("BP201", "nothing-moved", "error", catalogue=(1,))
+@rule("BP201", "nothing-moved", "error", explains=("BP714",), catalogue=(1,))
 def nothing_moved(pair: Pair, this: Rule) -> Iterator[Finding]:
     """The tuned checkpoint is the base.
 
