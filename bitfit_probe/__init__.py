@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.inspection import Inspection
     from bitfit_probe.records.measures import Reverting
     from bitfit_probe.records.options import (
+        CheckOptions,
         DiagnoseOptions,
         DistanceOptions,
         FleetOptions,
@@ -51,6 +52,7 @@ __all__ = [
     "BitFitProbeCallback",
     "BitfitProbeError",
     "Check",
+    "CheckOptions",
     "Checkpoint",
     "Columns",
     "Comparison",
@@ -114,6 +116,7 @@ _HOMES = {
     "Diagnosed": "records.diagnosis",
     "Diff": "records",
     "Distance": "records.distance",
+    "CheckOptions": "records.options",
     "DistanceOptions": "records.options",
     "Explanation": "records",
     "Finding": "records",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitfit_probe.comparison import Progress
 from bitfit_probe.pair import Reading, open_pairs
 from bitfit_probe.records import Check, Explanation
-from bitfit_probe.records.options import Expected
+from bitfit_probe.records.options import CheckOptions
 
 if TYPE_CHECKING:
     from bitfit_probe.data import TaskData
@@ -21,11 +20,7 @@ def check(
     base: str | Path,
     *tuned: str | Path,
     data: TaskData | str | Path | None = None,
-    state_dict_key: str | None = None,
-    select: Iterable[str] = (),
-    ignore: Iterable[str] = (),
-    build: bool = False,
-    expect: Expected | None = None,
+    options: CheckOptions | None = None,
     progress: Progress | None = None,
 ) -> Check:
     """Say what is wrong with tuned checkpoints, worst first, and what could not be checked.
@@ -36,14 +31,8 @@ def check(
         As for `diff`.
     data
         Labelled examples, or a file of them: lets rules run the model on a few of them.
-    state_dict_key
-        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
-    select, ignore
-        Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
-    build
-        Ask transformers which parameters the class in config.json has, which imports torch.
-    expect
-        The method that trained it; anything else that moved is an error.
+    options
+        Which rules run, what they are told to expect, and what is read.
     progress
         Called with the bytes done and the bytes to do.
 
@@ -53,7 +42,7 @@ def check(
         The base can't be read, or no tuned checkpoint can be and no rule says why. Where some can, the others
         are `failures`.
     ValueError
-        No rule begins with a code in `select` or `ignore`.
+        No rule begins with a code in the options.
 
     Examples
     --------
@@ -66,11 +55,10 @@ def check(
     from bitfit_probe.data import as_examples
     from bitfit_probe.rules import check as judge
 
-    examples = None if data is None else as_examples(data)
-    pairs = open_pairs(
-        base, tuned, Reading(state_dict_key, build=build, expect=expect, progress=progress), data=examples
-    )
-    return judge(pairs, select=select, ignore=ignore)
+    asked = options or CheckOptions()
+    reading = Reading(asked.state_dict_key, build=asked.build, expect=asked.expect, progress=progress)
+    pairs = open_pairs(base, tuned, reading, data=None if data is None else as_examples(data))
+    return judge(pairs, select=asked.select, ignore=asked.ignore)
 
 
 def explain(code: str) -> Explanation:

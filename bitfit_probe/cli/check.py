@@ -78,6 +78,7 @@ def check(
     refuse_overlap(filter(None, (out,)), inputs)
     one_blas_thread()
     from bitfit_probe.api.check import check as run
+    from bitfit_probe.records.options import CheckOptions
 
     examples = None
     if data is not None:
@@ -90,11 +91,7 @@ def check(
                 base,
                 *tuned,
                 data=examples,
-                state_dict_key=state_dict_key,
-                select=codes_of(select),
-                ignore=codes_of(ignore),
-                build=build,
-                expect=expect,
+                options=CheckOptions(codes_of(select), codes_of(ignore), expect, build, state_dict_key),
                 progress=progress,
             )
     except ValueError as error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitfit_probe.records.measures import By
 
 __all__ = [
+    "CheckOptions",
     "DiagnoseOptions",
     "DistanceOptions",
     "Expected",
@@ -26,6 +27,28 @@ __all__ = [
 
 #: What `check` may be told to expect.
 Expected = Literal["bitfit", "bitfit+norm", "lora", "head", "full"]
+
+
+class CheckOptions(Frozen):
+    """What `check` is asked.
+
+    Attributes
+    ----------
+    select, ignore
+        Codes of rules, or beginnings of codes (``BP2``), to run alone or to leave out.
+    expect
+        The method that trained it; anything else that moved is an error.
+    build
+        Ask transformers which parameters the class in config.json has, which imports torch.
+    state_dict_key
+        Which state dict to take where a file holds several, such as ``model`` or ``ema``.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    expect: Expected | None = None
+    build: bool = False
+    state_dict_key: str | None = None
 
 
 class RevertOptions(Frozen):

@@ -45,7 +45,11 @@ def found(
 ) -> list[Finding]:
     base = write(folder / "base", state(kind), config_of(kind))
     path = write(folder / "tuned", tuned, config_of(kind))
-    return [item for item in bp.check(base, path, expect=expect).findings if item.code == "BP714"]
+    return [
+        item
+        for item in bp.check(base, path, options=bp.CheckOptions(expect=expect)).findings
+        if item.code == "BP714"
+    ]
 
 
 METHODS: tuple[Expected, ...] = ("bitfit", "bitfit+norm", "lora", "head", "full")
