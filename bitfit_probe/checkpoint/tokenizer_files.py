@@ -14,7 +14,7 @@ __all__ = ["SPECIAL", "TOKENIZER_FILES", "Tokenizer", "ids_in", "read_tokenizer"
 SPECIAL = ("pad", "bos", "eos")
 #: Files that it is read from.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "added_tokens.json")
-_STEPS = ("normalizer", "pre_tokenizer")
+_STEPS = ("normalizer", "pre_tokenizer", "post_processor", "truncation")
 #: transformers writes int(1e30) where a tokenizer knows no longest input.
 _NO_LIMIT = 1 << 40
 _MAX_VOCABULARY = 64 << 20
@@ -32,7 +32,7 @@ class Tokenizer(Frozen):
     settings
         tokenizer_config.json; empty where there is none.
     steps
-        What tokenizer.json does to a text before it cuts it.
+        What tokenizer.json does to a text before it cuts it and to the tokens after; None where nothing.
     lower_cases
         Which file says that text is lower-cased; None where none does.
     longest
@@ -74,7 +74,7 @@ def read_tokenizer(folder: Path, read_json: Callable[[str], dict[str, Any] | Non
     usable = isinstance(longest, int | float) and 0 < longest < _NO_LIMIT
     return Tokenizer(
         tokens={**tokens, **added},
-        steps={name: whole[name] for name in _STEPS if name in whole},
+        steps={name: whole.get(name) for name in _STEPS} if whole else {},
         added=frozenset(added),
         settings=settings,
         lower_cases=_lower_cases(whole, settings),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-__all__ = ["Purpose", "is_causal", "model_class", "purpose_of", "task_of"]
+__all__ = ["POOLED_TASKS", "Purpose", "is_causal", "model_class", "purpose_of", "task_of"]
 
 #: Which of transformers' automatic classes: with a classification head, bare, or with a language-model head.
 Purpose = Literal["classify", "features", "masked-lm", "causal-lm"]
@@ -25,6 +25,13 @@ _PURPOSES: dict[str | None, Purpose] = {
     "LMHeadModel": "causal-lm",
     "DoubleHeadsModel": "causal-lm",
 }
+#: Classes of BERT-like bodies whose head reads the pooler.
+POOLED_TASKS = (
+    "ForSequenceClassification",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+    "ForPreTraining",
+)
 
 
 def model_class(config: Mapping[str, Any]) -> str | None:

@@ -59,7 +59,10 @@ _MEANINGS = {
     r"vision_feature_(layer|select_strategy)|select_layer|image_size|patch_size|downsample_ratio": Meaning(
         "reads other features of an image"
     ),
-    r"((forced_)?[be]os|decoder_start|pad|sep|cls|mask|unk|image|video)_token_id": Meaning(
+    r"(image|video|audio|speech|vision(_start|_end)?|[be]o[iav])_token_(id|index)": Meaning(
+        "looks for the place of an image or a sound at another token"
+    ),
+    r"((forced_)?[be]os|decoder_start|pad|sep|cls|mask|unk)_token_id": Meaning(
         "makes other tokens special: where answers end, or what is padding", "info"
     ),
     r"max_position_embeddings|n_positions|n_ctx|max_(sequence_length|seq_len)|seq_length": Meaning(

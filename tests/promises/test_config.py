@@ -158,6 +158,54 @@ def test_two_tables_of_other_values_where_config_ties_them(tmp_path: Path) -> No
     assert (finding.severity, finding.subjects) == ("warning", ("lm_head.weight",))
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_an_output_table_of_the_base_that_was_left_out_and_tied(tmp_path: Path, kind: str) -> None:
+    output = {"lm_head.weight": torch.randn(64, 32)}
+    base = write(tmp_path / "base", state(kind) | output, settings_of(kind) | {"tie_word_embeddings": False})
+    tied = settings_of(kind) | {"tie_word_embeddings": True}
+    tuned = write(tmp_path / "tuned", move(without(kind, "lm_head"), *without(kind, "lm_head")), tied)
+    (finding,) = broken((base, tuned), "BP703")
+    assert (finding.severity, finding.subjects[0]) == ("error", "lm_head.weight")
+    assert "tie_word_embeddings=true" in finding.message
+
+
+def test_a_tie_that_the_base_has_too_is_no_loss(tmp_path: Path) -> None:
+    assert broken(pair(tmp_path, "gpt2", tie_word_embeddings=True), "BP703") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "BertForMultipleChoice", "BertForTokenClassification"]
+)
+def test_a_pooler_that_the_class_reads_and_neither_file_has(tmp_path: Path, name: str) -> None:
+    left = without("bert", "pooler")
+    base = write(tmp_path / "base", left, config_of("bert", architectures=["BertForMaskedLM"]))
+    tuned = write(tmp_path / "tuned", move(left, *left), config_of("bert", architectures=[name]))
+    found = broken((base, tuned), "BP703")
+    lost = ("pooler.dense.weight", "pooler.dense.bias")
+    assert [item.subjects for item in found] == ([] if "Token" in name else [lost])
+
+
+def test_alone_a_pooler_is_missed_as_well(tmp_path: Path) -> None:
+    path = write(tmp_path / "one", without("bert", "pooler"), settings_of("bert"))
+    (item,) = promises_of(Case(open_checkpoint(path))).of("broken")
+    assert (item.topic, item.severity) == ("ends", "error")
+
+
+def test_a_pooler_of_the_base_is_said_once(tmp_path: Path) -> None:
+    found = run_rules(*pair(tmp_path, "bert", without("bert", "pooler"))).findings
+    assert [item.code for item in found if item.code in ("BP405", "BP703")] == ["BP405"]
+
+
+@pytest.mark.parametrize(
+    "key", ["image_token_index", "image_token_id", "vision_start_token_id", "boi_token_id"]
+)
+def test_another_token_for_the_place_of_an_image(tmp_path: Path, key: str) -> None:
+    base, tuned = pair(tmp_path, "llama", **{key: 7})
+    (base / "config.json").write_text(json.dumps(settings_of("llama") | {key: 5}))
+    (finding,) = broken((base, tuned), "BP705")
+    assert (finding.severity, finding.subjects) == ("error", (f"config.json: {key}",))
+
+
 def test_transformers_keeps_tables_of_other_values_apart(tmp_path: Path) -> None:
     _, tuned = pair(tmp_path, "llama", tie_word_embeddings=True)
     loaded = LlamaForCausalLM.from_pretrained(tuned)

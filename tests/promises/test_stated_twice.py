@@ -49,10 +49,11 @@ def test_the_base_of_an_adapter_and_of_its_card(tmp_path: Path) -> None:
         tmp_path / "adapter_model.safetensors",
         {f"{stem}A.weight": source[:2], f"{stem}B.weight": source[:, :2]},
     )
-    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "base_model_name_or_path": "/cache/bert-base"}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
 
-    def state_of(card: str) -> list[str]:
+    def state_of(card: str, name: str = "google/bert-base") -> list[str]:
+        stated = settings | {"base_model_name_or_path": name}
+        (tmp_path / "adapter_config.json").write_text(json.dumps(stated))
         (tmp_path / "README.md").write_text(card)
         items = promises_of(Case(open_checkpoint(tmp_path))).items
         return [item.state for item in items if item.topic == "facts"]
@@ -60,6 +61,10 @@ def test_the_base_of_an_adapter_and_of_its_card(tmp_path: Path) -> None:
     assert state_of("---\nbase_model: google/bert-base\n---\n") == ["kept"]
     assert state_of("---\nbase_model:\n- other/bert-large\n---\n") == ["broken"]
     assert state_of("no front matter") == []
+    card = "---\nbase_model: google/bert-base\n---\n"
+    assert state_of(card, "/cache/bert-base") == ["kept"]
+    paths = ("../base", "./out/base", "/data/models/base", "~/base", "base", "C:\\models\\base")
+    assert [state_of(card, path) for path in paths] == [[]] * len(paths)
 
 
 def test_words_of_a_card(tmp_path: Path) -> None:

@@ -69,6 +69,37 @@ def test_another_way_to_cut(broken: Callable[..., list[Finding]]) -> None:
     assert (finding.severity, finding.subjects) == ("warning", ("pre_tokenizer",))
 
 
+def template(*pieces: str) -> dict[str, Any]:
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [text if piece == "A" else {"SpecialToken": {"id": piece}} for piece in pieces],
+    }
+
+
+def test_a_step_of_another_family_that_was_lost(tmp_path: Path) -> None:
+    """Beside a RoBERTa whose tokens are framed by RobertaProcessing inside a sequence."""
+    frame = {"type": "RobertaProcessing", "cls": ["[CLS]", 2], "sep": ["[SEP]", 3]}
+    whole = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, frame]}
+    base = write(tmp_path / "base", state("roberta"), config_of("roberta"))
+    tuned = write(tmp_path / "tuned", move(state("roberta"), *state("roberta")), config_of("roberta"))
+    lay(base, tokenizer(post_processor=whole))
+
+    def found(**changes: Any) -> list[tuple[str, tuple[str, ...]]]:
+        lay(tuned, {key: step for key, step in tokenizer(**changes).items() if step != "left out"})
+        return [
+            (item.severity, item.subjects) for item in run_rules(base, tuned).findings if item.code == "BP710"
+        ]
+
+    lost = ("tokenizer.json: post_processor",)
+    assert found() == found(post_processor=None) == [("error", lost)]
+    assert found(post_processor=template("[CLS]", "A", "[SEP]")) == []
+    assert found(post_processor=template("[CLS]", "A", "[SEP]", "[SEP]")) == [("warning", lost)]
+    assert found(post_processor=whole, pre_tokenizer="left out") == [("warning", ("pre_tokenizer",))]
+    cut = {"max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    assert found(post_processor=whole, truncation=cut) == [("info", ("tokenizer.json: truncation",))]
+
+
 def test_an_unknown_token_of_another_name_is_an_error_and_a_pad_token_is_not(
     broken: Callable[..., list[Finding]],
 ) -> None:

@@ -20,7 +20,7 @@ from bitfit_probe.checkpoint.sharded import inside
 from bitfit_probe.checkpoint.storage.tensor import File, Tensor
 from bitfit_probe.errors import EmptyError, UnreadableError
 
-__all__ = ["BESIDE_STANDARD", "MARKS", "matches", "read"]
+__all__ = ["BESIDE_STANDARD", "MARKS", "listed_modules", "matches", "read"]
 
 _MODULES = "modules.json"
 MARKS = Marks(weights=(_MODULES,), suffixes=(".pkl",))
@@ -61,6 +61,13 @@ def read(folder: Path, key: str | None = None) -> Checkpoint:
         notes=(*first.notes, *notes),
         home=home,
     )
+
+
+def listed_modules(root: Path) -> Iterator[tuple[Path, str]]:
+    """Folders and types of the modules that modules.json in `root` lists, those inside it, in its order."""
+    for module in _listed(root):
+        folder = inside(root, module["path"]) if module["path"] else root
+        yield folder, str(module.get("type", ""))
 
 
 def _listed(folder: Path) -> Iterator[dict[str, Any]]:

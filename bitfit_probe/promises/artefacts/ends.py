@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitfit_probe.checkpoint import Tensor
-from bitfit_probe.inference.purpose import model_class, task_of
+from bitfit_probe.inference.purpose import POOLED_TASKS, model_class, task_of
 from bitfit_probe.promises.case import BASES, Case, Held, word_embedding
 from bitfit_probe.records.promises import Promise
 from bitfit_probe.wording import join_names, plural
@@ -29,6 +29,7 @@ def promises(case: Case) -> Iterator[Promise]:
     if not case.is_model:
         return
     yield from _head(case)
+    yield from _pooler(case)
     yield from _words(case)
     yield from _output(case)
     yield from _outside(case)
@@ -58,6 +59,29 @@ def _head(case: Case) -> Iterator[Promise]:
         loader=_AT_RANDOM + (", and drops what has another name" if others else ""),
         first="the class that training saved, and what renamed its tensors",
         subjects=tuple(others) or wanted,
+    )
+
+
+def _pooler(case: Case) -> Iterator[Promise]:
+    """The layer between the first token and the head of BERT-like classes; BP405's where the base has one."""
+    classifier = case.architecture.classifier
+    reads = task_of(case.tuned.config) in POOLED_TASKS and classifier is not None
+    if not reads or classifier is None or classifier.pooler is None:
+        return
+    names = {item.canonical for item in case.held.values() if item.info.role == "pooler"}
+    if not names and any(item.info.role == "pooler" for item in case.held_by_base.values()):
+        return
+    wanted = tuple(f"{classifier.pooler}.{kind}" for kind in ("weight", "bias"))
+    lost = tuple(name for name in wanted if name not in names)
+    yield Promise(
+        "ends",
+        f"config.json's class {model_class(case.tuned.config)}",
+        f"a pooler '{classifier.pooler}' before the head",
+        f"{join_names(lost)} absent" if lost else "there",
+        "broken" if lost else "kept",
+        loader="loading draws the pooler at random, and the head reads that",
+        first="the class that training saved (add_pooling_layer)",
+        subjects=lost,
     )
 
 
@@ -93,6 +117,17 @@ def _output(case: Case) -> Iterator[Promise]:
         output = by_name.get(name)
         if tied and output is not None:
             yield _one_table(name, output, by_name[other])
+        elif tied and _has_its_own(case, name, other):
+            yield Promise(
+                "ends",
+                BASES,
+                f"an output table '{name}' of its own",
+                "absent, and tie_word_embeddings=true in config.json",
+                "broken",
+                loader="the table of words takes its place, which was never trained to give answers",
+                first="what exported the file, and the base's tie_word_embeddings",
+                subjects=(name, "config.json: tie_word_embeddings"),
+            )
         elif not tied:
             yield Promise(
                 "ends",
@@ -107,10 +142,7 @@ def _output(case: Case) -> Iterator[Promise]:
 
 
 def _one_table(name: str, output: Tensor, table: Tensor) -> Promise:
-    rows = min(_ROWS, *(side.shape[0] for side in (output, table)))
-    same = output.shape == table.shape and np.array_equal(
-        output.rows(rows).values(), table.rows(rows).values()
-    )
+    same = _are_one(output, table)
     return Promise(
         "ends",
         "config.json: tie_word_embeddings=true",
@@ -122,6 +154,21 @@ def _one_table(name: str, output: Tensor, table: Tensor) -> Promise:
         severity="warning",
         subjects=(name,),
     )
+
+
+def _are_one(output: Tensor, table: Tensor) -> bool:
+    rows = min(_ROWS, *(side.shape[0] for side in (output, table)))
+    return output.shape == table.shape and np.array_equal(
+        output.rows(rows).values(), table.rows(rows).values()
+    )
+
+
+def _has_its_own(case: Case, name: str, other: str) -> bool:
+    """Whether the base has an output table that is not its table of words."""
+    by_name = {item.canonical: item.tensor for item in case.held_by_base.values()}
+    if case.base is None or case.base.config.get("tie_word_embeddings") is True:
+        return False
+    return name in by_name and other in by_name and not _are_one(by_name[name], by_name[other])
 
 
 def _outside(case: Case) -> Iterator[Promise]:

@@ -15,6 +15,8 @@ __all__ = ["promises"]
 
 _STEP = re.compile(r"checkpoint-(\d+)")
 _SPECIAL = ("pad", "bos", "eos")
+#: A model on the Hub: an owner and a name. Of paths to a folder nothing says which model lies there.
+_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def promises(case: Case) -> Iterator[Promise]:
@@ -67,13 +69,13 @@ def _labels(case: Case) -> dict[str, frozenset[str]]:
 
 
 def _bases(case: Case) -> dict[str, frozenset[str]]:
-    """By the last part of their names: the same model may lie in a cache."""
+    """By the last part of their names: the same model may lie in a cache. A path may agree, not disagree."""
     stated = (case.tuned.read_json("adapter_config.json") or {}).get("base_model_name_or_path")
     card = case.tuned.card.get("base_model", ())
-    return {
-        "adapter_config.json": frozenset([PurePosixPath(stated).name] if isinstance(stated, str) else []),
-        "README.md": frozenset(PurePosixPath(name).name for name in card),
-    }
+    names = {"adapter_config.json": [stated] if isinstance(stated, str) else [], "README.md": [*card]}
+    said = {place: frozenset(PurePosixPath(name).name for name in values) for place, values in names.items()}
+    on_hub = all(_ON_HUB.fullmatch(name) for values in names.values() for name in values)
+    return said if on_hub or said["adapter_config.json"] & said["README.md"] else {}
 
 
 def _ids(case: Case, purpose: str) -> dict[str, frozenset[str]]:

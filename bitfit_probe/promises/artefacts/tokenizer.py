@@ -11,7 +11,7 @@ from bitfit_probe.checkpoint.tokenizer_files import TOKENIZER_FILES, Tokenizer
 from bitfit_probe.promises.case import Case, word_embedding
 from bitfit_probe.records import Severity
 from bitfit_probe.records.promises import Promise
-from bitfit_probe.wording import plural
+from bitfit_probe.wording import join_names, plural
 
 __all__ = ["promises"]
 
@@ -25,6 +25,7 @@ _SPECIAL = (*_MAY_CHANGE, "unk", "cls", "sep", "mask")
 _ANOTHER = 0.5
 #: Settings and steps that cut a text in another way.
 _FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "strip_accents", "tokenize_chinese_chars")
+_CUTTING = ("normalizer", "pre_tokenizer")
 
 
 def promises(case: Case) -> Iterator[Promise]:
@@ -41,6 +42,7 @@ def promises(case: Case) -> Iterator[Promise]:
         yield _casing(before, ours)
         yield from _specials(before, ours)
         yield from _cuts(before, ours)
+        yield from _frame(before, ours)
 
 
 def _same_files(base: Checkpoint, tuned: Checkpoint) -> bool:
@@ -134,7 +136,7 @@ def _specials(before: Tokenizer, ours: Tokenizer) -> Iterator[Promise]:
 def _cuts(before: Tokenizer, ours: Tokenizer) -> Iterator[Promise]:
     """Flags and steps that cut a text in another way; a template that was there and is another."""
     differ = [flag for flag in _FLAGS if _differ(before.settings, ours.settings, flag)]
-    steps = [step for step in before.steps if step in ours.steps]
+    steps = [step for step in _CUTTING if before.steps and ours.steps]
     differ += [step for step in steps if _uncased(before.steps[step]) != _uncased(ours.steps[step])]
     yield Promise(
         "tokenizer",
@@ -159,6 +161,63 @@ def _cuts(before: Tokenizer, ours: Tokenizer) -> Iterator[Promise]:
             severity="info",
             subjects=("chat_template",),
         )
+
+
+def _frame(before: Tokenizer, ours: Tokenizer) -> Iterator[Promise]:
+    """Special tokens that are put around a text, and where texts are cut off."""
+    if not before.steps or not ours.steps:
+        return
+    was, now = (list(_added(side.steps["post_processor"])) for side in (before, ours))
+    if was or now:
+        yield Promise(
+            "tokenizer",
+            f"{_BASES}: post_processor",
+            f"{join_names(was, 4) or 'nothing'} around a text",
+            "the same" if was == now else f"{join_names(now, 4) or 'nothing'}",
+            "kept" if was == now else "broken",
+            loader="the model reads texts that are framed in another way than it was trained on",
+            first="post_processor in tokenizer.json",
+            severity="error" if set(was) - set(now) else "warning",
+            subjects=("tokenizer.json: post_processor",),
+        )
+    lengths = [_most(side.steps["truncation"]) for side in (before, ours)]
+    if lengths[0] != lengths[1]:
+        yield Promise(
+            "tokenizer",
+            f"{_BASES}: truncation",
+            lengths[0],
+            lengths[1],
+            "broken",
+            loader="transformers sets a length of its own, the tokenizers library takes the file's",
+            first="the length that training used",
+            severity="info",
+            subjects=("tokenizer.json: truncation",),
+        )
+
+
+def _added(step: Any) -> Iterator[str]:
+    """Tokens that a post-processor adds to one text, in its order, whichever of its forms says so."""
+    if not isinstance(step, dict):
+        return
+    for inner in _list(step, "processors"):
+        yield from _added(inner)
+    for kind in ("cls", "sep"):  # of BertProcessing and RobertaProcessing: a token and its id
+        yield from map(str, _list(step, kind)[:1])
+    for piece in _list(step, "single"):
+        token = piece.get("SpecialToken") if isinstance(piece, dict) else None
+        if isinstance(token, dict):
+            yield str(token.get("id"))
+
+
+def _list(step: Mapping[str, Any], key: str) -> list[Any]:
+    found = step.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _most(step: Any) -> str:
+    return (
+        f"texts of {step.get('max_length')} tokens at most" if isinstance(step, dict) else "no longest text"
+    )
 
 
 def _differ(before: Mapping[str, Any], ours: Mapping[str, Any], key: str) -> bool:

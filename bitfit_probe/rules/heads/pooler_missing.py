@@ -7,20 +7,13 @@ from pathlib import Path
 
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.checkpoint.interface import read_json
-from bitfit_probe.inference.purpose import model_class, task_of
+from bitfit_probe.inference.purpose import POOLED_TASKS, model_class, task_of
 from bitfit_probe.pair import Pair
 from bitfit_probe.records import Evidence, Finding
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.tensors import architecture_of, is_adapter, is_delta, plain_name
 
 __all__ = ["pooler_missing"]
-
-_POOLED_TASKS = (
-    "ForSequenceClassification",
-    "ForMultipleChoice",
-    "ForNextSentencePrediction",
-    "ForPreTraining",
-)
 
 
 @rule("BP405", "pooler-missing", "error", explains=("BP713",), catalogue=(20,))
@@ -40,7 +33,7 @@ def pooler_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
     A pooler in the base only, and a class that reads it: sequence classification, multiple choice and next
     sentence prediction with BERT-like bodies (an error); a bare encoder, whose ``pooler_output`` some readers
     take and others don't (a warning, silent where sentence-transformers' settings say that it averages
-    tokens). Classes that read no pooler are left alone.
+    tokens). Classes that read no pooler are left alone; BP703 looks where the base has none either.
 
     What to do
     ----------
@@ -66,7 +59,7 @@ def pooler_missing(pair: Pair, this: Rule) -> Iterator[Finding]:
         return
     # Families whose classifier reads no pooler have a dense layer in it, or take the first token itself.
     classifier = architecture.classifier
-    reads = task in _POOLED_TASKS and classifier is not None and classifier.pooler is not None
+    reads = task in POOLED_TASKS and classifier is not None and classifier.pooler is not None
     bare = task == "Model" and not _averages(pair.tuned)
     if not reads and not bare:
         return

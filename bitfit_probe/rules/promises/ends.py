@@ -29,8 +29,8 @@ def ends(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    The head's name by the family's table and the class, the output table by ``tie_word_embeddings``, the
-    table of words by the base's file.
+    The head's name by the family's table and the class, and the pooler of classes that read it; the output
+    table by ``tie_word_embeddings`` and the base's own one; the table of words by the base's file.
 
     What to do
     ----------

@@ -18,8 +18,9 @@ def settings(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     What it means
     -------------
-    The weights may be right, but config.json builds another function around them: another activation, other
-    heads, other rotary angles, another norm epsilon.
+    The weights may be right, but the settings beside them build another function around them: another
+    activation, other heads, other rotary angles, another norm epsilon, another pooling, a module left out,
+    other prompts, images that are normalised by other numbers.
 
     Why it matters
     --------------
@@ -27,9 +28,11 @@ def settings(pair: Pair, this: Rule) -> Iterator[Finding]:
 
     How it is recognised
     --------------------
-    Each entry of config.json against the base's, nested ones as well. Entries that computing does not ask for
-    (dropout, labels, caches, generation) may differ; special tokens and lengths are notes; entries that are
-    not known are listed among the promises and not judged.
+    Each entry of config.json against the base's, nested ones as well, and of the settings of
+    sentence-transformers' modules (modules.json too), prompts and preprocessors. Entries that computing does
+    not ask for (dropout, labels, caches, generation) may differ; special tokens and lengths are notes,
+    lengths and prompts of embedding models warnings; entries that are not known are listed among the promises
+    and not judged. A file that one side lacks is not compared.
 
     What to do
     ----------

@@ -27,7 +27,8 @@ def stated_twice(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     ``checkpoint-N`` against trainer_state.json; ``num_labels`` against ``id2label``; the base in
-    adapter_config.json against the model card's, by the last part of its name. Special tokens are BP408's.
+    adapter_config.json against the model card's, by the last part of its name; a path to a folder can't
+    disagree. Special tokens are BP408's.
 
     What to do
     ----------

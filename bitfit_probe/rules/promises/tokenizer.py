@@ -28,7 +28,8 @@ def tokenizer(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Ids of the tokens that both have, lower-casing, special tokens, normalizer, pre-tokenizer and the flags
-    beside them. Tokens that were added are no difference; pad, begin and end tokens and templates are notes.
+    beside them, and the tokens that the post-processor puts around a text. Tokens that were added are no
+    difference; pad, begin and end tokens, chat templates and truncation are notes.
 
     What to do
     ----------
