@@ -33,6 +33,8 @@ _LEAST = 4
 _TIMES, _DEVIATIONS = 10.0, 6 * 1.4826
 #: A cosine to the base that training leaves far behind it, as in `bitfit_probe.forms.surroundings`.
 _UNLIKE = 0.5
+#: One above this is like its base, however much liker its siblings are.
+_LIKE = 0.9
 #: At least this share of a stack's layers must have moved, or the others are what is left alone.
 _MOVING_LAYERS = 0.25
 #: Where rounding swallows steps, whole tensors rest by chance: most elements of the siblings must have moved.
@@ -172,7 +174,7 @@ class _Families(Frozen):
             if len(cosines) < _LEAST - 1 or row.cosine is None:
                 continue
             usual = median(cosines)
-            if row.cosine < _UNLIKE or 1 - row.cosine > _TIMES * (1 - usual):
+            if row.cosine < _UNLIKE or 1 - row.cosine > max(1 - _LIKE, _TIMES * (1 - usual)):
                 figures: dict[str, Any] = {"figure": row.cosine, "usual": usual}
                 key = row.info.stack, _kind(row)
                 yield _apart("unlike", [_name(row)], len(cosines), [row.info.layer], *key, **figures)

@@ -119,7 +119,7 @@ def test_exit_status_and_both_formats(tmp_path: Path, capsys: pytest.CaptureFixt
     wrong = write(tmp_path / "wrong.safetensors", redrawn(base))
     assert run(["identify", str(tuned), str(wrong), str(right)]) == 0
     text = capsys.readouterr().out
-    assert text.replace("\n", " ").startswith(f"Tuned from {right}")
+    assert text.replace("\n", "").replace(" ", "").startswith(f"Tunedfrom{right}")
     assert run(["identify", str(tuned), str(wrong), "--format", "json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["standing"], document["candidates"][0]["path"]) == ("none", str(wrong))

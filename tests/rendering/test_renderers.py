@@ -30,6 +30,7 @@ ROW = {
     "name",
     "tuned_name",
     "part",
+    "expert",
     "role",
     "layer",
     "stack",

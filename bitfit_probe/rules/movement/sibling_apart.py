@@ -42,8 +42,8 @@ def sibling_apart(pair: Pair, this: Rule) -> Iterator[Finding]:
     --------------------
     Tensors of one name in all layers are a family. At rest: no change beyond rounding where at least twice as
     many siblings moved. Ten times: √(Σ Δ² / n) lies that far from the family's median, and beyond six
-    deviations. Unlike: a cosine to the base below 0.5, or a change three times as long, that no form
-    explains. Information are layers that rest from the first one on (lower ones are often frozen on purpose)
+    deviations. Unlike: a cosine to the base below 0.5, or one below 0.9 where its siblings' lie ten
+    times nearer to 1, that no form explains. Information are what moved far in the last layer, layers that rest from the first one on (lower ones are often frozen on purpose)
     unless biases only were trained, what a setting explains (`layers_to_transform`, `vision_feature_layer`),
     an expert at rest, and one kind of matrix that rests in all layers.
 
@@ -84,9 +84,16 @@ def _severity(apart: Apart, pair: Pair) -> Severity:
         return "info"
     if apart.how == "at rest" and apart.is_expert:
         return "info"  # no token may have been sent to it
+    if apart.how == "far" and apart.layers == (_last_layer(apart, pair),):
+        return "info"  # what is nearest to a new head often moves most
     lower = apart.layers == tuple(range(len(apart.layers)))
     meant = pair.comparison.verdict not in ("bitfit", "bitfit+norm")
     return "info" if apart.how == "layers at rest" and lower and meant else "warning"
+
+
+def _last_layer(apart: Apart, pair: Pair) -> int:
+    layers = (row.info.layer for row in pair.comparison.tensors if row.info.stack == apart.stack)
+    return max(layer for layer in layers if layer is not None)
 
 
 def _evidence(apart: Apart) -> Iterator[Evidence]:
