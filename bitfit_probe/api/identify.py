@@ -37,7 +37,7 @@ def identify(tuned: str | Path, *bases: str | Path, seed: int = 0) -> Identified
     Raises
     ------
     BitfitProbeError
-        The checkpoint can't be read. A base that can't be is listed with the reason.
+        The checkpoint can't be read, or no base can. Of several, one that can't be is listed with the reason.
     ValueError
         No base is given.
 
@@ -53,7 +53,10 @@ def identify(tuned: str | Path, *bases: str | Path, seed: int = 0) -> Identified
         raise ValueError("give at least one base")
     checkpoint = Reading().open(tuned)
     named = _named(checkpoint)
-    found = sorted((_candidate(checkpoint, base, named, seed) for base in bases), key=_nearness)
+    failures: list[BitfitProbeError] = []
+    found = sorted((_candidate(checkpoint, base, named, seed, failures) for base in bases), key=_nearness)
+    if len(failures) == len(bases):
+        raise failures[0]
     candidates = tuple(item for item, _ in found)
     share = nearer(found[0][1], found[1][1]) if len(found) > 1 else None
     stands, margin = standing(candidates, share)
@@ -63,7 +66,9 @@ def identify(tuned: str | Path, *bases: str | Path, seed: int = 0) -> Identified
 _Found = tuple[Candidate, Mapping[str, float]]
 
 
-def _candidate(tuned: Checkpoint, path: str | Path, named: str | None, seed: int) -> _Found:
+def _candidate(
+    tuned: Checkpoint, path: str | Path, named: str | None, seed: int, failures: list[BitfitProbeError]
+) -> _Found:
     name = shown(Path(path))
     is_named = named is not None and PurePosixPath(named).name == PurePosixPath(str(path)).name
     if tuned.adapter is not None:
@@ -75,6 +80,7 @@ def _candidate(tuned: Checkpoint, path: str | Path, named: str | None, seed: int
         base.check_unchanged()
     except BitfitProbeError as error:
         is_other = isinstance(error, (NothingAlignsError, ShapesError))
+        failures += [] if is_other else [error]
         return Candidate(name, is_named=is_named, why=error.what, is_other=is_other), {}
     matrices = [tensor for tensor in tuned.tensors.values() if len(tensor.shape) > 1]
     partners = {pair.tuned.name for pair in pairs}

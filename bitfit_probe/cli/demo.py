@@ -10,7 +10,7 @@ import click
 
 from bitfit_probe.cli.options import out_option
 from bitfit_probe.cli.output import one_blas_thread, terminal_width
-from bitfit_probe.cli.streams import say
+from bitfit_probe.cli.streams import complaint, say
 from bitfit_probe.outputs import made_folder, told_as_output, write_files
 
 __all__ = ["demo"]
@@ -44,11 +44,11 @@ def _write(out: Path, files: dict[str, str]) -> None:
     try:
         files["report.html"] = _page()
     except MissingExtraError as error:
-        click.echo(f"\nNo page: {error}", err=True)
+        complaint(f"\nNo page: {error}")
     inputs = (sample.base_path(), sample.tuned_path())
     with told_as_output(out), made_folder(out):
         write_files([(out / name, content) for name, content in files.items()], inputs)
-    click.echo(f"\nWrote {', '.join(files)} to {out}", err=True)
+    complaint(f"\nWrote {', '.join(files)} to {out}")
 
 
 def _page() -> str:
@@ -65,8 +65,7 @@ def _next() -> None:
     from bitfit_probe import sample
 
     pair = " ".join(shlex.quote(os.path.relpath(path)) for path in (sample.base_path(), sample.tuned_path()))
-    click.echo(
+    complaint(
         f"\nTry next:\n  bitfit-probe check {pair}\n  bitfit-probe explain key-bias-noise\n"
-        f"  bitfit-probe report {pair} -o page.html",
-        err=True,
+        f"  bitfit-probe report {pair} -o page.html"
     )

@@ -20,6 +20,7 @@ from bitfit_probe.cli.options import (
 from bitfit_probe.cli.output import STAGES, ProgressBars, colours, deliver, one_blas_thread, terminal_width
 from bitfit_probe.cli.plot import figures, plot_option
 from bitfit_probe.cli.reverting import Examples, data_options
+from bitfit_probe.cli.streams import complaint
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def diff(
             base, *tuned, data=asked.data, columns=asked.columns(), options=options, progress=progress
         )
     if options.spectra and not any(item.spectra or item.no_spectrum for item in report.measured):
-        click.echo("no matrix moved: there are no singular values to take", err=True)
+        complaint("no matrix moved: there are no singular values to take")
     shown = _shown(report, form, by, top, colour=out is None and colours())
     deliver(shown, out, inputs, figures(plot, report))
     return tell_failures(report.diff.failures)

@@ -18,6 +18,7 @@ from bitfit_probe.cli.options import (
     state_dict_key_option,
 )
 from bitfit_probe.cli.output import STAGES, ProgressBars, deliver, one_blas_thread
+from bitfit_probe.cli.streams import complaint
 from bitfit_probe.outputs import refuse_overlap
 
 if TYPE_CHECKING:
@@ -77,5 +78,5 @@ def report(
     deliver(page, out, inputs)
     if out is not None and not quiet:
         told = decision_to_text(result)
-        click.echo(f"Wrote {out} ({in_bytes(len(page.encode()))}). {told}", err=True)
+        complaint(f"Wrote {out} ({in_bytes(len(page.encode()))}). {told}")
     return tell_failures(result.diff.failures)

@@ -75,7 +75,7 @@ def _rounding(row: TensorDelta) -> Form:
 def _patch(row: TensorDelta) -> Form | None:
     """NaN or infinities alone, where all other elements are the base's."""
     bad = row.nonfinite_tuned or 0
-    if round((row.changed_fraction or 1.0) * row.parameters) != bad:
+    if bad == row.parameters or round((row.changed_fraction or 1.0) * row.parameters) != bad:
         return None
     says = f"{bad:,} of {row.parameters:,} elements NaN or infinite, all others are the base's"
     return Form("not finite", says, {"count": bad}, 0.0, 2 * bad)

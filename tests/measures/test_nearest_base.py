@@ -128,7 +128,9 @@ def test_exit_status_and_both_formats(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_base_that_can_not_be_read_is_listed_and_the_checkpoint_must_be(tmp_path: Path) -> None:
     path = write(tmp_path / "x.safetensors", state("bert"))
-    found = bp.identify(path, tmp_path / "nothing.pt")
-    assert (found.standing, found.candidates[0].why) == ("untold", "no such file or directory")
-    with pytest.raises(NotFoundError):
-        bp.identify(tmp_path / "nothing.pt", path)
+    found = bp.identify(path, tmp_path / "nothing.pt", path)
+    assert found.standing == "told"
+    assert found.candidates[1].why == "no such file or directory"
+    for given in ((tmp_path / "nothing.pt", path), (path, tmp_path / "nothing.pt")):
+        with pytest.raises(NotFoundError):
+            bp.identify(*given)

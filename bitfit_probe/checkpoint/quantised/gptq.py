@@ -42,8 +42,9 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
         raise ValueError("packed in another way")
     packed = code.shape[1] if awq else code.shape[0]
     inputs = code.shape[0] if awq else _inputs(packed, order, own)
-    bits = packed * 32 // (outputs if awq else inputs)
-    if bits not in _BITS or packed * 32 != bits * (outputs if awq else inputs) or (awq and bits != 4):
+    across = outputs if awq else inputs
+    bits = packed * 32 // max(across, 1)
+    if bits not in _BITS or packed * 32 != bits * across or (awq and bits != 4):
         raise ValueError("codes of another number of bits")
     if zero.shape != (groups, outputs * bits // 32):
         raise ValueError("zero points that don't fit")

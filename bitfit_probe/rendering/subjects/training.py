@@ -25,6 +25,7 @@ LONG_ENOUGH: dict[State, str] = {
     "healthy": "nothing speaks against it",
     "blown-up": "it blew up",
     "decayed": "it only decayed",
+    "impossible": "its log does not allow what is here",
     "inconclusive": "can't tell",
 }
 
