@@ -44,9 +44,9 @@ def sibling_apart(pair: Pair, this: Rule) -> Iterator[Finding]:
     many siblings moved. Ten times: √(Σ Δ² / n) lies that far from the family's median, and beyond six
     deviations. Unlike: a cosine to the base below 0.5, or one below 0.9 where its siblings' lie ten times
     nearer to 1, that no form explains. Information are what moved far in the last layer, layers that rest
-    from the first one on (lower ones are often frozen on purpose) unless biases only were trained, what a setting
-    explains (`layers_to_transform`, `vision_feature_layer`), an expert at rest, and one kind of matrix that
-    rests in all layers.
+    from the first one on (lower ones are often frozen on purpose) unless biases only were trained, what a
+    setting explains (`layers_to_transform`, `vision_feature_layer`), an expert at rest, and one kind of
+    matrix that rests in all layers.
 
     What to do
     ----------
