@@ -68,12 +68,12 @@ def judge(
     body = [row for row in rows if row.info.kind not in ("head", "buffer")]
     if not _enough(body, unmatched_base, unmatched_tuned):
         return "incomparable", ()
-    tensors = _Tensors.of(body)
+    tensors, encoder = _Tensors.of(body), _Tensors.of(row for row in body if not row.after_pooling)
     moved = tensors.moving("bias", "norm", "weight", "embedding")
     if not moved:
         return _unmoved(rows, unmatched_tuned), ()
     for method, kinds in (("bitfit", ("bias",)), ("bitfit+norm", ("bias", "norm"))):
-        offenders = _offenders(tensors, kinds)
+        offenders = _offenders(encoder, kinds)
         if offenders is not None:
             return ("bitfit" if method == "bitfit" else "bitfit+norm"), offenders
     matrices = tensors.moving("weight")

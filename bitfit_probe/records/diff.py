@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,9 @@ __all__ = [
 #: How a tensor was judged: its bytes were compared; its container claims an equal checksum; the tuned file
 #: (an adapter, a file of biases) leaves it out, so that it is the base's own; not at all.
 JudgedBy = Literal["compared", "checksum", "not-in-file", "not-checked"]
+
+#: The first module with weights keeps its own names, the others stand behind their numbered folder's.
+_LATER_MODULE = re.compile(r"\d+_[A-Z]\w*\.")
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,11 @@ class TensorDelta:
         if self.above_rounding is None:  # compared as bytes only
             return True
         return self.above_rounding > 0
+
+    @property
+    def after_pooling(self) -> bool:
+        """Whether it is of a later module of sentence-transformers (``2_Dense``), trained as a head is."""
+        return _LATER_MODULE.match(self.name) is not None
 
     @property
     def parameters(self) -> int:

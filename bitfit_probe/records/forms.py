@@ -25,6 +25,7 @@ NOT_OF_TRAINING = (
     "clipped",
     "coarse grid",
     "pruned",
+    "zeroed",
     "signs",
     "not finite",
 )

@@ -79,7 +79,9 @@ def _biases(comparison: Comparison) -> str:
 def _offenders(comparison: Comparison) -> str:
     names = comparison.summary.offenders
     if not names:
-        return "" if comparison.summary.judged_by["not-checked"] else ", nothing else"
+        later = {row.name.partition(".")[0] for row in comparison.tensors if row.moved and row.after_pooling}
+        but = f" but what follows the pooling ({join_names(sorted(map(printable, later)))})" if later else ""
+        return "" if comparison.summary.judged_by["not-checked"] else f", nothing else{but}"
     shown = join_names([printable(name) for name in names], 3)
     return f", but so did {plural(len(names), 'tensor')} expected frozen: {shown}"
 

@@ -14,6 +14,7 @@ import bitfit_probe
 from bitfit_probe.checkpoint import open_checkpoint
 from bitfit_probe.errors import EscapesError
 from bitfit_probe.records import Comparison
+from bitfit_probe.rendering.headline import headline
 
 DENSE = {"linear.weight": torch.ones(5, 8), "linear.bias": torch.zeros(5)}
 KINDS = {"": "Transformer", "0_Transformer": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
@@ -92,3 +93,20 @@ def test_what_is_no_list_of_modules_is_left_alone(tmp_path: Path, odd: str):
     folder = saved(tmp_path / "model", [""], {"": encoder()})
     (folder / "modules.json").write_text(odd)
     assert len(open_checkpoint(folder).tensors) == len(encoder())
+
+
+def test_a_dense_that_was_trained_with_the_biases_is_their_head(tmp_path: Path, first: str):
+    """As a classifier's head would be; a matrix of the encoder stays an offender."""
+    biases = [name for name in encoder() if name.endswith("bias")]
+    matrix = "encoder.layer.1.output.dense.weight"
+    dense = {name: value + 0.5 for name, value in DENSE.items()}
+    listed = [first, "1_Pooling", "2_Dense"]
+    found = compare(tmp_path, first, {first: move(encoder(), *biases), "2_Dense": dense}, listed)
+    assert (found.verdict, found.summary.offenders) == ("bitfit", ())
+    said = bitfit_probe.check(tmp_path / "base", tmp_path / "tuned").findings
+    assert "BP301" not in {item.code for item in said}
+    assert "nothing else but what follows the pooling (2_Dense)" in headline(found)
+
+    other = saved(tmp_path / "other", listed, {first: move(encoder(), *biases, matrix), "2_Dense": dense})
+    (item,) = (item for item in bitfit_probe.check(tmp_path / "base", other).findings if item.code == "BP301")
+    assert item.subjects == (matrix,)

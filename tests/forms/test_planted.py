@@ -56,6 +56,21 @@ def pruned(b):
 TURNED = draw(WIDTH, WIDTH, seed=6) > 0.5
 
 
+def without_rows(b):
+    """A fifth of the rows cut from a trained matrix."""
+    t = trained(b, by=0.01)
+    t[::5] = 0
+    return t
+
+
+def without_elements(b):
+    """Half of a trained matrix dropped at random."""
+    return torch.where(draw(*b.shape, seed=7) > 0, 0.0, trained(b, by=0.01))
+
+
+DROPPED = float((draw(WIDTH, WIDTH, seed=7) > 0).float().mean())
+
+
 def some_signs(b):
     return torch.where(TURNED, -b, b)
 
@@ -82,6 +97,10 @@ PLANTS = {
     "ones": ("constant value", torch.ones_like, {"value": 1.0}),
     "clipped": ("clipped", lambda b: b.clamp(-0.03125, 0.03125), {"low": -0.03125, "high": 0.03125}),
     "pruned": ("pruned", pruned, {}),
+    "rows cut, and trained": ("zeroed", without_rows, {"share": 13 / WIDTH, "lines": "rows"}),
+    "half dropped, and trained": ("zeroed", without_elements, {"share": DROPPED, "lines": "elements"}),
+    "eight times, and trained": ("constant factor", lambda b: 8 * trained(b, by=4e-3), {}),
+    "eight times, and hardly trained": ("constant factor", lambda b: 8 * trained(b), {}),
     "some signs": ("signs", some_signs, {"count": int(TURNED.sum())}),
     "transposed": ("transposed", lambda b: b.T, {}),
     "transposed, then trained": ("transposed", lambda b: trained(b.T), {}),
@@ -264,3 +283,42 @@ def test_norm_scales_that_drift_together_are_trained(tmp_path, dtype, spread):
     base = bed("bert", dtype)
     drift = 0.125 + spread * draw(WIDTH)
     assert by_name(tmp_path, base, changed(base, {name: lambda b: b + drift}))[name].name == "trained"
+
+
+def images(**filters):
+    """A stem with planes of three colours and a later convolution, beside a matrix."""
+    return {"stem.conv.weight": draw(24, 3, 5, 5), "block.conv.weight": draw(16, 24, 3, 3, seed=5), **filters}
+
+
+@pytest.mark.parametrize("by", [0.0, 0.3])
+def test_input_channels_in_reverse_are_named(tmp_path, by):
+    """Channels that have much of their filters in common, as those of images do, and a run after it."""
+    stem = draw(24, 1, 5, 5) + 0.7 * draw(24, 3, 5, 5, seed=3)
+    base = images(**{"stem.conv.weight": stem})
+    tuned = {
+        "stem.conv.weight": trained(stem.flip(1), by=by),
+        "block.conv.weight": trained(base["block.conv.weight"], by=0.1),
+    }
+    found = by_name(tmp_path, base, tuned)
+    assert found["stem.conv.weight"].parameters == {"axis": "input channels", "block": 1, "moved": 2, "of": 3}
+    assert found["block.conv.weight"].name == "trained"
+
+
+def test_trained_convolutions_are_no_reordered_ones(tmp_path):
+    base = images()
+    tuned = {name: trained(tensor, by=1.5) for name, tensor in base.items()}
+    assert {form.name for form in by_name(tmp_path, base, tuned).values()} == {"trained"}
+
+
+def test_a_quantiser_s_zeros_are_not_cut_ones(tmp_path):
+    """A grid trained on by less than a step leaves no zeros; one whose zeros stay took the smallest."""
+    base = bed("llama")
+    small = lambda b: torch.where(b.abs() < b.abs().quantile(0.2), 0.0, trained(b))  # noqa: E731
+    assert by_name(tmp_path, base, changed(base, {SQUARE["llama"]: small}))[SQUARE["llama"]].name == "trained"
+
+
+def test_matrices_that_all_shrank_alike_are_no_multiple(tmp_path):
+    """Decay takes all of them along."""
+    base = bed("bert")
+    tuned = {name: trained(0.4 * b, by=0.002) if b.ndim == 2 else b for name, b in base.items()}
+    assert by_name(tmp_path, base, tuned)[SQUARE["bert"]].name == "trained"

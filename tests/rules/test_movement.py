@@ -145,6 +145,42 @@ def test_batch_norm_statistics(tmp_path, changes, found):
     assert ("BP304" in codes(*paths)) is found
 
 
+def pretrained_norm():
+    """Statistics of a batch norm that saw images, beside one of two others."""
+    one = {"mean": torch.linspace(-1, 1, 8), "var": torch.linspace(0.5, 2, 8)}
+    return {
+        f"{name}.running_{what}": value.clone() for name in ("bn1", "bn2") for what, value in one.items()
+    } | {
+        f"{name}.{leaf}": torch.linspace(0.5, 1, 8) for name in ("bn1", "bn2") for leaf in ("weight", "bias")
+    }
+
+
+OVERWRITTEN = {
+    "reset": ({"running_mean": torch.zeros(8), "running_var": torch.ones(8)}, "as before the first batch"),
+    "mean alone": ({"running_mean": torch.zeros(8)}, "as before the first batch"),
+    "raw pixels": ({"running_var": 3300 * torch.linspace(0.5, 2, 8)}, "3.3e+03 times the base's"),
+    "smaller": ({"running_var": torch.linspace(0.5, 2, 8) / 3300}, "0.0003 times the base's"),
+    "other images": ({"running_var": 5 * torch.linspace(0.5, 2, 8)}, None),
+}
+
+
+@pytest.mark.parametrize("case", OVERWRITTEN)
+def test_batch_norm_statistics_that_were_overwritten(tmp_path, case):
+    """In a norm that trained, so that its statistics may move."""
+    changes, words = OVERWRITTEN[case]
+    base, tuned = bitfit()
+    norms = pretrained_norm()
+    trained = {name: value * 1.01 for name, value in norms.items()}
+    after = trained | {f"bn1.{leaf}": value for leaf, value in changes.items()}
+    paths = write_pair(tmp_path, base | norms, tuned | after)
+    if words is None:
+        assert "BP304" not in codes(*paths)
+        return
+    found = only(*paths, code="BP304")
+    assert (found.severity, found.subjects) == ("error", ("bn1",))
+    assert words in found.message
+
+
 KEYS = [f"bert.encoder.layer.{layer}.attention.self.key.bias" for layer in range(2)]
 VALUES = [name.replace("key", "value") for name in KEYS]
 
@@ -265,6 +301,11 @@ FORMS = {
     "decayed alone": (lambda t: t * 0.994, "warning", "0.9940 × the base, nothing else"),
     "shifted": (lambda t: t + 0.01, "warning", "+0.01 in every element"),
     "clipped": (lambda t: t.clamp(-0.05, 0.05), "warning", "cut to -0.05 … 0.05"),
+    "rows cut": (
+        lambda t: (t + 0.01 * t.flip(0)) * (torch.arange(32) % 4 > 0)[:, None],
+        "warning",
+        "8 of 32 rows",
+    ),
     "zeros": (torch.zeros_like, "error", "0 in every element"),
     "one row": (lambda t: torch.cat([t[:1] * 9, t[1:] + 0]), None, ""),
 }
@@ -284,6 +325,17 @@ def test_a_form_that_no_method_gives_is_said_once_for_its_group(tmp_path, form):
     assert found.message.startswith("2 matrices (q): ")
     assert len(found.message) <= 300
     assert found.subjects == tuple(f"bert.encoder.layer.{n}.{ATTENTION}" for n in range(2))
+
+
+def test_rows_cut_from_a_trained_head_are_said(tmp_path):
+    base, tuned = bitfit()
+    name = next(name for name in base if name.startswith("cls") and base[name].ndim == 2)
+    tuned[name] = 1.01 * base[name] + 0.01 * base[name].flip(0)
+    assert "BP309" not in codes(*write_pair(tmp_path / "whole", base, tuned))
+    tuned[name][::3] = 0
+    found = only(*write_pair(tmp_path / "cut", base, tuned), code="BP309")
+    assert found.subjects == (name,)
+    assert f"{len(base[name][::3])} of {len(base[name])} rows are 0" in found.message
 
 
 def test_one_row_of_one_matrix_is_damage(tmp_path):

@@ -1,7 +1,8 @@
-"""Rows or columns of the base in another order: heads, halves of a rotary head, parts of a fused tensor."""
+"""Rows or columns of the base in another order: heads, halves of a rotary head, a convolution's channels."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ _NUMBERS, _SAME = 32, 0.3
 _FOUND = 0.75
 #: What training on reordered rows leaves over of their distance to the base.
 _TRAINED = 0.1
+#: The same of input channels, which are alike in an image's first convolution. Training alone leaves about 1.
+_CHANNELS_TRAINED = 0.25
 #: Rows beyond which only those of the sample are looked for.
 _MANY = 1 << 13
 _ELEMENTS_A_BLOCK = 1 << 18
@@ -37,8 +40,7 @@ def find(case: Case) -> Form | None:
         return None
     if not case.is_matrix:
         return _vector(case) if case.same_values else None
-    forms = (form for axis in (0, 1) if (form := _matrix(case, axis)) is not None)
-    return next(forms, None)
+    return _matrix(case, 0) or _channels(case) or _matrix(case, 1)
 
 
 def _vector(case: Case) -> Form | None:
@@ -69,6 +71,22 @@ def _matrix(case: Case, axis: int) -> Form | None:
     else:
         left = case.left_on_sample(lambda _, __, ___: _in_order(case.pair.base, order))
     return _form("columns" if axis else "rows", order, asked, left) if left <= _TRAINED else None
+
+
+def _channels(case: Case) -> Form | None:
+    """A convolution's input channels: the second of its axes, one channel a window of columns."""
+    window = math.prod(case.pair.base.shape[2:])
+    count = case.shape[1] // window
+    if window == 1 or not 1 < count <= _MANY:
+        return None
+    ours, theirs = (_projected(side, 1).reshape(count, -1) for side in (case.pair.base, case.pair.tuned))
+    order, distance = _nearest(ours, theirs)
+    asked = np.arange(count)
+    if (distance <= _SAME).mean() < _FOUND or len(np.unique(order)) < count or (order == asked).all():
+        return None
+    columns = np.add.outer(order * window, np.arange(window)).reshape(-1)
+    left = case.left(lambda base, _, __: base[:, columns], _CHANNELS_TRAINED)
+    return _form("input channels", order, asked, left) if left <= _CHANNELS_TRAINED else None
 
 
 def _projected(tensor: Tensor, axis: int) -> Float64:

@@ -24,6 +24,8 @@ MEANT = 0.5
 #: One cause makes one group, as a rule; beyond these the list is longer than it is clear.
 _MOST = 3
 _BODY = ("bias", "weight", "norm", "embedding")
+#: Heads are made anew for a task, but not with zeros in the old one's place.
+_IN_HEADS = ("pruned", "zeroed")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ _NEVER = {
     "constant shift": _ALTERED,
     "clipped": _ALTERED,
     "pruned": _ALTERED,
+    "zeroed": _ALTERED,
     "signs": _DAMAGED,
     "coarse grid": _Meaning(
         "warning", "quantised values stand in a float's file", "what was saved, and as what"
@@ -83,8 +86,10 @@ def form_of_method(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     The simplest transformation of the base's tensor that gives the tuned one leaves over at most 1 % of the
-    change (10 % where it was trained on afterwards). `diff` lists them all. Heads are left out, and so is
-    what a method does: a low rank, a factor a row, rows of seen words, decay of what got no gradient.
+    change (10 % where it was trained on afterwards, 25 % of a convolution's channels), or a share of the
+    elements is exactly 0 that is not in the base. `diff` lists them all. Heads are left out but for zeros,
+    and so is what a method does: a low rank, a factor a row, rows of seen words, decay of what got no
+    gradient.
 
     What to do
     ----------
@@ -99,7 +104,7 @@ def form_of_method(pair: Pair, this: Rule) -> Iterator[Finding]:
     both = [
         (row, form)
         for row, form in zip(rows, forms_of_pair(pair).rows, strict=True)
-        if row.info.kind in _BODY
+        if row.info.kind in _BODY or (row.info.kind == "head" and form is not None and form.name in _IN_HEADS)
     ]
     if _is_another_model(both):
         return

@@ -32,7 +32,8 @@ def freeze_had_no_effect(pair: Pair, this: Rule) -> Iterator[Finding]:
     How it is recognised
     --------------------
     Either nearly all movement is in the biases and a few matrices moved too (the offenders of `diff`), or
-    the run calls itself BitFit (run.json, config.json or the folder's name) while matrices moved.
+    the run calls itself BitFit (run.json, config.json or the folder's name) while matrices moved. Heads may
+    move, and what follows the pooling of an embedding model (`2_Dense`) counts as one.
 
     What to do
     ----------
@@ -49,7 +50,7 @@ def freeze_had_no_effect(pair: Pair, this: Rule) -> Iterator[Finding]:
         strangers = [row for row in body(pair) if row.name in offenders]
         why = "everything else that moved is a bias"
     elif claim is not None and claim[0] == "bitfit" and verdict in ("full", "partial", "merged-lora"):
-        strangers = moved(body(pair, "weight", "embedding"))
+        strangers = [row for row in moved(body(pair, "weight", "embedding")) if not row.after_pooling]
         why = f"{claim[1]} calls the run bias-only"
     else:
         return
