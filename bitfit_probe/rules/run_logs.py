@@ -37,7 +37,10 @@ def claimed_method(checkpoint: Checkpoint) -> tuple[Method, str] | None:
     for tag in checkpoint.card.get("tags", ()):
         if method := _method(tag):
             return method, CARD
-    if _BITFIT.search(checkpoint.path.name) or _BITFIT.search(checkpoint.folder.name):
+    # What was fetched lies in a folder of our own, whose name says nothing of the run.
+    is_own = checkpoint.folder not in (checkpoint.path, checkpoint.path.parent)
+    names = [checkpoint.path.name, *([] if is_own else [checkpoint.folder.name])]
+    if any(map(_BITFIT.search, names)):
         return "bitfit", "its name"
     return None
 
