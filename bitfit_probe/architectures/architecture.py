@@ -152,7 +152,7 @@ class Architecture(Frozen):
         >>> from bitfit_probe.architectures import recognise
         >>> gpt2 = recognise(["h.0.attn.c_attn.bias", "h.0.attn.bias"])
         >>> gpt2.info("h.0.attn.c_attn.bias", 1)
-        TensorInfo(role='qkv', layer=0, stack=None, kind='bias')
+        TensorInfo(role='qkv', layer=0, stack=None, kind='bias', expert=None)
         >>> gpt2.info("h.0.attn.bias", 4).kind
         'buffer'
         """

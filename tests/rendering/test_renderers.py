@@ -155,7 +155,7 @@ def test_json_keys_and_types(bitfit):
         assert found["judged_by"] in {"compared", "checksum", "not-checked"}
         assert isinstance(found["identical"], bool)
     assert {tuple(sorted(i)) for i in item["unmatched_base"] + item["unmatched_tuned"]} == {
-        ("kind", "layer", "name", "role", "shape", "stack", "why")
+        ("expert", "kind", "layer", "name", "role", "shape", "stack", "why")
     }
 
 

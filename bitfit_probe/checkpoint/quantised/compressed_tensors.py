@@ -40,7 +40,7 @@ def read(stem: str, mark: str, tensors: Tensors, settings: Settings) -> Packed |
     scale, told = part(tensors, f"{stem}_scale", *FLOATS), part(tensors, f"{stem}_shape", *_WHOLE)
     if told.size != 2 or len(codes.shape) != 2:
         raise ValueError("no matrix")
-    rows, columns = (int(size) for size in told.values())
+    rows, columns = (int(size) for size in told.values().reshape(-1))
     bits = _bits(columns, codes.shape[1], settings)
     if rows != codes.shape[0] or scale.shape[:1] != (rows,):
         raise ValueError("codes that don't fit the shape")
