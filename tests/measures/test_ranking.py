@@ -221,9 +221,8 @@ def test_the_papers_average_weighs_tensors_and_the_other_weighs_elements(tmp_pat
     assert rank(comparison, "role").rows[0].mean_abs_delta == (2 * 1 + 6 * 3) / 8
 
 
-SIDES = st.integers(1, 40).flatmap(
-    lambda n: st.tuples(*[hnp.arrays(np.float64, n, elements=st.floats(-1e3, 1e3, allow_subnormal=False))] * 2)
-)
+FLOATS = st.floats(-1e3, 1e3, allow_subnormal=False)
+SIDES = st.integers(1, 40).flatmap(lambda n: st.tuples(*[hnp.arrays(np.float64, n, elements=FLOATS)] * 2))
 
 
 @settings(max_examples=60, deadline=None)
