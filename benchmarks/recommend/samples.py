@@ -107,10 +107,6 @@ class Case:
         """Mean accuracy over the seeds, as a share."""
         return float(np.mean([sample.scores[method] for sample in self.samples]))
 
-    def gap(self, method: str) -> float:
-        """Points below the best of the three methods."""
-        return 100 * (max(map(self.score, METHODS)) - self.score(method))
-
     def tied(self, method: str) -> bool:
         """Whether the best method is better by less than 1.96 paired standard errors over test examples."""
         best = max(METHODS, key=self.score)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from benchmarks.recommend import page
 from benchmarks.recommend.clusters import cluster_interval
 from benchmarks.recommend.heldout import CLASSES, HELD_OUT, Drawn, Swept, draws, nothing_learned, swept
+from benchmarks.recommend.plan import Cell
 from benchmarks.recommend.samples import cases
 from bitfit_probe.recommendation.calibration import Calibration, Line
 from bitfit_probe.recommendation.outlook import Outlook, choose
@@ -106,7 +107,7 @@ class Judged:
     right: float | None
 
 
-def judge(drawn: Sequence[Drawn], trained: Mapping[str, Mapping[str, int]], count: int) -> Judged:
+def judge(drawn: Sequence[Drawn], trained: Mapping[Cell, Mapping[str, int]], count: int) -> Judged:
     """Judge the drawings of so many held-out examples, each task by a line fitted to the others."""
     outlooks = dict(_left_out(drawn))
     bitfit = [outlooks[number]["bitfit"] for number in range(len(drawn))]
@@ -159,13 +160,13 @@ _LORA = Outlook("lora", Line(0.0, 0.0, 0.0).at(0.0), "trial")
 def _priced(
     drawn: Sequence[Drawn],
     outlooks: Mapping[int, Mapping[str, Outlook]],
-    trained: Mapping[str, Mapping[str, int]],
+    trained: Mapping[Cell, Mapping[str, int]],
     price: float,
 ) -> tuple[float, float, float, float]:
     """Points above always-LoRA with their interval, and stored parameters beside LoRA's."""
     gains, shares = [], []
     for number, item in enumerate(drawn):
-        counts = trained["/".join(map(str, item.cell))]
+        counts = trained[item.cell]
         method = choose(list(outlooks[number].values()), counts, price)
         gains.append(item.true[method] - item.true["lora"])
         shares.append(np.log(counts[method] / counts["lora"]))
@@ -230,7 +231,7 @@ def _spread(values: Floats, weights: Floats) -> list[float]:
 def validated() -> tuple[list[Swept], dict[int, list[Drawn]], list[Judged]]:
     """Cells, drawings by number of held-out examples, and what each number is worth."""
     cells = [cell for cell in swept() if cell.cell[:3] not in nothing_learned()]
-    trained = {"/".join(map(str, cell.cell)): cell.trained for cell in cells}
+    trained = {cell.cell: cell.trained for cell in cells}
     by_count = {count: draws(cells, count) for count in HELD_OUT}
     return cells, by_count, [judge(drawn, trained, count) for count, drawn in by_count.items()]
 

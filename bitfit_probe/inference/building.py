@@ -8,8 +8,9 @@ from typing import Any
 from bitfit_probe.checkpoint import Checkpoint
 from bitfit_probe.errors import ModelError
 from bitfit_probe.inference.config import build_config
-from bitfit_probe.inference.libraries import first_line, quietly, torch_library, transformers_library
+from bitfit_probe.inference.libraries import quietly, torch_library, transformers_library
 from bitfit_probe.inference.limits import within
+from bitfit_probe.inference.loading import filled
 from bitfit_probe.inference.purpose import model_class
 
 __all__ = ["Filled", "filled_class"]
@@ -56,23 +57,9 @@ def filled_class(checkpoint: Checkpoint) -> Filled:
         cls = _class(transformers, type(settings), checkpoint)
         state = {name: torch.empty(t.shape, device="meta") for name, t in checkpoint.tensors.items()}
         with within(checkpoint, settings.to_dict()):
-            try:
-                model, info = cls.from_pretrained(
-                    None,
-                    config=settings,
-                    state_dict=state,
-                    output_loading_info=True,
-                    ignore_mismatched_sizes=True,
-                    device_map={"": "meta"},
-                )
-            except ModelError:
-                raise
-            except Exception as error:  # whatever a model's code does with settings that don't fit it
-                raise ModelError(
-                    f"does not load as {cls.__name__} ({first_line(error)})",
-                    advice="check that config.json belongs to these weights",
-                    path=checkpoint.path,
-                ) from error
+            model, info = filled(
+                cls, settings, state, checkpoint, ignore_mismatched_sizes=True, device_map={"": "meta"}
+            )
     reshaped = [(name, tuple(held), tuple(built)) for name, held, built in info["mismatched_keys"]]
     return Filled(
         f"{cls.__name__} of transformers {transformers.__version__}",

@@ -18,7 +18,7 @@ from bitfit_probe.inference.purpose import Purpose
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Loaded", "load_model", "to_torch"]
+__all__ = ["Loaded", "filled", "load_model", "to_torch"]
 
 _AUTO = {
     "classify": "AutoModelForSequenceClassification",
@@ -111,23 +111,9 @@ def load_model(
         cls = _class(getattr(transformers, _AUTO[purpose]), settings, checkpoint)
     state = {name: to_torch(tensor) for name, tensor in checkpoint.tensors.items()}
     with quietly(), within(checkpoint, settings.to_dict()):
-        try:
-            model, info = cls.from_pretrained(
-                None,
-                config=settings,
-                state_dict=state,
-                output_loading_info=True,
-                dtype=getattr(torch, dtype),
-                ignore_mismatched_sizes=new_head,
-            )
-        except ModelError:
-            raise
-        except Exception as error:  # whatever a model's code does with settings that don't fit it
-            raise ModelError(
-                f"does not load as {cls.__name__} ({first_line(error)})",
-                advice="check that config.json belongs to these weights",
-                path=checkpoint.path,
-            ) from error
+        model, info = filled(
+            cls, settings, state, checkpoint, dtype=getattr(torch, dtype), ignore_mismatched_sizes=new_head
+        )
     reshaped = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
     missing = {*info["missing_keys"], *reshaped}
     return Loaded(
@@ -136,6 +122,40 @@ def load_model(
         tuple(sorted(info["unexpected_keys"])),
         tuple(sorted(reshaped)),
     )
+
+
+def filled(
+    cls: Any, settings: Any, state: dict[str, Any], checkpoint: Checkpoint, **how: Any
+) -> tuple[Any, dict[str, Any]]:
+    """A class of transformers with the values of `state`, and what became of each name.
+
+    Parameters
+    ----------
+    settings, state
+        The config, and tensors by name.
+    checkpoint
+        Where they are from, for what is said where it fails.
+    **how
+        Passed on to ``from_pretrained``.
+
+    Raises
+    ------
+    ModelError
+        The class can't be built, or the values don't fit it.
+    """
+    try:
+        model, info = cls.from_pretrained(
+            None, config=settings, state_dict=state, output_loading_info=True, **how
+        )
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a model's code does with settings that don't fit it
+        raise ModelError(
+            f"does not load as {cls.__name__} ({first_line(error)})",
+            advice="check that config.json belongs to these weights",
+            path=checkpoint.path,
+        ) from error
+    return model, info
 
 
 def _class(auto: Any, settings: Any, checkpoint: Checkpoint) -> Any:

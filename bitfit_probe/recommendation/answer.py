@@ -71,7 +71,7 @@ def recommendation(
     sizes = {"parameters": trained.get("full", 0), "classes": distance.classes, "examples": len(data)}
     outside = tuple(_outside(checkpoint, distance, sizes, by))
     found = outlooks(tuple(trained), by, known.trial, outside=bool(outside))
-    grounds = Grounds(found, trained, price, distance, known.trial, by, outside, len(data))
+    grounds = Grounds(found, trained, price, distance, known.trial, by, outside)
     method = cast("Answer", choose(found, trained, price))
     answer: Answer = "undecided" if grounds.nothing_learned else method
     result = known.trial.of(method) if known.trial is not None else None

@@ -63,28 +63,21 @@ def outlooks(
     seen = _seen(trial)
     prior = published() if outside else by.prior
     basis: Basis = "out of range" if outside else "runs"
-    found = []
-    for method in methods:
-        if method == "lora":
-            tried = bool(seen) or (trial is not None and trial.of("lora") is not None and _enough(trial))
-            found.append(Outlook(method, Spread(0.0, 0.0), "trial" if tried else basis))
-        elif method in seen and trial is not None:
-            found.append(Outlook(method, by.shrunk(method, seen[method], trial.held_out), "trial"))
-        else:
-            found.append(Outlook(method, prior[method], basis))
-    return tuple(found)
-
-
-def _enough(trial: Trial) -> bool:
-    return trial.held_out >= ENOUGH_TO_COMPARE
+    held_out = trial.held_out if trial is not None else 0
+    return tuple(
+        Outlook(method, by.shrunk(method, seen[method], held_out), "trial")
+        if method in seen and method != "lora"
+        else Outlook(method, prior[method], "trial" if method in seen else basis)
+        for method in methods
+    )
 
 
 def _seen(trial: Trial | None) -> dict[str, float]:
-    """Points above LoRA that a trial saw; none where it can't compare."""
+    """Points above LoRA that a trial saw, LoRA's own among them; none where it can't compare."""
     lora = trial.of("lora") if trial is not None else None
-    if trial is None or lora is None or not _enough(trial):
+    if trial is None or lora is None or trial.held_out < ENOUGH_TO_COMPARE:
         return {}
-    return {item.method: lora.gap - item.gap for item in trial.results if item is not lora}
+    return {item.method: lora.gap - item.gap for item in trial.results}
 
 
 def choose(found: Sequence[Outlook], trained: Mapping[str, int], price: float) -> str:

@@ -37,8 +37,6 @@ class Grounds:
         Points that a tenfold saving of them is worth.
     distance, trial, by, outside
         What was measured, tried, and known from other tasks; and in which ways this one is unlike those.
-    examples
-        How many there are to train on.
     """
 
     outlooks: Sequence[Outlook]
@@ -48,7 +46,6 @@ class Grounds:
     trial: Trial | None
     by: Calibration
     outside: Sequence[str]
-    examples: int
 
     @property
     def nothing_learned(self) -> bool:

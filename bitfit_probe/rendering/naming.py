@@ -33,7 +33,7 @@ def named(report: Report) -> Report:
 def own_names(paths: Iterable[str]) -> dict[str, str]:
     """For each path as few of its last parts as tell it from the others.
 
-    >>> own_names(["/home/me/base", "/data/a/model.pt", "/data/b/model.pt"])["/data/b/model.pt"]
+    >>> own_names(["runs/base", "runs/a/model.pt", "runs/b/model.pt"])["runs/b/model.pt"]
     'b/model.pt'
     """
     parts = {path: _parts(path) for path in paths}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from shlex import quote
 from types import MappingProxyType
 
-from bitfit_probe.decision import best
 from bitfit_probe.records import Check, Comparison, RoleDelta
 from bitfit_probe.records.diagnosis import Diagnosis
 from bitfit_probe.records.report import Measured, Report
-from bitfit_probe.rendering.coverage import coverage_sentence
 from bitfit_probe.rendering.document.blocks import (
     Block,
     Code,
@@ -19,14 +16,11 @@ from bitfit_probe.rendering.document.blocks import (
     Facts,
     Fold,
     Part,
-    Points,
     Section,
-    Step,
     Steps,
     Table,
     Text,
 )
-from bitfit_probe.rendering.document.markdown import to_markdown
 from bitfit_probe.rendering.heatmap import bias_roles_or_matrices, matrix_roles, peak_of
 from bitfit_probe.rendering.subjects.decision import decision_block, lead, quality_strips
 from bitfit_probe.rendering.subjects.diagnosis import (
@@ -37,7 +31,6 @@ from bitfit_probe.rendering.subjects.diagnosis import (
 )
 from bitfit_probe.rendering.subjects.distance import evidence_tables
 from bitfit_probe.rendering.subjects.findings import (
-    anchor,
     finding_block,
     not_checked_table,
     silent,
@@ -46,6 +39,7 @@ from bitfit_probe.rendering.subjects.findings import (
 from bitfit_probe.rendering.subjects.forms import forms_block
 from bitfit_probe.rendering.subjects.likeness import likeness_chart, likeness_table, likeness_words
 from bitfit_probe.rendering.subjects.methods import calibration
+from bitfit_probe.rendering.subjects.model_card import model_card
 from bitfit_probe.rendering.subjects.model_parts import parts_table
 from bitfit_probe.rendering.subjects.movement import (
     beside_layers,
@@ -55,8 +49,8 @@ from bitfit_probe.rendering.subjects.movement import (
     tensors_table,
     type_facts,
     unmatched_table,
-    verdict,
 )
+from bitfit_probe.rendering.subjects.next_steps import next_steps
 from bitfit_probe.rendering.subjects.promises import promises_sentence, promises_table
 from bitfit_probe.rendering.subjects.ranking import ranking_blocks, ranking_strips
 from bitfit_probe.rendering.subjects.recommendation import recommendation_blocks
@@ -184,46 +178,8 @@ def _silence(check: Check) -> str:
 
 
 def _next(report: Report) -> Section:
-    steps = list(_steps(report))[:_MOST_STEPS]
+    steps = list(next_steps(report))[:_MOST_STEPS]
     return Section("next", "What to do next", (Steps(tuple(steps)),) if steps else ())
-
-
-def _steps(report: Report) -> Iterator[Step]:
-    """What findings advise, then what is not known yet, then what the decision asks for."""
-    yield from _advised(report)
-    base, tuned = quote(report.diff.base.path), [quote(item.tuned.path) for item in report.diff.comparisons]
-    if report.diagnosed is None:
-        command = f"bitfit-probe report {base} {' '.join(tuned)} --data examples.csv -o report.html"
-        yield Step("Measure how good it is on labelled examples it was not trained on.", "quality", command)
-    helping = list(_helping(report))
-    yield from helping
-    taken = best(report)
-    if taken is None and not helping and report.recommended is not None:
-        command = report.recommended.recommendation.advice.command
-        yield Step("Train again by the method that the task asks for.", "method", command)
-    if taken is not None and report.diff.comparisons[taken].verdict in ("bitfit", "bitfit+norm"):
-        command = f"bitfit-probe patch extract {base} {tuned[taken]} -o tuned.patch"
-        yield Step("Ship it small: as a patch of the base.", "where", command)
-
-
-def _helping(report: Report) -> Iterator[Step]:
-    """The step that would make each model better, where one does."""
-    found = report.diagnosed.diagnoses if report.diagnosed else ()
-    for item in found:
-        row = next((row for row in item.interventions if row.name == item.advice), None)
-        if row is not None:
-            which = f"{item.tuned}: " if len(found) > 1 else ""
-            yield Step(f"{which}{row.title}: {row.how}.", "quality", row.command)
-
-
-def _advised(report: Report) -> Iterator[Step]:
-    """Each advice once, under the checkpoint's name where there are several."""
-    several, said = len(report.diff.comparisons) > 1, set()
-    for at, item in enumerate(worst_first(report.check)):
-        if item.advice and item.severity != "info" and item.advice not in said:
-            said.add(item.advice)
-            which = f"{item.tuned}: " if several and item.tuned else ""
-            yield Step(f"{which}{item.advice}", anchor(at), f"bitfit-probe explain {item.name}")
 
 
 # What moved ---------------------------------------------------------------------------------------
@@ -417,29 +373,10 @@ def _unmeasured(report: Report) -> Iterator[Block]:
 def _card(report: Report) -> Section:
     """A piece of Markdown to paste into the card of the model."""
     made = (
-        Code(f"card-{at}", _card_of(report, item), "markdown")
+        Code(f"card-{at}", model_card(report, item), "markdown")
         for at, item in enumerate(report.diff.comparisons)
     )
     return Section("card", "For the model card", tuple(made))
-
-
-def _card_of(report: Report, comparison: Comparison) -> str:
-    summary = comparison.summary
-    moved = summary.changed_parameters
-    share = moved / summary.compared_parameters if summary.compared_parameters else 0.0
-    items = [
-        f"Base: {report.diff.base.path}; architecture {report.diff.architecture}",
-        f"Method: {verdict(comparison).text}",
-        f"Parameters that moved: {moved:,} of {summary.compared_parameters:,} compared ({share:.2%})",
-        coverage_sentence(comparison.coverage),
-        f"Biases that moved: {summary.changed_biases:,} of {summary.biases:,}; head: {summary.head}",
-    ]
-    if report.check is not None:
-        found = [item for item in report.check.findings if item.tuned in ("", comparison.tuned.path)]
-        codes = ", ".join(item.code for item in found) or "none"
-        items.append(f"Findings: {codes} ({plural(len(report.check.checked), 'rule')} checked)")
-    items.append(f"Measured with bitfit-probe {report.version}")
-    return to_markdown(Document("Fine-tuning, read from the weights", (Points(tuple(items)),)), level=3)
 
 
 _SECTIONS: tuple[Callable[[Report], Section], ...] = (

@@ -241,7 +241,7 @@ def test_planted_lines_are_found_again() -> None:
 
 def test_intervals_and_chances_hold_what_they_say_where_the_noise_is_normal() -> None:
     many = planted(1.5)
-    trained = {"/".join(map(str, item.cell)): {"bitfit": 10, "lora": 100, "full": 1000} for item in many}
+    trained = {item.cell: {"bitfit": 10, "lora": 100, "full": 1000} for item in many}
     figures = judge(many, trained, 256)
     assert figures.coverage == pytest.approx(0.8, abs=0.04)
     assert figures.broken == pytest.approx(0.1, abs=0.03)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bitfit_probe.measures.merge import MergedTensor
 from bitfit_probe.pair import Pair
-from bitfit_probe.records import Evidence, Finding
+from bitfit_probe.records import Evidence, Finding, TensorDelta
 from bitfit_probe.rules.engine.rule import Rule, rule
 from bitfit_probe.rules.merges import merge_beside, modules, strength
 from bitfit_probe.wording import plural
@@ -60,22 +60,22 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
             "first at the scale that was merged (lora_alpha, r, rsLoRA, a weight given to the merge).",
         )
     if onto := found.of("dequantised"):
-        yield this.finding(
+        yield _note(
+            this,
+            onto,
             f"{plural(len(onto), 'tensor')} of {every} ({modules(onto)}) hold the adapter's update on top of "
             "what NF4 makes of the base: it was merged into dequantised weights and keeps their loss. A "
             "QLoRA was trained on these; merged onto the plain base it answers a little otherwise.",
-            severity="info",
-            subjects=tuple(item.name for item in onto),
-            evidence=(Evidence("merged_onto_nf4", len(onto), "tensors", about=f"of {every}"),),
+            Evidence("merged_onto_nf4", len(onto), "tensors", about=f"of {every}"),
         )
     if plain := found.of("onto plain"):
-        yield this.finding(
+        yield _note(
+            this,
+            plain,
             f"{plural(len(plain), 'tensor')} of {every} ({modules(plain)}) hold the adapter's update on top "
             "of plain weights that the base is the quantised form of. A QLoRA was trained on the base as it "
             "is packed; these answer a little otherwise, without its loss.",
-            severity="info",
-            subjects=tuple(item.name for item in plain),
-            evidence=(strength(statistics.median(item.alpha for item in plain)),),
+            strength(statistics.median(item.alpha for item in plain)),
         )
     if other := found.of("other"):
         lost = statistics.median(item.lost for item in other)
@@ -88,14 +88,23 @@ def merge_incomplete(pair: Pair, this: Rule) -> Iterator[Finding]:
         )
     moved = [row for row in found.untargeted if row.moved and row.info.kind == "weight"]
     if moved and found.of("merged"):
-        yield this.finding(
-            f"{plural(len(moved), 'matrix', 'matrices')} moved that the adapter beside the weights leaves "
-            f"alone, as '{moved[0].name}': base and adapter are not this model. Look first at what else was "
-            "trained or merged.",
-            severity="warning",
-            subjects=tuple(row.name for row in moved),
-            evidence=(Evidence("untargeted_matrices_moved", len(moved), "matrices"),),
-        )
+        yield _untargeted(this, moved)
+
+
+def _untargeted(this: Rule, moved: Sequence[TensorDelta]) -> Finding:
+    return this.finding(
+        f"{plural(len(moved), 'matrix', 'matrices')} moved that the adapter beside the weights leaves "
+        f"alone, as '{moved[0].name}': base and adapter are not this model. Look first at what else was "
+        "trained or merged.",
+        severity="warning",
+        subjects=tuple(row.name for row in moved),
+        evidence=(Evidence("untargeted_matrices_moved", len(moved), "matrices"),),
+    )
+
+
+def _note(this: Rule, tensors: Sequence[MergedTensor], message: str, evidence: Evidence) -> Finding:
+    names = tuple(item.name for item in tensors)
+    return this.finding(message, severity="info", subjects=names, evidence=(evidence,))
 
 
 def _unmerged(this: Rule, rest: Sequence[MergedTensor], every: int) -> Finding:
