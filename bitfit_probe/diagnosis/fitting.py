@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bitfit_probe.data.folds import folds
 from bitfit_probe.diagnosis.outcomes import log_probabilities
 from bitfit_probe.task_distance.ridge import INTERCEPT, best_fit
 
@@ -17,9 +18,17 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["LinearHead", "Split", "cross_fitted", "fit_head", "fit_regression", "folds", "scale_and_offsets"]
+__all__ = [
+    "LinearHead",
+    "Split",
+    "cross_fitted",
+    "fit_head",
+    "fit_regression",
+    "scale_and_offsets",
+    "splits_of",
+]
 
-_FOLDS, _SEED = 5, 0
+_FOLDS = 5
 #: How much less the old head's answers are penalised than features: they are few, and often nearly right.
 _TRUST = 10.0
 #: Penalty on offsets, as if so many examples had been seen without one: few examples move them little.
@@ -46,16 +55,11 @@ class LinearHead:
         return np.asarray(features, np.float64) @ self.weight.T + self.bias
 
 
-def folds(targets: npt.NDArray[np.generic], *, classes: bool, count: int = _FOLDS) -> list[Split]:
+def splits_of(targets: npt.NDArray[np.generic], *, classes: bool) -> list[Split]:
     """Each example is judged once; with `classes`, each class is spread over the folds."""
-    random = np.random.default_rng(_SEED)
-    order = random.permutation(len(targets))
-    if classes:
-        order = order[np.argsort(targets[order], kind="stable")]
-    number = np.empty(len(targets), np.int64)
-    number[order] = np.arange(len(targets)) % min(count, len(targets))
     everything = np.arange(len(targets))
-    return [Split(everything[number != fold], everything[number == fold]) for fold in np.unique(number)]
+    held_out = folds(targets, _FOLDS, spread=classes)
+    return [Split(np.setdiff1d(everything, fold, assume_unique=True), fold) for fold in held_out]
 
 
 def cross_fitted(splits: Sequence[Split], examples: int, fit: Callable[[Rows, Rows], Floats]) -> Floats:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitfit_probe.data import TaskData
-from bitfit_probe.diagnosis.fitting import LinearHead, Split, cross_fitted, fit_head, fit_regression, folds
+from bitfit_probe.diagnosis.fitting import (
+    LinearHead,
+    Split,
+    cross_fitted,
+    fit_head,
+    fit_regression,
+    splits_of,
+)
 from bitfit_probe.diagnosis.outcomes import (
     Outcome,
     outcome_of_logits,
@@ -110,7 +117,7 @@ class Subject:
         """
         count = len(self.data)
         if self.train is None:
-            return folds(self.targets, classes=self.classifies)
+            return splits_of(self.targets, classes=self.classifies)
         return [Split(np.arange(count, count + len(self.train)), np.arange(count))]
 
     @property

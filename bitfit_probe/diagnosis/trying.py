@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitfit_probe.diagnosis.fitting import folds
+from bitfit_probe.diagnosis.fitting import splits_of
 from bitfit_probe.diagnosis.outcomes import Outcome
 from bitfit_probe.diagnosis.step import Step
 from bitfit_probe.errors import ModelError
@@ -213,7 +213,7 @@ def advise(tried: Sequence[Tried], known: Sequence[float]) -> Advice | None:
     every = np.arange(len(helping[0].gains))
     honest = np.empty(len(every))
     # The choice is made again without each fifth of the examples, which then tell what it gains.
-    for split in folds(np.zeros(len(every)), classes=False):
+    for split in splits_of(np.zeros(len(every)), classes=False):
         honest[split.judge] = _best(helping, split.fit).gains[split.judge]
     chosen = _best(helping, every)
     return Advice(chosen, float(honest.mean()), paired(honest, shares=chosen.shares))

@@ -17,8 +17,8 @@ from bitfit_probe.diagnosis.fitting import (
     cross_fitted,
     fit_head,
     fit_regression,
-    folds,
     scale_and_offsets,
+    splits_of,
 )
 from bitfit_probe.diagnosis.interventions.relabel import assigned
 from bitfit_probe.diagnosis.outcomes import log_probabilities
@@ -87,7 +87,7 @@ def test_regression_finds_a_planted_line():
 
 def test_folds_judge_each_example_once_and_spread_classes():
     labels = np.repeat([0, 1, 2], [50, 20, 10])
-    found = folds(labels, classes=True)
+    found = splits_of(labels, classes=True)
     assert sorted(np.concatenate([split.judge for split in found])) == list(range(80))
     for split in found:
         assert list(np.bincount(labels[split.judge])) == [10, 4, 2]
@@ -95,7 +95,7 @@ def test_folds_judge_each_example_once_and_spread_classes():
 
 
 def test_cross_fitted_answers_never_saw_their_example():
-    found = folds(np.zeros(20), classes=False)
+    found = splits_of(np.zeros(20), classes=False)
     seen = cross_fitted(found, 20, lambda fit, judge: np.array([[float(row in fit)] for row in judge]))
     assert not seen.any()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from typing import NamedTuple
 
+import numpy as np
+
 from bitfit_probe.data import TaskData
+from bitfit_probe.data.folds import folds
 from bitfit_probe.errors import DataError
 
 __all__ = ["FOLDS", "MOST_EXAMPLES", "Fold", "folds_of"]
@@ -38,14 +39,8 @@ def folds_of(data: TaskData, seed: int) -> tuple[Fold, ...]:
             advice=f"give {2 * FOLDS} or more",
             path=data.path,
         )
-    assert data.labels is not None
-    groups: defaultdict[float, list[int]] = defaultdict(list)
-    order = list(range(len(data)))
-    random.Random(seed).shuffle(order)
-    for place in order:
-        groups[data.labels[place]].append(place)
-    dealt = [place for label in sorted(groups) for place in groups[label]]
-    return tuple(_fold(data, sorted(dealt[number::FOLDS])) for number in range(FOLDS))
+    held_out = folds(np.asarray(data.labels), FOLDS, spread=True, seed=seed)
+    return tuple(_fold(data, places.tolist()) for places in held_out)
 
 
 def _fold(data: TaskData, held: list[int]) -> Fold:
